@@ -1,0 +1,1 @@
+"""One file per outside system: each is its sole importer as a client."""

@@ -1,0 +1,196 @@
+"""What a decider is given and what it returns, and the journal's record of both: enough to decide again."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fairlead.contracts.base import Count, Generation, Id, Instant, Many, Message, Name, Positive, Seconds, Text
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.plans import EpochPlan, NodePlacement, Override, Placement, Reason, RoutingTable, Source
+from fairlead.contracts.readings import Phase
+from fairlead.contracts.tuning import PolicyName, PolicySettings
+
+
+class PodView(Message):
+    """A pod as the decision sees it: agent's and keeper's newest readings of it, joined."""
+
+    model: Id
+    phase: Phase
+    since_at_s: Instant
+    ready_in_s: Seconds
+    work_s: Seconds
+    """W, drained to the time of the snapshot."""
+    count: Count
+    """K."""
+    running: Count
+    used_at_s: Instant | None
+    blocked: bool
+    """In crash back-off: no start here now."""
+
+
+class NodeView(Message):
+    """A node as the decision sees it."""
+
+    node: Id
+    up: bool
+    """False when its newest report is older than three report periods, or absent (DESIGN §8, invariant 10)."""
+    observed_at_s: Instant | None
+    """Of the older of the agent's and the keeper's reading; None if there never was one."""
+    speed: Positive
+    pods: Many[PodView]
+    """All pods that are not off, and those in back-off; sorted by model."""
+
+
+class ModelView(Message):
+    """Demand for a model, summed over the gateways."""
+
+    model: Id
+    arrived: Count
+    """Since the last slot decision."""
+    held: Count
+    oldest_held_s: Seconds
+    asked_at_s: Instant | None
+
+
+class Snapshot(Message):
+    """The fold of the newest readings that a decision is based on."""
+
+    taken_at_s: Instant
+    nodes: Many[NodeView]
+    models: Many[ModelView]
+    stale: Many[Name]
+    """Reporters whose newest reading was too old to be used."""
+
+
+class Rate(Message):
+    """λ of a model as learned so far."""
+
+    model: Id
+    per_s: Seconds
+
+
+class SlotState(Message):
+    """What a slot decider remembers from one decision to the next."""
+
+    slot: Count
+    """The last slot whose arrivals are in the rates."""
+    rates: Many[Rate]
+    rotation: Count
+    """How many slots policies that take turns have seen."""
+
+
+class SlotInput(Message):
+    """All that a slot decision depends on."""
+
+    trigger: Literal["slot", "event"]
+    """`slot`: rules 1 to 5; `event`: rule 1 and what follows from it."""
+    slot: Count
+    now_s: Instant
+    seed: Count
+    policy: PolicyName
+    settings: PolicySettings
+    cluster: Cluster
+    snapshot: Snapshot
+    state: SlotState
+    plan: EpochPlan | None
+    placement: Placement | None
+    """The one in force."""
+    overrides: Many[Override]
+    static: Many[NodePlacement]
+    """The placement of policies that are given one (`sed-static`); empty otherwise."""
+    next_placement: Annotated[int, Field(ge=1)]
+    next_table: Annotated[int, Field(ge=1)]
+    decision: Name
+
+
+StepName = Literal[
+    "absent", "call", "parse", "schema", "feasibility", "trust", "twin", "repair", "fallback", "operator"
+]
+
+
+class Step(Message):
+    """One rung of the ladder (DESIGN §4) and how it went."""
+
+    name: StepName
+    ok: bool
+    code: Name
+    """Stable reason code, such as `no-llm`, `ok`."""
+    text: Text
+
+
+class ShadowPrice(Message):
+    """What one more pod of a model would be worth (CONTROL §2 rule 3)."""
+
+    model: Id
+    node: Id | None
+    """Where its best start would be; None if nowhere."""
+    worth_s: float
+    """Request-seconds over the horizon."""
+
+
+class SlotDecision(Message):
+    """What a slot decider returns."""
+
+    placement: Placement | None
+    """None leaves the one in force."""
+    table: RoutingTable | None
+    state: SlotState
+    steps: Many[Step]
+    reasons: Many[Reason]
+    prices: Many[ShadowPrice]
+
+
+class EpochInput(Message):
+    """All that an epoch decision depends on."""
+
+    epoch: Count
+    now_s: Instant
+    seed: Count
+    settings: PolicySettings
+    cluster: Cluster
+    snapshot: Snapshot
+    parent: EpochPlan | None
+    next_plan: Annotated[int, Field(ge=1)]
+    decision: Name
+
+
+class EpochDecision(Message):
+    """What a planner returns."""
+
+    plan: EpochPlan
+    steps: Many[Step]
+    reasons: Many[Reason]
+
+
+class DecisionRecord(Message):
+    """A line of the journal."""
+
+    id: Name
+    """`epoch-<plan generation>` or `slot-<placement generation>`."""
+    agent: Literal["planner", "slot-agent"]
+    kind: Literal["epoch", "slot", "event"]
+    made_at_s: Instant
+    took_s: Seconds
+    """Wall time; not part of what is compared at a replay."""
+    source: Source
+    version: Text
+    """Of Fairlead."""
+    input: SlotInput | EpochInput
+    output: SlotDecision | EpochDecision
+
+
+class Replayed(Message):
+    """What came of executing a journaled decision again."""
+
+    id: Name
+    identical: bool
+    difference: Annotated[str, Field(max_length=4096)]
+    """The first line that differs, recorded then replayed; empty when identical."""
+
+
+class GenerationSeen(Message):
+    """Generations in force."""
+
+    plan: Generation
+    placement: Generation
+    table: Generation

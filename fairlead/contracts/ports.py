@@ -1,0 +1,196 @@
+"""The ports: what Fairlead asks of the world outside. Each has a real adapter and a fake that pass the same suite.
+
+Every method that waits for the outside may raise `Unavailable`; callers give a time-out of their own.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
+from fairlead.contracts.decisions import DecisionRecord, GenerationSeen
+from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
+from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
+from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
+from fairlead.contracts.tickets import Offer, PodSet, PodUses, Update, Withdrawal
+
+Item = TypeVar("Item")
+
+
+class Clock(Protocol):
+    """Time of the domain, which `--speed` compresses, and of the wall."""
+
+    @property
+    def speed(self) -> float:
+        """Domain seconds in a wall second."""
+
+    def now_s(self) -> float:
+        """Return the instant now, domain seconds since the Unix epoch; the same in all processes of a machine."""
+
+    def wall_s(self) -> float:
+        """Return a monotonic wall time, seconds; for time-outs and for what is not scaled."""
+
+    async def sleep_until(self, at_s: float) -> None:
+        """Return once `now_s() >= at_s`."""
+
+    async def sleep_for(self, for_s: float) -> None:
+        """Return after `for_s` domain seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """A page of a listing, newest first unless said otherwise."""
+
+    items: tuple[Item, ...]
+    cursor: str | None
+    """Opaque; give it back for the next page; None on the last."""
+
+
+class Store(Protocol):
+    """What the core side remembers. Writes are durable when they return."""
+
+    async def cluster(self) -> Cluster: ...
+    async def replace_cluster(self, cluster: Cluster) -> None: ...
+
+    async def put_node(self, node: NodeSpec, *, if_revision: int | None) -> NodeSpec:
+        """Create or change a node; `if_revision` None creates only. Raises `Conflict`, `RevisionMismatch`."""
+
+    async def put_model(self, model: ModelSpec, *, if_revision: int | None) -> ModelSpec: ...
+    async def put_site(self, site: SiteSpec, *, if_revision: int | None) -> SiteSpec: ...
+    async def delete_node(self, node: str, *, if_revision: int) -> None: ...
+    async def delete_model(self, model: str, *, if_revision: int) -> None: ...
+    async def delete_site(self, site: str, *, if_revision: int) -> None: ...
+
+    async def append_node_report(self, report: NodeReport) -> bool:
+        """Keep a report; False if this instance's sequence was seen before. An older one never replaces a newer."""
+
+    async def append_gateway_report(self, report: GatewayReport) -> bool: ...
+    async def latest_node_reports(self) -> tuple[NodeReport, ...]: ...
+    async def latest_gateway_reports(self) -> tuple[GatewayReport, ...]: ...
+
+    async def arrived(self) -> dict[str, int]:
+        """Return per model all requests that ever arrived, over restarts of gateways."""
+
+    async def pod_totals(self) -> tuple[int, int]:
+        """Return all pods ever started and stopped, over restarts of node agents."""
+
+    async def outcomes(self, *, limit: int, cursor: str | None) -> Page[Outcome]: ...
+
+    async def publish_plan(self, plan: EpochPlan) -> None:
+        """Put a plan in force. Raises `StaleGeneration` unless it follows the one in force."""
+
+    async def publish_slot(
+        self, placement: Placement | None, table: RoutingTable | None, record: DecisionRecord
+    ) -> None:
+        """Put both in force and journal the decision. Raises `StaleGeneration`."""
+
+    async def publish_epoch(self, plan: EpochPlan, record: DecisionRecord) -> None: ...
+    async def current_plan(self) -> EpochPlan | None: ...
+    async def current_placement(self) -> Placement | None: ...
+    async def current_table(self) -> RoutingTable | None: ...
+    async def generations(self) -> GenerationSeen: ...
+    async def plans(self, *, limit: int, cursor: str | None) -> Page[EpochPlan]: ...
+    async def tables(self, *, limit: int, cursor: str | None) -> Page[RoutingTable]: ...
+
+    async def decision(self, decision: str) -> DecisionRecord:
+        """Return a line of the journal; raises `NotFound`."""
+
+    async def decisions(self, *, agent: str | None, limit: int, cursor: str | None) -> Page[DecisionRecord]: ...
+
+    async def overrides(self) -> tuple[Override, ...]: ...
+    async def put_override(self, override: Override, *, if_revision: int | None) -> Override: ...
+    async def delete_override(self, override: str) -> None: ...
+
+    async def mode(self, agent: str) -> Mode: ...
+    async def put_mode(self, mode: Mode, *, if_revision: int | None) -> Mode: ...
+
+    async def add_token(self, token: TokenRecord) -> None: ...
+    async def tokens(self) -> tuple[TokenRecord, ...]: ...
+    async def delete_token(self, token: str) -> None: ...
+
+    async def wake(self, wake: Wake) -> None:
+        """Tell the slot agent that a model is missed."""
+
+    def changes(self, kinds: Sequence[EventKind]) -> AsyncIterator[Event]:
+        """Yield what changes from now on, in order; ends only by cancellation or `StoreUnavailable`."""
+
+    async def ping(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class Control(Protocol):
+    """What the edge side asks of the control API."""
+
+    async def cluster(self) -> Cluster: ...
+
+    async def placement(self, *, newer_than: int, wait_s: float) -> Placement | None:
+        """Return the placement in force once it is newer than `newer_than`; None after `wait_s` wall seconds."""
+
+    async def table(self, *, newer_than: int, wait_s: float) -> RoutingTable | None: ...
+    async def report_node(self, report: NodeReport) -> None: ...
+    async def report_gateway(self, report: GatewayReport) -> None: ...
+    async def wake(self, wake: Wake) -> None: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PodOrder:
+    """What is to be started."""
+
+    node: str
+    model: ModelSpec
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodStatus:
+    """A pod as its runtime sees it: a child process, a Kubernetes pod."""
+
+    model: str
+    instance: str
+    state: str
+    """`starting`, `ready`, `stopping`, `gone`."""
+    stage: str
+    """What a start is doing: `spawn`, `load`, `probe`."""
+    url: str | None
+    since_at_s: float
+    memory_bytes: int
+    reason: str
+    """Why it is gone or does not become ready; empty otherwise."""
+
+
+class Runtime(Protocol):
+    """Starts, watches and stops pods on one node; orders return at once, effects come as statuses."""
+
+    async def adopt(self) -> tuple[PodStatus, ...]:
+        """Return pods that a former agent left; those that cannot be taken over are removed first."""
+
+    async def start(self, order: PodOrder) -> None:
+        """Begin to start a pod. Raises `PodFault` if that cannot even begin."""
+
+    async def stop(self, model: str, *, grace_s: float) -> None:
+        """Ask a drained pod to end, and end it after `grace_s` wall seconds."""
+
+    def watch(self) -> AsyncIterator[PodStatus]:
+        """Yield each change of a pod's status, first the present one of each."""
+
+    async def close(self) -> None:
+        """Let go of the pods without stopping them."""
+
+
+class KeeperPort(Protocol):
+    """A keeper as an ingress sees it, in the same process or over HTTP."""
+
+    def offer(self, offer: Offer, body: bytes) -> AsyncIterator[Update | bytes]:
+        """Yield what becomes of an offer, ended by `Refused`, `Done`, `Failed` or `Returned`.
+
+        Closing the iterator gives the ticket up. Raises `KeeperUnavailable`.
+        """
+
+    async def withdraw(self, offer: Offer) -> Withdrawal: ...
+
+
+class KeeperControl(Protocol):
+    """A keeper as the node agent beside it sees it."""
+
+    async def declare(self, pods: PodSet) -> PodUses: ...

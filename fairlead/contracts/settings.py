@@ -1,0 +1,97 @@
+"""What `fairlead.yaml` and `FAIRLEAD_*` set: read once into one frozen value that is handed down."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from fairlead.contracts.base import Bytes, Count, Message, Positive
+from fairlead.contracts.cluster import Cluster, Url
+from fairlead.contracts.tuning import PolicyName, PolicySettings
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class ControlSettings(Message):
+    """The control API."""
+
+    host: str = "127.0.0.1"
+    """Where it listens; without a token it must be a loopback address."""
+    port: Port = 8700
+    url: Url = "http://127.0.0.1:8700"
+    """Where others reach it."""
+    body_limit_bytes: Bytes = 4_000_000
+    """A larger request is refused with 413; a report of 100 pods takes 40 KB."""
+    page_limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    tls_certificate: str | None = None
+    tls_key: str | None = None
+    tls_client_ca: str | None = None
+    """Clients must show a certificate of this authority; None asks for none."""
+    auth: bool = True
+    """Without, it answers loopback clients only."""
+
+
+class MongoSettings(Message):
+    """The database."""
+
+    uri: str | None = None
+    """Any MongoDB 6 or later; None starts an embedded one under `fairlead up`."""
+    database: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,63}$")] = "fairlead"
+    report_ttl_s: Positive = 86_400.0
+    """Wall seconds that reports and outcomes are kept."""
+    timeout_s: Positive = 5.0
+    """Wall seconds for one operation."""
+
+
+class GatewaySettings(Message):
+    """The data path."""
+
+    host: str = "127.0.0.1"
+    body_limit_bytes: Bytes = 20_000_000
+    """A larger prompt is refused with 413."""
+    offer_body_bytes: Bytes = 65_536
+    """Bodies up to this go with the offer (DESIGN §3)."""
+    connect_timeout_s: Positive = 2.0
+    """Wall seconds to reach a keeper or a pod."""
+    ack_timeout_s: Positive = 2.0
+    """Wall seconds until a keeper has answered an offer."""
+    sample_one_in: Annotated[int, Field(ge=1)] = 100
+    """Share of the choices that are journaled in full."""
+    network_s: Annotated[float, Field(ge=0)] = 0.0
+    """τ: expected network delay to a node of another site, domain seconds."""
+
+
+class NodeAgentSettings(Message):
+    """The node agent."""
+
+    warm_parent: str | None = None
+    """Socket of the process that forks emulated model servers."""
+    stop_grace_s: Positive = 5.0
+    """Wall seconds between asking a drained pod to end and ending it."""
+    drain_limit_s: Positive = 600.0
+    """Domain seconds after which a drain is forced, and its losses are counted."""
+    backoff_first_s: Positive = 5.0
+    """Domain seconds before a crashed pod starts again; doubles with each crash in a row."""
+    backoff_most_s: Positive = 300.0
+    spool_bytes: Bytes = 16_000_000
+    """Reports kept on disk while the control plane is away; beyond, the oldest go and are counted."""
+
+
+class Settings(Message):
+    """Everything that can be set."""
+
+    state_dir: str = ".fairlead"
+    """Where processes keep what must survive their restart."""
+    cluster: str | Cluster = "city7"
+    """A named one, or nodes, models and sites in full."""
+    policy: PolicyName = "marginal-dpp"
+    seed: Count = 0
+    speed: Positive = 1.0
+    """Domain seconds in a wall second."""
+    clock_origin_s: Annotated[float, Field(ge=0)] = 0.0
+    """Unix time at which domain and wall agree; slots count from it."""
+    log_level: Annotated[str, Field(pattern=r"^(debug|info|warning|error)$")] = "info"
+    control: ControlSettings = ControlSettings()
+    mongodb: MongoSettings = MongoSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    node_agent: NodeAgentSettings = NodeAgentSettings()
+    controller: PolicySettings = PolicySettings()

@@ -1,0 +1,74 @@
+"""Settings of the controller: each with its unit, default and the source of the default."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fairlead.contracts.base import Message, Positive, Ratio, Seconds
+
+PolicyName = Literal["marginal-dpp", "random-static", "round-robin", "least-loaded-slot", "sed-static", "lru"]
+
+
+class Weights(Message):
+    """Weights of the objective F (CONTROL §1)."""
+
+    latency: Seconds = 0.5
+    fairness: Seconds = 0.5
+    churn: Seconds = 0.05
+    service: Seconds = 0.5
+
+
+class PolicySettings(Message):
+    """Constants of CONTROL §2; durations in domain seconds."""
+
+    slot_s: Positive = 30.0
+    """T, the control period."""
+    epoch_slots: Annotated[int, Field(ge=1)] = 10
+    """E: an epoch is 5 min."""
+    refresh_s: Positive = 5.0
+    """How often held requests are looked at again inside a slot."""
+    report_s: Positive = 5.0
+    """How often nodes and gateways report; three of them is the allowed age of a reading."""
+    coalesce_s: Positive = 0.1
+    """A keeper pushes its state at most this often."""
+    hold_timeout_s: Positive = 600.0
+    """A request waits at most this long in all (CONTROL §1)."""
+    rate_half_life_slots: Positive = 4.0
+    """Half-life of the EWMA of arrivals."""
+    rate_start_per_s: Positive = 0.001
+    """Start value of λ, and the rate above which a model counts as having demand."""
+    event_horizon_s: Positive = 60.0
+    """H of rule 1."""
+    slot_horizon_s: Positive = 120.0
+    """H of rule 2."""
+    active_window_s: Positive = 600.0
+    """Rule 2 looks at models with an arrival within it."""
+    fit_ratio: Ratio = 0.8
+    """Rule 2 acts only where these models fit in this share of the memory that is up."""
+    nodes_per_start: Annotated[int, Field(ge=1)] = 7
+    """Rule 2 starts one pod a slot for each so many nodes."""
+    eta: Seconds = 1.0
+    """η: hysteresis against the victims' regret."""
+    least_worth_s: Seconds = 1.0
+    """Request-seconds that rule 2's best pair must be worth."""
+    busy_share: Seconds = 0.7
+    """Rule 1 expects each busy pod on a node to slow the first request by this share."""
+    patience_starts: Positive = 8.0
+    """After so many start delays a held request may take busy pods."""
+    drain_s_per_gb: Seconds = 5.0
+    """Added to rule 1's cost for a busy victim, seconds a GB."""
+    uniform_share: Ratio = 0.02
+    """Share of the uniform distribution in each row."""
+    explore: Ratio = 0.0
+    """Probability with which a gateway draws from P instead of picking the least price."""
+    candidates: Annotated[int, Field(ge=1)] = 16
+    """More pods than this in a row: draw so many by P and price those."""
+    speed_gain: Ratio = 0.15
+    """Exponent of the update of v by a completion."""
+    speed_clip_low: Positive = 0.4
+    speed_clip_high: Positive = 2.5
+    weights: Weights = Weights()
+    table_slots: Annotated[int, Field(ge=1)] = 2
+    """A table expires after so many slots; it steers for three more."""
+    placement_slots: Annotated[int, Field(ge=1)] = 2
+    """A placement expires after so many slots; then nothing is stopped."""

@@ -1,0 +1,1 @@
+"""Pure decisions over values: no I/O, clock, chance, environment or logging."""
