@@ -1,0 +1,1 @@
+"""What a cluster is tried on: definitions, demand, model servers, a load generator, a local cluster."""

@@ -1,0 +1,265 @@
+"""Named scenarios of CONTROL §5: a cluster and how the demand for its models goes over domain time.
+
+Load = Σ rate · work / Σ speed, nothing taken off for memory. Rates are constant inside a `Span`; spans go on without
+end, so that a run lasts as long as somebody wants.
+"""
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from types import MappingProxyType
+
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.errors import ConfigError
+from fairlead.contracts.plans import NodePlacement
+from testbed.clusters import total_speed
+from testbed.streams import stream
+
+WARM_UP_S = 1200.0
+"""Twenty minutes that the scoreboard does not measure (CONTROL §5)."""
+
+TURN_S = 600.0
+"""`rotating`, `cyclic` and `redraw` change every ten minutes (CONTROL §5)."""
+
+SURGE = 2.2
+"""By how much the rate of the model whose turn it is rises in `rotating` (CONTROL §5)."""
+
+BURST = 3.0
+BURST_FOR_S = 120.0
+BURST_EVERY_S = 3600.0
+BURST_AFTER_S = 600.0
+"""`burst`: × 3 for 2 min an hour, first 10 min after warm-up (CONTROL §5)."""
+
+REDRAW_LOADS = (0.5, 1.0, 1.5)
+REDRAW_CONCENTRATION = 2.0
+"""`redraw`: a Dirichlet(2) mix and load × one of these (CONTROL §5)."""
+
+REGIME_S = 1200.0
+"""`rerank` and `-cycle` change every twenty minutes (CONTROL §5)."""
+
+RECUR_S = (600.0, 1800.0)
+"""`-recur`: a regime lasts 10 to 30 min (CONTROL §5)."""
+
+ORDERS = 4
+"""How many fixed orders `-cycle` and `-recur` have (CONTROL §5)."""
+
+ORDERS_SEED = 2602
+"""Of the stream that the fixed orders are drawn from: any number, the same for every run."""
+
+ROOMY, CROWDED = 8, 18
+"""How many models of the catalogue are asked for in a regime (CONTROL §5)."""
+
+CITY7_MIX = MappingProxyType({"small-text": 0.4, "large-text": 0.2, "vision-language": 0.25, "image": 0.15})
+"""Shares of requests (CONTROL §5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of domain time, from the demand's start, in which rates are constant."""
+
+    start_s: float
+    end_s: float
+    """May be infinite."""
+    rates: tuple[tuple[str, float], ...]
+    """Requests per second of each model of the cluster, sorted by id; 0 for silent ones."""
+
+    def total_per_s(self) -> float:
+        """Return the rate of all models together."""
+        return sum(rate for _, rate in self.rates)
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the course of demand depends on."""
+
+    cluster: Cluster
+    load: float
+    seed: int
+    warm_up_s: float = WARM_UP_S
+
+    def mix(self) -> tuple[float, ...]:
+        """Return the share of requests of each model, in order of id: city7's, elsewhere an even one."""
+        ids = [model.id for model in self.cluster.models]
+        if set(ids) == set(CITY7_MIX):
+            return tuple(CITY7_MIX[one] for one in ids)
+        return tuple(1.0 / len(ids) for _ in ids)
+
+    def scaled(self, mix: tuple[float, ...], factor: float = 1.0) -> tuple[tuple[str, float], ...]:
+        """Return rates in the proportions of `mix` whose offered work is `factor` times the load."""
+        models = self.cluster.models
+        mean_work_s = sum(share * model.work_s for share, model in zip(mix, models, strict=True))
+        scale = factor * self.load * total_speed(self.cluster) / mean_work_s
+        return tuple((model.id, share * scale) for share, model in zip(mix, models, strict=True))
+
+
+Variant = Callable[[Course], Iterator[Span]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A cluster and a course of demand."""
+
+    name: str
+    cluster: str
+    """For `testbed.clusters.cluster`."""
+    variant: Variant
+    loads: tuple[float, ...]
+    """Those of the scoreboard; others are allowed."""
+    fixed_speed: float | None = None
+    """The only speed it runs at; None allows any. A real model cannot be compressed (DESIGN §6)."""
+
+    def spans(self, cluster: Cluster, load: float, seed: int, warm_up_s: float = WARM_UP_S) -> Iterator[Span]:
+        """Yield the spans of demand at `load`, in order of time, without end."""
+        if not (math.isfinite(load) and load > 0):
+            raise ConfigError(f"load {load!r} cannot be offered: give a number above 0, such as 0.8")
+        return self.variant(Course(cluster, load, seed, warm_up_s))
+
+    def check_speed(self, speed: float) -> None:
+        """Raise `ConfigError` if this scenario cannot run at `speed`."""
+        if self.fixed_speed is not None and speed != self.fixed_speed:
+            raise ConfigError(
+                f"scenario {self.name!r} runs a real model, which cannot be made {speed:g} times as fast: "
+                f"leave --speed at {self.fixed_speed:g}"
+            )
+
+
+def scenario(name: str) -> Scenario:
+    """Return the scenario of that name; raises `ConfigError` where there is none."""
+    for one in SCENARIOS:
+        if one.name == name:
+            return one
+    raise ConfigError(f"no scenario is named {name!r}: there are {', '.join(s.name for s in SCENARIOS)}")
+
+
+def searched_placement(cluster: str) -> tuple[NodePlacement, ...]:
+    """Return the placement that `sed-static` is given on a named cluster; empty where none was searched."""
+    found = resources.files("testbed").joinpath("data", f"{cluster}-sed-static.json")
+    if not found.is_file():
+        return ()
+    document = json.loads(found.read_text(encoding="utf-8"))
+    return tuple(NodePlacement.model_validate(one) for one in document["placement"])
+
+
+def mean_rates(spans: Iterator[Span], until_s: float) -> dict[str, float]:
+    """Return each model's mean rate over `[0, until_s)`: the mix that a static policy is told."""
+    sums: dict[str, float] = {}
+    for span in spans:
+        for_s = min(span.end_s, until_s) - span.start_s
+        if for_s <= 0:
+            break
+        for model, rate in span.rates:
+            sums[model] = sums.get(model, 0.0) + rate * for_s
+        if span.end_s >= until_s:
+            break
+    return {model: total / until_s for model, total in sums.items()}
+
+
+def _stationary(course: Course) -> Iterator[Span]:
+    yield Span(0.0, math.inf, course.scaled(course.mix()))
+
+
+def _rotating(course: Course) -> Iterator[Span]:
+    mix = course.mix()
+    for turn in itertools.count():
+        chosen = (course.seed + turn) % len(mix)
+        surged = tuple(share * (SURGE if at == chosen else 1.0) for at, share in enumerate(mix))
+        yield Span(turn * TURN_S, (turn + 1) * TURN_S, course.scaled(surged))
+
+
+def _cyclic(course: Course) -> Iterator[Span]:
+    mix = course.mix()
+    for turn in itertools.count():
+        by = (course.seed + turn) % len(mix)
+        yield Span(turn * TURN_S, (turn + 1) * TURN_S, course.scaled(mix[by:] + mix[:by]))
+
+
+def _burst(course: Course) -> Iterator[Span]:
+    calm, burst = course.scaled(course.mix()), course.scaled(course.mix(), BURST)
+    at_s = 0.0
+    for hour in itertools.count():
+        start_s = course.warm_up_s + BURST_AFTER_S + hour * BURST_EVERY_S
+        yield Span(at_s, start_s, calm)
+        at_s = start_s + BURST_FOR_S
+        yield Span(start_s, at_s, burst)
+
+
+def _redraw(course: Course) -> Iterator[Span]:
+    draws = stream(course.seed, "redraw")
+    count = len(course.cluster.models)
+    for turn in itertools.count():
+        mix = tuple(float(share) for share in draws.dirichlet([REDRAW_CONCENTRATION] * count))
+        factor = REDRAW_LOADS[int(draws.integers(len(REDRAW_LOADS)))]
+        yield Span(turn * TURN_S, (turn + 1) * TURN_S, course.scaled(mix, factor))
+
+
+def _ranked(order: tuple[int, ...], active: int) -> tuple[float, ...]:
+    """Return shares ∝ 1/rank for the first `active` models of an order, 0 for the others."""
+    mix = [0.0] * len(order)
+    for rank, model in enumerate(order[:active], start=1):
+        mix[model] = 1.0 / rank
+    total = sum(mix)
+    return tuple(share / total for share in mix)
+
+
+def _orders(course: Course) -> tuple[tuple[int, ...], ...]:
+    draws = stream(ORDERS_SEED, "orders")
+    count = len(course.cluster.models)
+    return tuple(tuple(int(one) for one in draws.permutation(count)) for _ in range(ORDERS))
+
+
+def _rerank(active: int) -> Variant:
+    def variant(course: Course) -> Iterator[Span]:
+        draws = stream(course.seed, "rerank")
+        count = len(course.cluster.models)
+        for regime in itertools.count():
+            order = tuple(int(one) for one in draws.permutation(count))
+            yield Span(regime * REGIME_S, (regime + 1) * REGIME_S, course.scaled(_ranked(order, active)))
+
+    return variant
+
+
+def _cycle(active: int) -> Variant:
+    def variant(course: Course) -> Iterator[Span]:
+        orders = _orders(course)
+        for regime in itertools.count():
+            order = orders[(course.seed + regime) % len(orders)]
+            yield Span(regime * REGIME_S, (regime + 1) * REGIME_S, course.scaled(_ranked(order, active)))
+
+    return variant
+
+
+def _recur(active: int) -> Variant:
+    def variant(course: Course) -> Iterator[Span]:
+        orders = _orders(course)
+        draws = stream(course.seed, "recur")
+        at_s, last = 0.0, -1
+        while True:
+            others = [one for one in range(len(orders)) if one != last]
+            last = others[int(draws.integers(len(others)))]
+            end_s = at_s + float(draws.uniform(*RECUR_S))
+            yield Span(at_s, end_s, course.scaled(_ranked(orders[last], active)))
+            at_s = end_s
+
+    return variant
+
+
+CITY7_LOADS = (0.6, 0.8, 0.9, 1.0)
+CATALOGUE_LOADS = (0.6, 0.75)
+
+SCENARIOS = (
+    Scenario("city7-stationary", "city7", _stationary, CITY7_LOADS),
+    Scenario("city7-rotating", "city7", _rotating, CITY7_LOADS),
+    Scenario("city7-cyclic", "city7", _cyclic, CITY7_LOADS),
+    Scenario("city7-redraw", "city7", _redraw, CITY7_LOADS),
+    Scenario("city7-burst", "city7", _burst, CITY7_LOADS),
+    Scenario("catalogue-roomy", "catalogue", _rerank(ROOMY), CATALOGUE_LOADS),
+    Scenario("catalogue-roomy-cycle", "catalogue", _cycle(ROOMY), CATALOGUE_LOADS),
+    Scenario("catalogue-roomy-recur", "catalogue", _recur(ROOMY), CATALOGUE_LOADS),
+    Scenario("catalogue-crowded", "catalogue", _rerank(CROWDED), CATALOGUE_LOADS),
+    Scenario("catalogue-crowded-cycle", "catalogue", _cycle(CROWDED), CATALOGUE_LOADS),
+    Scenario("catalogue-crowded-recur", "catalogue", _recur(CROWDED), CATALOGUE_LOADS),
+    Scenario("home3", "home3", _stationary, (0.3,), fixed_speed=1.0),
+)
