@@ -50,6 +50,8 @@ class ModelView(Message):
     held: Count
     oldest_held_s: Seconds
     asked_at_s: Instant | None
+    arrived_total: Count | None = None
+    """All that ever arrived, from which the next decision counts on, also after a restart; None if not counted."""
 
 
 class Snapshot(Message):

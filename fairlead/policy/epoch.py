@@ -1,0 +1,142 @@
+"""The planner's fallback, the neutral plan; and what makes a proposed plan infeasible (CONTROL §3)."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.decisions import EpochDecision, EpochInput, Snapshot, Step
+from fairlead.contracts.plans import EpochPlan, Intent, ModelPriority, PlanDraft, Reason
+
+NEUTRAL_PRIORITY = 2
+"""The priority that leaves prices alone (CONTROL §2 rule 4)."""
+
+ACTIVE_WINDOW_S = 600.0
+"""A model asked for within this time has demand: the ten minutes of CONTROL §2 rule 2, domain seconds."""
+
+
+def decide_epoch(given: EpochInput) -> EpochDecision:
+    """Return the neutral plan for the epoch: every prior is 1, so that the slot agent decides on measurements alone.
+
+    It lasts one slot longer than an epoch, for the slot that is decided while the next plan is being made; the next
+    one ends it before.
+    """
+    settings = given.settings
+    length_s = settings.epoch_slots * settings.slot_s
+    plan = EpochPlan(
+        generation=given.next_plan,
+        parent=given.parent.generation if given.parent is not None else 0,
+        epoch=given.epoch,
+        created_at_s=given.now_s,
+        expires_at_s=given.now_s + length_s + settings.slot_s,
+        source="fallback",
+        intents=tuple(Intent(node=n.id, role="generalist", prefer=(), avoid=(), bias=0) for n in given.cluster.nodes),
+        priorities=tuple(
+            ModelPriority(model=m.id, priority=NEUTRAL_PRIORITY, expected="same") for m in given.cluster.models
+        ),
+        warm=(),
+        why="neutral: every prior is 1",
+    )
+    steps = (
+        Step(name="absent", ok=False, code="no-llm", text="no language model is configured"),
+        Step(name="fallback", ok=True, code="ok", text=""),
+    )
+    reasons = (Reason(rule="neutral", node=None, model=None, value_s=None, text="every prior is 1"),)
+    return EpochDecision(plan=plan, steps=steps, reasons=reasons)
+
+
+def check(plan: EpochPlan | PlanDraft, cluster: Cluster, snapshot: Snapshot) -> tuple[Reason, ...]:
+    """Return why `plan` is infeasible; empty where it is feasible.
+
+    Every node stands there once, ids are known, the models that a node prefers fit its memory together, a model to be
+    warmed fits its node, and every model with demand is preferred by a node whose preferred models all fit and which
+    is not drained. The last holds for plans that prefer something: where nothing is preferred, nobody is neglected.
+    """
+    return (
+        *_unknown(plan, cluster),
+        *_missing(plan, cluster),
+        *_overfull(plan, cluster),
+        *_unfit_warm(plan, cluster),
+        *_neglected(plan, cluster, snapshot),
+    )
+
+
+def with_demand(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return the models that arrived, are held, wait or run, or were asked for within ten minutes; sorted."""
+    wanted = {
+        m.model
+        for m in snapshot.models
+        if m.arrived or m.held or (m.asked_at_s is not None and snapshot.taken_at_s - m.asked_at_s <= ACTIVE_WINDOW_S)
+    }
+    wanted |= {p.model for n in snapshot.nodes for p in n.pods if p.count}
+    return tuple(sorted(wanted))
+
+
+def _unknown(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reason]:
+    nodes = tuple(n.id for n in cluster.nodes)
+    models = tuple(m.id for m in cluster.models)
+    for intent in plan.intents:
+        yield from _unless_known("node", [intent.node], nodes)
+        yield from _unless_known("model", [*intent.prefer, *intent.avoid], models)
+    yield from _unless_known("model", [p.model for p in plan.priorities], models)
+    for warm in plan.warm:
+        yield from _unless_known("model", [warm.model], models)
+        yield from _unless_known("node", [warm.node], nodes)
+
+
+def _unless_known(what: str, ids: Iterable[str], known: Sequence[str]) -> Iterator[Reason]:
+    for one in ids:
+        if one in known:
+            continue
+        near = difflib.get_close_matches(one, known, n=1, cutoff=0.0)
+        hint = f"; the nearest is {near[0]!r}" if near else f"; the cluster has no {what}s"
+        yield Reason(rule=f"unknown-{what}", node=None, model=None, value_s=None, text=f"no {what} {one!r}{hint}"[:256])
+
+
+def _missing(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reason]:
+    named = [i.node for i in plan.intents]
+    for node in cluster.nodes:
+        times = named.count(node.id)
+        if times != 1:
+            text = f"node {node.id!r} has {times} intents: give each node one"
+            yield Reason(rule="node-once", node=node.id, model=None, value_s=None, text=text)
+
+
+def _preferred_bytes(intent: Intent, cluster: Cluster) -> int:
+    return sum(m.memory_bytes for m in cluster.models if m.id in intent.prefer)
+
+
+def _overfull(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reason]:
+    room = {n.id: n.memory_bytes for n in cluster.nodes}
+    for intent in plan.intents:
+        needed = _preferred_bytes(intent, cluster)
+        if intent.node in room and needed > room[intent.node]:
+            text = f"node {intent.node!r} prefers models of {needed} bytes, it has {room[intent.node]}: prefer fewer"
+            yield Reason(rule="memory", node=intent.node, model=None, value_s=None, text=text)
+
+
+def _unfit_warm(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reason]:
+    room = {n.id: n.memory_bytes for n in cluster.nodes}
+    size = {m.id: m.memory_bytes for m in cluster.models}
+    for warm in plan.warm:
+        if warm.node in room and warm.model in size and size[warm.model] > room[warm.node]:
+            text = f"model {warm.model!r} needs {size[warm.model]} bytes, node {warm.node!r} has {room[warm.node]}"
+            yield Reason(rule="memory", node=warm.node, model=warm.model, value_s=None, text=text)
+        if isinstance(plan, EpochPlan) and not plan.created_at_s <= warm.at_s <= plan.expires_at_s:
+            text = f"model {warm.model!r} is to be warm at {warm.at_s}, outside of the plan's time"
+            yield Reason(rule="warm-time", node=None, model=None, value_s=None, text=text)
+
+
+def _neglected(plan: EpochPlan | PlanDraft, cluster: Cluster, snapshot: Snapshot) -> Iterator[Reason]:
+    room = {n.id: n.memory_bytes for n in cluster.nodes}
+    if not any(i.prefer for i in plan.intents):
+        return
+    preferred = {
+        model
+        for i in plan.intents
+        if i.role != "drain" and i.node in room and _preferred_bytes(i, cluster) <= room[i.node]
+        for model in i.prefer
+    }
+    for model in with_demand(snapshot):
+        if model not in preferred:
+            text = f"model {model!r} has demand and no node on which all preferred models fit prefers it"
+            yield Reason(rule="neglected", node=None, model=model, value_s=None, text=text)
