@@ -1,0 +1,131 @@
+"""Processes of this machine as the local cluster needs them: bound to their parent's life, found, ended."""
+
+import ctypes
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import psutil
+
+MARK = "FAIRLEAD_RUN"
+"""Environment variable that every process of a run carries, so that none can be left behind."""
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+"""Numbers of prctl(2), from linux/prctl.h."""
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of descendants whose own parent dies, instead of the machine's init."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def dies_with_parent() -> Callable[[], None]:
+    """Return what a child must call before its program starts, so that the kernel kills it when this process dies."""
+    parent = os.getpid()
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def bind() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return bind
+
+
+def descendants() -> tuple[psutil.Process, ...]:
+    """Return all processes below this one."""
+    return tuple(psutil.Process().children(recursive=True))
+
+
+def marked(mark: str) -> tuple[psutil.Process, ...]:
+    """Return all processes of this user whose environment carries the mark of a run, but for this one."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return tuple(found)
+
+
+def end(processes: Iterable[psutil.Process], *, grace_s: float) -> int:
+    """Ask processes to end, kill those that have not after `grace_s` wall seconds; return how many were killed."""
+    present = list(processes)
+    for process in present:
+        _signal(process, signal.SIGTERM)
+    _, left = psutil.wait_procs(present, timeout=grace_s)
+    for process in left:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(left, timeout=grace_s)
+    return len(left)
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        return
+
+
+def free_port(taken: set[int], wanted: int | None = None) -> int:
+    """Return a loopback port that nobody listens on and that is not in `taken`, to which it is added.
+
+    `wanted` is preferred. Others come from below the range that the kernel hands to outgoing connections, so that a
+    port stays free while the process that owns it is restarted.
+    """
+    low, high = 20_000, _first_outgoing_port()
+    start = low + (os.getpid() * 37) % (high - low)
+    candidates = ([wanted] if wanted else []) + [
+        low + (start - low + step) % (high - low) for step in range(high - low)
+    ]
+    for port in candidates:
+        if port not in taken and is_free(port):
+            taken.add(port)
+            return port
+    raise OSError(f"no free loopback port between {low} and {high}")
+
+
+def is_free(port: int) -> bool:
+    """Return whether a loopback port can be listened on now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _first_outgoing_port() -> int:
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError, IndexError):
+        first = 32_768
+    return first if first > 22_000 else 32_768
+
+
+def clean_environment(environ: Mapping[str, str], mark: str) -> dict[str, str]:
+    """Return the environment for a child: without settings of ours, which its file holds in full, with the mark."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("FAIRLEAD_")}
+    return kept | {MARK: mark, "PYTHONUNBUFFERED": "1"}
+
+
+def wait_gone(mark: str, *, timeout_s: float) -> bool:
+    """Return whether no process of a run is left, looking until `timeout_s` wall seconds have passed."""
+    until_s = time.monotonic() + timeout_s
+    while marked(mark):
+        if time.monotonic() > until_s:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl failed")

@@ -1,0 +1,1 @@
+"""The local cluster: supervision, summary, and a short real run."""
