@@ -181,6 +181,25 @@ class DecisionRecord(Message):
     output: SlotDecision | EpochDecision
 
 
+class DecisionSummary(Message):
+    """A line of the journal without its input and output: what listings carry."""
+
+    id: Name
+    agent: Literal["planner", "slot-agent"]
+    kind: Literal["epoch", "slot", "event"]
+    number: Count
+    """Of the slot or epoch, counted from the clock's origin."""
+    made_at_s: Instant
+    took_s: Seconds
+    source: Source
+    version: Text
+    plan: Generation
+    """Generation that the decision published; 0 if it published none. So too the next two."""
+    placement: Generation
+    table: Generation
+    steps: Many[Step]
+
+
 class Replayed(Message):
     """What came of executing a journaled decision again."""
 

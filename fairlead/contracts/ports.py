@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
-from fairlead.contracts.decisions import DecisionRecord, GenerationSeen
+from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
@@ -96,6 +96,9 @@ class Store(Protocol):
         """Return a line of the journal; raises `NotFound`."""
 
     async def decisions(self, *, agent: str | None, limit: int, cursor: str | None) -> Page[DecisionRecord]: ...
+
+    async def decision_summaries(self, *, agent: str | None, limit: int, cursor: str | None) -> Page[DecisionSummary]:
+        """Return what a listing shows; a record can be 200 KB, its summary is less than one."""
 
     async def overrides(self) -> tuple[Override, ...]: ...
     async def put_override(self, override: Override, *, if_revision: int | None) -> Override: ...

@@ -1,0 +1,208 @@
+"""What every store must hold to, as pure functions: revisions, generations, reports seen, cursors, summaries."""
+
+import base64
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import pydantic
+
+from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
+from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen, SlotDecision, SlotInput
+from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch, StaleGeneration, foreign
+from fairlead.contracts.events import EventKind, Mode
+from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
+
+GAPS_MOST = 256
+"""Runs of sequence numbers still missing that are remembered per reporter; a spool leaves one for each outage."""
+
+EMPTY_CLUSTER = Cluster(nodes=(), models=(), sites=())
+
+EVERY_KIND: tuple[EventKind, ...] = (
+    "report",
+    "plan",
+    "placement",
+    "table",
+    "decision",
+    "wake",
+    "override",
+    "mode",
+    "node",
+    "model",
+    "site",
+)
+
+Spec = TypeVar("Spec", NodeSpec, ModelSpec, SiteSpec)
+Revisable = TypeVar("Revisable", NodeSpec, ModelSpec, SiteSpec, Override, Mode)
+Item = NodeSpec | ModelSpec | SiteSpec
+What = Literal["node", "model", "site", "override", "mode"]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Which sequence numbers of one instance of a reporter have been taken: all up to `high` but those in `gaps`."""
+
+    high: int = 0
+    gaps: tuple[tuple[int, int], ...] = ()
+    """Runs (first, last) that are missing, ascending."""
+
+    def take(self, sequence: int) -> "Seen | None":
+        """Return what has been seen once `sequence` is taken too; None if it was taken before."""
+        if sequence > self.high:
+            gaps = self.gaps
+            if sequence > self.high + 1:
+                gaps = (*gaps, (self.high + 1, sequence - 1))[-GAPS_MOST:]
+            return Seen(sequence, gaps)
+        for at, (first, last) in enumerate(self.gaps):
+            if first <= sequence <= last:
+                rest = tuple(run for run in ((first, sequence - 1), (sequence + 1, last)) if run[0] <= run[1])
+                return Seen(self.high, (self.gaps[:at] + rest + self.gaps[at + 1 :])[-GAPS_MOST:])
+        return None
+
+
+def revised(what: What, found: Revisable | None, new: Revisable, name: str, if_revision: int | None) -> Revisable:
+    """Return `new` with the revision that it gets in place of `found`.
+
+    `if_revision` None creates only. Raises `Conflict`, `NotFound`, `RevisionMismatch`.
+    """
+    if if_revision is None:
+        if found is not None:
+            raise Conflict(f"{what} {name!r} exists already: change it with its revision, or choose another id")
+        return new.model_copy(update={"revision": 0})
+    check_revision(what, found, name, if_revision)
+    return new.model_copy(update={"revision": if_revision + 1})
+
+
+def check_revision(what: What, found: Revisable | None, name: str, if_revision: int) -> None:
+    """Raise `NotFound` or `RevisionMismatch` unless `found` is there and has this revision."""
+    if found is None:
+        raise NotFound(f"there is no {what} {name!r}")
+    if found.revision != if_revision:
+        raise RevisionMismatch(
+            f"{what} {name!r} has revision {found.revision}, not {if_revision}: read it again, then change it"
+        )
+
+
+def one(items: tuple[Spec, ...], name: str) -> Spec | None:
+    """Return the item of that id, or None."""
+    return next((item for item in items if item.id == name), None)
+
+
+def placed(items: tuple[Spec, ...], new: Spec) -> tuple[Spec, ...]:
+    """Return `items` with `new` in place of the one of its id, sorted."""
+    together = list(without(items, new.id))
+    together.append(new)
+    return tuple(sorted(together, key=lambda item: item.id))
+
+
+def without(items: tuple[Spec, ...], name: str) -> tuple[Spec, ...]:
+    """Return `items` but the one of that id."""
+    return tuple(item for item in items if item.id != name)
+
+
+def rebuilt(nodes: tuple[NodeSpec, ...], models: tuple[ModelSpec, ...], sites: tuple[SiteSpec, ...]) -> Cluster:
+    """Return the cluster of these; raises `InputError` if they do not fit together."""
+    try:
+        return Cluster(nodes=nodes, models=models, sites=sites)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]["msg"]
+        raise InputError(foreign(first.removeprefix("Value error, "))) from error
+
+
+def differences(before: Cluster, after: Cluster) -> Iterator[tuple[EventKind, str, str]]:
+    """Yield kind, id and `replaced` or `deleted` for each item of `before` and `after` that is not in both."""
+    pairs: tuple[tuple[EventKind, Sequence[Item], Sequence[Item]], ...] = (
+        ("node", before.nodes, after.nodes),
+        ("model", before.models, after.models),
+        ("site", before.sites, after.sites),
+    )
+    for kind, old, new in pairs:
+        was = {item.id: item for item in old}
+        for item in new:
+            if was.pop(item.id, None) != item:
+                yield kind, item.id, "replaced"
+        for gone in was:
+            yield kind, gone, "deleted"
+
+
+def check_plan(plan: EpochPlan, seen: GenerationSeen) -> None:
+    """Raise `StaleGeneration` unless the plan follows the one in force."""
+    if plan.generation <= seen.plan or plan.parent != seen.plan:
+        raise StaleGeneration(
+            f"plan {plan.generation} follows {plan.parent}, but {seen.plan} is in force: decide again on that"
+        )
+
+
+def check_slot(placement: Placement | None, table: RoutingTable | None, seen: GenerationSeen) -> None:
+    """Raise `StaleGeneration` unless both are newer than those in force and belong together."""
+    if placement is not None:
+        if placement.generation <= seen.placement:
+            raise StaleGeneration(
+                f"placement {placement.generation} comes after {seen.placement}, which is in force: decide again"
+            )
+        _check_known_plan("placement", placement.generation, placement.plan_generation, seen)
+    if table is not None:
+        if table.generation <= seen.table:
+            raise StaleGeneration(f"table {table.generation} comes after {seen.table}, which is in force: decide again")
+        _check_known_plan("table", table.generation, table.plan_generation, seen)
+        belongs = seen.placement if placement is None else placement.generation
+        if table.placement_generation != belongs:
+            raise StaleGeneration(
+                f"table {table.generation} is for placement {table.placement_generation}, not for {belongs}"
+            )
+
+
+def _check_known_plan(what: str, generation: int, plan: int, seen: GenerationSeen) -> None:
+    if plan > seen.plan:
+        raise StaleGeneration(f"{what} {generation} names plan {plan}, but {seen.plan} is the newest")
+
+
+def summary_of(record: DecisionRecord) -> DecisionSummary:
+    """Return what a listing shows of a line of the journal."""
+    output = record.output
+    slot = output if isinstance(output, SlotDecision) else None
+    return DecisionSummary(
+        id=record.id,
+        agent=record.agent,
+        kind=record.kind,
+        number=record.input.slot if isinstance(record.input, SlotInput) else record.input.epoch,
+        made_at_s=record.made_at_s,
+        took_s=record.took_s,
+        source=record.source,
+        version=record.version,
+        plan=0 if isinstance(output, SlotDecision) else output.plan.generation,
+        placement=slot.placement.generation if slot is not None and slot.placement is not None else 0,
+        table=slot.table.generation if slot is not None and slot.table is not None else 0,
+        steps=output.steps,
+    )
+
+
+def default_mode(agent: str) -> Mode:
+    """Return the mode of an agent for which nobody has set one; raises `NotFound` if there is no such agent."""
+    match agent:
+        case "planner" | "slot-agent":
+            return Mode(agent=agent, mode="auto", by="default", at_s=0.0, revision=0)
+        case _:
+            raise NotFound(f"there is no agent {foreign(agent)!r}: agents are planner and slot-agent")
+
+
+def cursor_of(*key: str | int | float) -> str:
+    """Return the opaque cursor of a page that ends with the item of this key."""
+    return base64.urlsafe_b64encode(json.dumps(key, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def key_of(cursor: str, *kinds: type[str] | type[int] | type[float]) -> tuple[str | int | float, ...]:
+    """Return the key in a cursor, whose parts are of `kinds`; raises `InputError` if it is none of ours."""
+    try:
+        key = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)))
+    except ValueError as error:
+        raise InputError(f"cursor {foreign(cursor)!r} is none of ours: start again without one") from error
+    if (
+        not isinstance(key, list)
+        or len(key) != len(kinds)
+        or not all(type(part) is kind for part, kind in zip(key, kinds, strict=True))
+        or any(isinstance(part, int) and abs(part) >= 2**63 for part in key)
+    ):
+        raise InputError(f"cursor {foreign(cursor)!r} does not belong to this listing: start again without one")
+    return tuple(key)
