@@ -21,6 +21,9 @@ from testbed.streams import stream
 WARM_UP_S = 1200.0
 """Twenty minutes that the scoreboard does not measure (CONTROL §5)."""
 
+RUN_S = 6000.0
+"""Warm-up and a window of eighty minutes (CONTROL §5)."""
+
 TURN_S = 600.0
 """`rotating`, `cyclic` and `redraw` change every ten minutes (CONTROL §5)."""
 
