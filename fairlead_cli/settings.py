@@ -252,9 +252,15 @@ def _explain(where: str, error: pydantic.ValidationError) -> str:
     return f"{where}: {'.'.join(parts) or 'settings'}{given}: {words}{more}"
 
 
-def to_yaml(settings: Settings) -> str:
-    """Return the settings as the YAML that `load` reads back to an equal value."""
-    return yaml.safe_dump(settings.to_document(), sort_keys=False, allow_unicode=True)
+def with_options(settings: Settings, options: Mapping[tuple[str, ...], Any]) -> Settings:
+    """Return the settings with options of a command on top; raises `ConfigError` as `load` does."""
+    document = settings.model_dump(mode="json", exclude_unset=True)
+    for path, value in options.items():
+        _put(document, path, value)
+    if ("control", "port") in options:
+        document["control"].pop("url", None)
+    _derive(document)
+    return _check("options", document)
 
 
 def of_this_process(config: Path | None) -> Settings:

@@ -1,0 +1,63 @@
+"""Where the running `fairlead up` of this user is found: a small file each, under the XDG state directory."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What a client needs to know of a run."""
+
+    pid: int
+    control_url: str
+    token: str
+    """Of the role admin; the file is readable by its user only."""
+    state_dir: str
+    sites: tuple[str, ...]
+
+
+def directory(environ: Mapping[str, str]) -> Path:
+    """Return where pointers lie: $XDG_STATE_HOME/fairlead, ~/.local/state/fairlead without."""
+    base = environ.get("XDG_STATE_HOME")
+    home = Path(base) if base and Path(base).is_absolute() else Path(environ.get("HOME", "/")) / ".local" / "state"
+    return home / "fairlead"
+
+
+def write(pointer: Pointer, environ: Mapping[str, str]) -> Path:
+    """Write a pointer and return its file; raises `OSError` where the directory cannot be written."""
+    where = directory(environ)
+    where.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file = where / f"up-{pointer.pid}.json"
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        json.dump(asdict(pointer), stream)
+    return file
+
+
+def read(environ: Mapping[str, str]) -> tuple[Pointer, ...]:
+    """Return the pointers whose process lives, by pid; those of dead ones are removed."""
+    found = []
+    for file in sorted(directory(environ).glob("up-*.json")):
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+            pointer = Pointer(**(document | {"sites": tuple(document["sites"])}))
+        except (OSError, ValueError, TypeError, KeyError):
+            continue
+        if _lives(pointer.pid):
+            found.append(pointer)
+        else:
+            file.unlink(missing_ok=True)
+    return tuple(found)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

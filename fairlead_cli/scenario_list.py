@@ -1,0 +1,54 @@
+"""`fairlead scenarios` and `fairlead schema`: what can be shown and what can be set."""
+
+import typer
+
+from fairlead_cli.shown import AsJson, echo_json, echo_table, examples
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(
+        "scenarios",
+        epilog=examples(
+            "fairlead scenarios",
+            "fairlead scenarios --json",
+        ),
+    )(scenarios)
+    app.command(
+        "schema",
+        epilog=examples(
+            "fairlead schema > fairlead.schema.json",
+        ),
+    )(schema)
+
+
+def scenarios(as_json: AsJson = False) -> None:
+    """List the scenarios that `fairlead up --scenario` plays."""
+    from testbed.scenarios import SCENARIOS
+
+    rows = [
+        {"name": s.name, "cluster": s.cluster, "loads": list(s.loads), "fixed_speed": s.fixed_speed} for s in SCENARIOS
+    ]
+    if as_json:
+        echo_json({"items": rows})
+        return
+    echo_table(
+        ("name", "cluster", "loads of the scoreboard", "speed"),
+        [
+            (
+                row["name"],
+                row["cluster"],
+                " ".join(f"{load:g}" for load in row["loads"]),
+                "any" if row["fixed_speed"] is None else f"{row['fixed_speed']:g} only: a real model",
+            )
+            for row in rows
+        ],
+        empty="no scenarios",
+    )
+
+
+def schema() -> None:
+    """Print the JSON Schema of fairlead.yaml, for editors and checks."""
+    from fairlead.contracts.settings import Settings
+
+    echo_json(Settings.model_json_schema())

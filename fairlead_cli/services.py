@@ -1,0 +1,173 @@
+"""Single processes of a cluster that is spread over machines: each command runs one until it is told to end."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fairlead_cli.shown import examples
+
+if TYPE_CHECKING:
+    from fairlead.contracts.settings import Settings
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="Settings, YAML; ./fairlead.yaml if it is there.", show_default=False)
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file", help="File that holds the bearer token, in place of FAIRLEAD_TOKEN.", show_default=False
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands that run one process."""
+    panel = "Single processes"
+    app.command(
+        "control",
+        rich_help_panel=panel,
+        epilog=examples(
+            "FAIRLEAD_MONGODB_URI=mongodb://db:27017 fairlead control",
+            "fairlead control --config fairlead.yaml",
+        ),
+    )(control)
+    app.command(
+        "planner",
+        rich_help_panel=panel,
+        epilog=examples(
+            "FAIRLEAD_MONGODB_URI=mongodb://db:27017 fairlead planner",
+        ),
+    )(planner)
+    app.command(
+        "slot-agent",
+        rich_help_panel=panel,
+        epilog=examples(
+            "FAIRLEAD_MONGODB_URI=mongodb://db:27017 fairlead slot-agent",
+        ),
+    )(slot_agent)
+    app.command(
+        "node-agent",
+        rich_help_panel=panel,
+        epilog=examples(
+            "FAIRLEAD_CONTROL_URL=https://control:8700 FAIRLEAD_TOKEN=… fairlead node-agent --node node-1",
+        ),
+    )(node_agent)
+    app.command(
+        "gateway",
+        rich_help_panel=panel,
+        epilog=examples(
+            "FAIRLEAD_CONTROL_URL=https://control:8700 FAIRLEAD_TOKEN=… fairlead gateway --node node-1 --site site-1",
+        ),
+    )(gateway)
+
+
+def control(config: Config = None) -> None:
+    """Run the control API, on the database of the settings."""
+    settings = _with_database(_prepare(config, "control"))
+    from control_api import service
+
+    _run(service.serve(settings))
+
+
+def planner(config: Config = None) -> None:
+    """Run the planner: a plan each epoch."""
+    settings = _with_database(_prepare(config, "planner"))
+    from planner import service
+
+    _run(service.serve(settings))
+
+
+def slot_agent(config: Config = None) -> None:
+    """Run the slot agent: a placement and a routing table each slot, and at once when a model is missed."""
+    settings = _with_database(_prepare(config, "slot-agent"))
+    from slot_agent import service
+
+    _run(service.serve(settings))
+
+
+def node_agent(
+    node: Annotated[str, typer.Option("--node", help="Id of the node that this machine is.", show_default=False)],
+    config: Config = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Run the agent of one node: starts, drains and stops its pods as the placement says."""
+    settings = _prepare(config, f"node-agent-{node}")
+    token = _token(settings, token_file)
+    from node_agent import service
+
+    _run(service.serve(settings, node, token))
+
+
+def gateway(
+    node: Annotated[
+        str | None, typer.Option("--node", help="Keep the queues of this node's pods.", show_default=False)
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", help="Take requests in at this site.", show_default=False)
+    ] = None,
+    config: Config = None,
+    token_file: TokenFile = None,
+) -> None:
+    """Run a gateway: the keeper of a node, the ingress of a site, or both."""
+    if node is None and site is None:
+        raise typer.BadParameter("a gateway needs --node, --site or both")
+    settings = _prepare(config, f"gateway-{node or site}")
+    token = _token(settings, token_file)
+    from gateway import service
+
+    _run(service.serve(settings, node, site, token))
+
+
+def _prepare(config: Path | None, process: str) -> "Settings":
+    from fairlead.adapters.log import configure
+    from fairlead_cli.settings import of_this_process
+
+    settings = of_this_process(config)
+    configure(settings.log_level, process)
+    return settings
+
+
+def _with_database(settings: "Settings") -> "Settings":
+    from fairlead.contracts.errors import ConfigError
+
+    if settings.mongodb.uri is None:
+        raise ConfigError(
+            "no database is set: give FAIRLEAD_MONGODB_URI or mongodb.uri, or run `fairlead up`, which brings one along"
+        )
+    return settings
+
+
+def _token(settings: "Settings", file: Path | None) -> str:
+    from fairlead.contracts.errors import ConfigError, foreign
+
+    if file is not None:
+        try:
+            return file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"--token-file {file} cannot be read: {foreign(error)}") from error
+    token = os.environ.get("FAIRLEAD_TOKEN", "")
+    if not token and settings.control.auth:
+        raise ConfigError("FAIRLEAD_TOKEN is not set: make a token with `fairlead token create` and hand it over")
+    return token
+
+
+def _run(service: Coroutine[Any, Any, None]) -> None:
+    """Run a service under uvloop until SIGTERM or SIGINT cancels it."""
+    import uvloop
+
+    async def until_told() -> None:
+        task = asyncio.ensure_future(service)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            if not task.cancelled():
+                raise
+
+    uvloop.run(until_told())

@@ -1,0 +1,38 @@
+"""How results are printed: columns for people, JSON for programs."""
+
+import datetime
+import json
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def echo_json(document: Any) -> None:
+    """Print a document as JSON."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def echo_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: str) -> None:
+    """Print rows under heads in columns as wide as needed, or `empty` when there is none."""
+    lines = [[str(cell) for cell in row] for row in rows]
+    if not lines:
+        typer.echo(empty)
+        return
+    widths = [max(len(line[at]) for line in [list(heads), *lines]) for at in range(len(heads))]
+    for line in ([head.upper() for head in heads], *lines):
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def instant(at_s: float | None) -> str:
+    """Return a domain instant as UTC to the second."""
+    if at_s is None:
+        return "-"
+    return datetime.datetime.fromtimestamp(at_s, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def examples(*lines: str) -> str:
+    """Return the epilogue of a command's help: lines that can be pasted."""
+    return "\n".join(("\b", "Examples:", *(f"  {line}" for line in lines)))

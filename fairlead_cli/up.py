@@ -1,0 +1,178 @@
+"""`fairlead up`: the whole system on this machine, under demand, until it is told to end."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fairlead_cli.shown import examples
+
+if TYPE_CHECKING:
+    from testbed.local_cluster import Order
+
+    from fairlead.contracts.settings import Settings
+    from testbed.scenarios import Scenario
+
+LOAD = 0.8
+"""Of the cluster's speed: busy, and the controller still has room (CONTROL §5's second lightest)."""
+
+SPEED = 10.0
+"""For somebody who looks on: a slot takes 3 s, a start 1 to 5 s, and the clients keep this machine half busy."""
+
+SCENARIO = "city7-rotating"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(
+        "up",
+        epilog=examples(
+            "fairlead up",
+            "fairlead up --scenario city7-rotating --load 0.8 --speed 30 --duration 60 --seed 7 --json",
+            "fairlead up --scenario catalogue-roomy --load 0.6 --speed 30 --policy lru",
+            "fairlead up --scenario home3                        (a real model: curl it)",
+            "fairlead up --trace azure AzureLLMInferenceTrace_conv.csv --speed 10",
+        ),
+    )(up)
+
+
+def up(
+    scenario: Annotated[
+        str | None,
+        typer.Option("--scenario", help=f"See `fairlead scenarios`; {SCENARIO} by default.", show_default=False),
+    ] = None,
+    load: Annotated[
+        float | None,
+        typer.Option(
+            "--load", help=f"Offered work as a share of the nodes' speed; {LOAD:g} by default.", show_default=False
+        ),
+    ] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option("--duration", help="Wall seconds of demand; until Ctrl-C without.", show_default=False),
+    ] = None,
+    speed: Annotated[
+        float | None,
+        typer.Option("--speed", help=f"Simulated seconds in a second; {SPEED:g} by default.", show_default=False),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", help="Of demand and placements; 0 by default.", show_default=False)
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option("--policy", help="The controller; marginal-dpp by default.", show_default=False)
+    ] = None,
+    trace: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            "--trace", metavar="FORMAT PATH", help="Play a real trace: azure and its CSV file.", show_default=False
+        ),
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option("--state-dir", help="Keep state and logs here; a temporary place without.", show_default=False),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="Of the control API; 8700 or a free one.", show_default=False)
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Settings, YAML; ./fairlead.yaml if it is there.", show_default=False),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as one JSON object, nothing else.")
+    ] = False,
+) -> None:
+    """Run the whole system on this machine under demand, show it at work, and sum up at the end.
+
+    Ctrl-C, SIGTERM and the end of --duration stop every process and remove every temporary file.
+    """
+    from testbed.local_cluster import run
+
+    settings, chosen = _settled(config, scenario, speed, seed, policy, port, state_dir)
+    order = _order(settings, chosen, load, duration, trace, state_dir, port)
+    _check(order)
+    raise typer.Exit(run(order, as_json=as_json, announce=_announce))
+
+
+def _settled(
+    config: Path | None,
+    scenario: str | None,
+    speed: float | None,
+    seed: int | None,
+    policy: str | None,
+    port: int | None,
+    state_dir: Path | None,
+) -> "tuple[Settings, Scenario]":
+    """Return the settings with the options on top, and the scenario that is played."""
+    from fairlead_cli.settings import of_this_process, with_options
+    from testbed.scenarios import SCENARIOS
+    from testbed.scenarios import scenario as named
+
+    settings = of_this_process(config)
+    default = SCENARIO
+    if isinstance(settings.cluster, str) and "cluster" in settings.model_fields_set:
+        default = next((s.name for s in SCENARIOS if s.cluster == settings.cluster), SCENARIO)
+    chosen = named(scenario or default)
+    if speed is None and "speed" not in settings.model_fields_set:
+        speed = chosen.fixed_speed or SPEED
+    options = {("speed",): speed, ("seed",): seed, ("policy",): policy, ("control", "port"): port}
+    given = {path: value for path, value in options.items() if value is not None}
+    if state_dir is not None:
+        given["state_dir",] = str(state_dir)
+    return with_options(settings, given), chosen
+
+
+def _order(
+    settings: "Settings",
+    scenario: "Scenario",
+    load: float | None,
+    duration: float | None,
+    trace: tuple[str, Path] | None,
+    state_dir: Path | None,
+    port: int | None,
+) -> "Order":
+    from testbed.local_cluster import Order
+
+    kept = state_dir is not None or "state_dir" in settings.model_fields_set
+    return Order(
+        settings=settings,
+        scenario=scenario,
+        load=load if load is not None else (min(scenario.loads) if scenario.fixed_speed else LOAD),
+        duration_s=duration,
+        trace=trace,
+        directory=Path(settings.state_dir).absolute() if kept else None,
+        port=port
+        if port is not None
+        else (settings.control.port if "port" in settings.control.model_fields_set else None),
+    )
+
+
+def _check(order: "Order") -> None:
+    """Raise `ConfigError` for what cannot be run, before anything is started."""
+    import math
+
+    from fairlead.contracts.errors import ConfigError
+
+    if not (math.isfinite(order.load) and 0 < order.load <= 10):
+        raise ConfigError(f"--load {order.load:g} cannot be offered: give a number above 0 and up to 10, such as 0.8")
+    if order.duration_s is not None and not (math.isfinite(order.duration_s) and order.duration_s > 0):
+        raise ConfigError(f"--duration {order.duration_s:g} is no time to run for: give seconds above 0")
+    order.scenario.check_speed(order.settings.speed)
+    if order.trace is not None:
+        kind, path = order.trace
+        if kind != "azure":
+            raise ConfigError(f"--trace {kind!r} is unknown: the format that can be played is azure")
+        if not path.is_file():
+            raise ConfigError(f"--trace azure {path}: there is no such file")
+
+
+def _announce(control_url: str, token: str, state_dir: str, sites: tuple[str, ...]) -> Path | None:
+    """Leave word where other commands find this run; None where that place cannot be written."""
+    import os
+
+    from fairlead_cli.pointer import Pointer, write
+
+    try:
+        return write(Pointer(os.getpid(), control_url, token, state_dir, sites), os.environ)
+    except OSError:
+        return None
