@@ -76,6 +76,13 @@ class NodeAgentSettings(Message):
     """Reports kept on disk while the control plane is away; beyond, the oldest go and are counted."""
 
 
+class DeciderSettings(Message):
+    """The planner, or the slot agent: processes without an HTTP server."""
+
+    metrics_port: Port | None = None
+    """Loopback port where `/metrics` answers; None opens none."""
+
+
 class Settings(Message):
     """Everything that can be set."""
 
@@ -94,4 +101,6 @@ class Settings(Message):
     mongodb: MongoSettings = MongoSettings()
     gateway: GatewaySettings = GatewaySettings()
     node_agent: NodeAgentSettings = NodeAgentSettings()
+    planner: DeciderSettings = DeciderSettings()
+    slot_agent: DeciderSettings = DeciderSettings()
     controller: PolicySettings = PolicySettings()

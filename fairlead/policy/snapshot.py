@@ -13,6 +13,7 @@ from fairlead.contracts.decisions import ModelView, NodeView, PodView, Snapshot
 from fairlead.contracts.events import Wake
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, PodLoad, PodReading
 from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.choice import PodQueue, drained, observed
 
 REPORTS_ALLOWED = 3
 """A reading older than so many report periods is not used (DESIGN §8, invariant 10)."""
@@ -46,20 +47,22 @@ def fold(
 
     Reports of nodes, gateways and models that the cluster does not have are left out. `arrived` and `arrived_before`
     hold all requests that ever arrived per model, now and at the last decision; a total that fell, because counters
-    were lost, gives 0 arrivals.
+    were lost, gives 0 arrivals. A reading as far ahead as it may be behind is of another clock, and not used either.
     """
-    since_s = now_s - allowed_age_s(settings)
+    limit_s = allowed_age_s(settings)
     known = {n.id for n in cluster.nodes} | {s.id for s in cluster.sites}
     agents = {r.node: r for r in _newest_last(node_reports)}
     gateways = {r.gateway: r for r in _newest_last(gateway_reports) if r.gateway in known}
     keepers = {k.node: k for k in _newest_last(g.keeper for g in gateways.values() if g.keeper is not None)}
-    fresh = [gateways[g] for g in sorted(gateways) if gateways[g].observed_at_s >= since_s]
-    stale = [f"gateway/{g.gateway}" for g in gateways.values() if g.observed_at_s < since_s]
-    stale += [f"node/{n.id}" for n in cluster.nodes if n.id in agents and agents[n.id].observed_at_s < since_s]
+    fresh = [gateways[g] for g in sorted(gateways) if abs(now_s - gateways[g].observed_at_s) <= limit_s]
+    stale = [f"gateway/{g}" for g in set(gateways) - {f.gateway for f in fresh}]
+    stale += [
+        f"node/{n.id}" for n in cluster.nodes if n.id in agents and abs(now_s - agents[n.id].observed_at_s) > limit_s
+    ]
     specs = {m.id: m for m in cluster.models}
     return Snapshot(
         taken_at_s=now_s,
-        nodes=tuple(_node(now_s, since_s, n, agents.get(n.id), keepers.get(n.id), specs) for n in cluster.nodes),
+        nodes=tuple(_node(now_s, limit_s, n, agents.get(n.id), keepers.get(n.id), specs) for n in cluster.nodes),
         models=tuple(
             _model(now_s, m.id, fresh, arrived.get(m.id, 0), arrived_before.get(m.id, 0)) for m in cluster.models
         ),
@@ -95,10 +98,19 @@ def with_wakes(snapshot: Snapshot, wakes: Sequence[Wake]) -> Snapshot:
 
 
 def outdated(wake: Wake, now_s: float, gateway_reports: Sequence[GatewayReport], settings: PolicySettings) -> bool:
-    """Tell whether a report that is newer than `wake` says what has become of it, or it is too old to be used."""
-    if now_s - wake.at_s > allowed_age_s(settings):
+    """Tell whether newer reports say what has become of `wake`, or it is too old to be used.
+
+    A wake that does not name its site is answered once every site that is heard has reported.
+    """
+    limit_s = allowed_age_s(settings)
+    if now_s - wake.at_s > limit_s:
         return True
-    return wake.site is not None and any(g.site == wake.site and g.observed_at_s > wake.at_s for g in gateway_reports)
+    ingresses = [
+        g
+        for g in gateway_reports
+        if g.site is not None and wake.site in (None, g.site) and now_s - g.observed_at_s <= limit_s
+    ]
+    return bool(ingresses) and all(g.observed_at_s > wake.at_s for g in ingresses)
 
 
 def _newest_last(readings: Iterable[_AnyReading]) -> list[_AnyReading]:
@@ -107,7 +119,7 @@ def _newest_last(readings: Iterable[_AnyReading]) -> list[_AnyReading]:
 
 def _node(
     now_s: float,
-    since_s: float,
+    limit_s: float,
     spec: NodeSpec,
     agent: NodeReport | None,
     keeper: KeeperState | None,
@@ -116,25 +128,27 @@ def _node(
     if agent is None or keeper is None:
         return NodeView(node=spec.id, up=False, observed_at_s=None, speed=spec.speed, pods=())
     observed_at_s = min(agent.observed_at_s, keeper.observed_at_s)
-    if observed_at_s < since_s:
-        return NodeView(node=spec.id, up=False, observed_at_s=observed_at_s, speed=keeper.speed, pods=())
-    loads = {p.model: p for p in _drained(keeper, now_s, specs)}
+    if max(abs(now_s - agent.observed_at_s), abs(now_s - keeper.observed_at_s)) > limit_s:
+        return NodeView(node=spec.id, up=False, observed_at_s=observed_at_s, speed=spec.speed, pods=())
+    work = {m.id: m.work_s for m in specs.values()}
+    queues = {q.model: q for q in drained(observed(keeper), now_s, work).pods}
+    loads = {p.model: p for p in keeper.pods}
     pods = tuple(
-        _pod(now_s, pod, loads.get(pod.model), specs[pod.model])
+        _pod(now_s, pod, queues.get(pod.model), loads.get(pod.model), specs[pod.model])
         for pod in sorted(agent.pods, key=lambda p: p.model)
         if pod.model in specs and (pod.phase != "off" or _is_blocked(now_s, pod))
     )
     return NodeView(node=spec.id, up=True, observed_at_s=observed_at_s, speed=keeper.speed, pods=pods)
 
 
-def _pod(now_s: float, pod: PodReading, load: PodLoad | None, spec: ModelSpec) -> PodView:
+def _pod(now_s: float, pod: PodReading, queue: PodQueue | None, load: PodLoad | None, spec: ModelSpec) -> PodView:
     """Join both readings of a pod; the keeper's names all queues there are, so a pod it does not name has none."""
     match pod.phase:
         case "starting":
             ready_at_s = pod.ready_at_s if pod.ready_at_s is not None else pod.since_at_s + spec.start_delay_s
             ready_in_s = max(0.0, ready_at_s - now_s)
         case "sleeping":
-            ready_in_s = load.ready_in_s if load is not None else 0.0
+            ready_in_s = queue.ready_in_s if queue is not None else 0.0
         case _:
             ready_in_s = 0.0
     return PodView(
@@ -142,9 +156,9 @@ def _pod(now_s: float, pod: PodReading, load: PodLoad | None, spec: ModelSpec) -
         phase=pod.phase,
         since_at_s=pod.since_at_s,
         ready_in_s=ready_in_s,
-        work_s=load.work_s if load is not None else 0.0,
-        count=load.count if load is not None else 0,
-        running=load.running if load is not None else 0,
+        work_s=queue.work_s if queue is not None else 0.0,
+        count=queue.count if queue is not None else 0,
+        running=min(load.running, queue.count) if load is not None and queue is not None else 0,
         used_at_s=load.used_at_s if load is not None else None,
         blocked=_is_blocked(now_s, pod),
     )
@@ -152,25 +166,6 @@ def _pod(now_s: float, pod: PodReading, load: PodLoad | None, spec: ModelSpec) -
 
 def _is_blocked(now_s: float, pod: PodReading) -> bool:
     return pod.backoff_until_s is not None and pod.backoff_until_s > now_s
-
-
-def _drained(keeper: KeeperState, now_s: float, specs: Mapping[str, ModelSpec]) -> tuple[PodLoad, ...]:
-    """Take off the work that the node has done since: it is shared equally by the pods that have some."""
-    left = {p.model: p.work_s for p in keeper.pods}
-    budget_s = max(0.0, now_s - keeper.observed_at_s) * keeper.speed
-    busy = sorted((p for p in keeper.pods if p.phase != "starting" and p.work_s > 0), key=lambda p: p.work_s)
-    for position, pod in enumerate(busy):
-        share_s = min(pod.work_s, budget_s / (len(busy) - position))
-        left[pod.model] -= share_s
-        budget_s -= share_s
-    return tuple(_lighter(p, left[p.model], specs) for p in keeper.pods)
-
-
-def _lighter(pod: PodLoad, work_s: float, specs: Mapping[str, ModelSpec]) -> PodLoad:
-    if work_s >= pod.work_s or pod.model not in specs:
-        return pod
-    count = min(pod.count, -int(-work_s // specs[pod.model].work_s))
-    return pod.model_copy(update={"work_s": work_s, "count": count, "running": min(pod.running, count)})
 
 
 def _model(now_s: float, model: str, fresh: Sequence[GatewayReport], total: int, before: int) -> ModelView:

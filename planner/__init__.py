@@ -1,0 +1,1 @@
+"""The planner: what is wanted of each node, for an epoch."""

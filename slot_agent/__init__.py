@@ -1,0 +1,1 @@
+"""The slot agent: a placement and a routing table for each slot, and at once where a model is missed."""

@@ -1,0 +1,112 @@
+"""The slot agent's loops: a clock that says when, a stream that says what changed, and one decision at a time."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import cast
+
+import structlog
+
+from fairlead.adapters.outage import Outage
+from fairlead.contracts.events import Event, EventKind
+from fairlead.contracts.ports import Clock, Store
+from fairlead.policy.periods import Periods
+from slot_agent.agenda import Agenda, Punctuality
+from slot_agent.decider import Case, Decider, DecideSlot
+from slot_agent.metrics import SlotMetrics
+from slot_agent.wakes import wake_of
+
+WATCHED: Sequence[EventKind] = ("wake", "override", "node", "model", "site", "plan")
+
+
+class SlotAgent:
+    """Decides each slot at its begin and on events between; `run` ends by cancellation only."""
+
+    def __init__(self, store: Store, clock: Clock, case: Case, decide: DecideSlot, metrics: SlotMetrics) -> None:
+        controller = case.settings.controller
+        self._store = store
+        self._clock = clock
+        self._metrics = metrics
+        self._decider = Decider(store, clock, case, decide, metrics)
+        self._slots = Periods(case.settings.clock_origin_s, controller.slot_s)
+        self._agenda = Agenda(self._slots, controller.refresh_s)
+        self._slot = self._slots.at(clock.now_s())
+        self._bell = asyncio.Event()
+        self._event_due = False
+        self._event_forced = False
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    async def run(self) -> None:
+        """Decide until cancelled."""
+        self._bell.set()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_time(), name="slot-agent: time")
+            tasks.create_task(self._keep_watching(), name="slot-agent: changes")
+            tasks.create_task(self._keep_deciding(), name="slot-agent: decisions")
+
+    def _ring(self, *, forced: bool) -> None:
+        """Ask for one more decision, also while one is being made; many calls until then make one."""
+        self._event_due = True
+        self._event_forced |= forced
+        self._bell.set()
+
+    async def _keep_time(self) -> None:
+        punctuality = Punctuality(self._slot)
+        while True:
+            await self._clock.sleep_until(self._agenda.next_tick_s(self._clock.now_s()))
+            slot = self._slots.at(self._clock.now_s())
+            if slot == self._slot:
+                self._ring(forced=False)
+                continue
+            ended, late = punctuality.entered(slot, self._decider.decided)
+            self._metrics.slots.inc(ended)
+            self._metrics.late.inc(late)
+            if late:
+                self._log.warning("slots ended without a decision of their own", late=late, slot=slot)
+            self._slot = slot
+            self._bell.set()
+
+    async def _keep_watching(self) -> None:
+        outage = Outage("the stream of changes", self._clock, self._metrics.watch_failures)
+        while True:
+            try:
+                changes = cast(AsyncGenerator[Event, None], self._store.changes(WATCHED))
+                async with aclosing(changes):
+                    async for event in changes:
+                        outage.over()
+                        self._noticed(event)
+            except Exception as error:  # the top of this loop
+                await outage.failed(error)
+            self._decider.standings.forget()
+            self._ring(forced=True)
+
+    def _noticed(self, event: Event) -> None:
+        self._decider.standings.forget_changed(event.kind)
+        if event.kind != "wake" or self._decider.wakes.add(wake_of(event), self._clock.now_s()):
+            self._ring(forced=True)
+
+    async def _keep_deciding(self) -> None:
+        outage = Outage("the slot decision", self._clock, self._metrics.failures)
+        while True:
+            await self._bell.wait()
+            self._bell.clear()
+            try:
+                await self._decide_what_is_due()
+                outage.over()
+            except Exception as error:  # the top of this loop
+                await self._lost(outage, error)
+
+    async def _decide_what_is_due(self) -> None:
+        slot = self._slot
+        forced, event_due = self._event_forced, self._event_due
+        self._event_due = self._event_forced = False
+        if self._decider.decided < slot:
+            await self._decider.decide_slot(slot)
+        elif event_due:
+            await self._decider.decide_event(slot, forced=forced)
+
+    async def _lost(self, outage: Outage, error: Exception) -> None:
+        """Wait before the next try, which reads everything anew and decides also on what was due meanwhile."""
+        self._decider.forget()
+        await outage.failed(error)
+        self._ring(forced=True)

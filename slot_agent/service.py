@@ -1,0 +1,46 @@
+"""The slot agent as a process: its store, its clock, its static placement, its metrics."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import pydantic
+from fairlead.adapters.mongo import connect
+from fairlead.policy.registry import decide_slot
+
+from fairlead.adapters.clock import ScaledClock
+from fairlead.adapters.prometheus import exposed
+from fairlead.contracts.errors import ConfigError, foreign
+from fairlead.contracts.plans import NodePlacement
+from fairlead.contracts.settings import Settings
+from slot_agent.decider import Case
+from slot_agent.loop import SlotAgent
+from slot_agent.metrics import SlotMetrics
+
+STATIC_FILE = "static.json"
+"""In the state directory: the placement of policies that are given one, a list of `NodePlacement`."""
+
+
+async def serve(settings: Settings) -> None:
+    """Decide until cancelled. Raises `ConfigError` if there is no database or the static placement cannot be read."""
+    if settings.mongodb.uri is None:
+        raise ConfigError("the slot agent needs a database: set mongodb.uri or FAIRLEAD_MONGODB_URI")
+    case = Case(settings, static_placement(Path(settings.state_dir)), version("fairlead"))
+    clock = ScaledClock(settings.speed, settings.clock_origin_s)
+    metrics = SlotMetrics()
+    store = await connect(settings.mongodb)
+    try:
+        with exposed(metrics.registry, settings.slot_agent.metrics_port):
+            await SlotAgent(store, clock, case, decide_slot, metrics).run()
+    finally:
+        await store.close()
+
+
+def static_placement(state_dir: Path) -> tuple[NodePlacement, ...]:
+    """Return the placement that policies like `sed-static` are given; empty where there is no file."""
+    path = state_dir / STATIC_FILE
+    if not path.exists():
+        return ()
+    try:
+        return pydantic.TypeAdapter(tuple[NodePlacement, ...]).validate_json(path.read_bytes())
+    except (OSError, pydantic.ValidationError) as error:
+        raise ConfigError(f"{path} is not a list of placements of nodes: {foreign(error)}") from error
