@@ -1,0 +1,305 @@
+"""The store port on MongoDB 6 or later: any replica set by its URI, or the embedded one of `mongod`."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import TypeVar
+
+from pymongo.errors import DuplicateKeyError
+
+from fairlead.adapters import mongo_changes, mongo_schema
+from fairlead.adapters import store_rules as rules
+from fairlead.adapters.clock import ScaledClock
+from fairlead.adapters.mongo_cluster import ClusterRows
+from fairlead.adapters.mongo_decisions import Published
+from fairlead.adapters.mongo_driver import Driver, wall_now
+from fairlead.adapters.mongo_reports import Readings
+from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
+from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
+from fairlead.contracts.errors import Conflict, NotFound, RevisionMismatch, foreign
+from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
+from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
+from fairlead.contracts.ports import Clock, Page
+from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
+from fairlead.contracts.settings import MongoSettings
+
+Kept = TypeVar("Kept", Override, Mode)
+
+
+async def connect(settings: MongoSettings, clock: Clock | None = None) -> "MongoStore":
+    """Return a store that is ready: reached, its collections and indexes made, its schema migrated.
+
+    `clock` dates events that carry no time of their own. Raises `ConfigError`, `SchemaTooNew`, `StoreUnavailable`.
+    """
+    store = MongoStore(settings, clock)
+    try:
+        await store.prepare()
+    except BaseException:
+        await store.close()
+        raise
+    return store
+
+
+class MongoStore:
+    """What the core side remembers, in MongoDB; before `prepare` it may find a database without indexes."""
+
+    def __init__(self, settings: MongoSettings, clock: Clock | None = None) -> None:
+        self._clock: Clock = ScaledClock() if clock is None else clock
+        self._settings = settings
+        self._driver = Driver(settings)
+        self._cluster = ClusterRows(self._driver, self._clock)
+        self._readings = Readings(self._driver)
+        self._published = Published(self._driver)
+
+    async def prepare(self) -> None:
+        """Make collections and indexes, and migrate an older schema. Raises `SchemaTooNew`, `StoreUnavailable`."""
+        await mongo_schema.prepare(self._driver, self._settings.report_ttl_s)
+
+    # -- the cluster ---------------------------------------------------------------------------------------------
+
+    async def cluster(self) -> Cluster:
+        """Return nodes, models and sites."""
+        return await self._cluster.cluster()
+
+    async def replace_cluster(self, cluster: Cluster) -> None:
+        """Put another cluster in place of the whole."""
+        await self._cluster.change(lambda before: (cluster, None))
+
+    async def put_node(self, node: NodeSpec, *, if_revision: int | None) -> NodeSpec:
+        """Create or change a node."""
+
+        def change(now: Cluster) -> tuple[Cluster, NodeSpec]:
+            new = rules.revised("node", rules.one(now.nodes, node.id), node, node.id, if_revision)
+            return rules.rebuilt(rules.placed(now.nodes, new), now.models, now.sites), new
+
+        return await self._cluster.change(change)
+
+    async def put_model(self, model: ModelSpec, *, if_revision: int | None) -> ModelSpec:
+        """Create or change a model."""
+
+        def change(now: Cluster) -> tuple[Cluster, ModelSpec]:
+            new = rules.revised("model", rules.one(now.models, model.id), model, model.id, if_revision)
+            return rules.rebuilt(now.nodes, rules.placed(now.models, new), now.sites), new
+
+        return await self._cluster.change(change)
+
+    async def put_site(self, site: SiteSpec, *, if_revision: int | None) -> SiteSpec:
+        """Create or change a site."""
+
+        def change(now: Cluster) -> tuple[Cluster, SiteSpec]:
+            new = rules.revised("site", rules.one(now.sites, site.id), site, site.id, if_revision)
+            return rules.rebuilt(now.nodes, now.models, rules.placed(now.sites, new)), new
+
+        return await self._cluster.change(change)
+
+    async def delete_node(self, node: str, *, if_revision: int) -> None:
+        """Take a node out."""
+
+        def change(now: Cluster) -> tuple[Cluster, None]:
+            rules.check_revision("node", rules.one(now.nodes, node), node, if_revision)
+            return rules.rebuilt(rules.without(now.nodes, node), now.models, now.sites), None
+
+        await self._cluster.change(change)
+
+    async def delete_model(self, model: str, *, if_revision: int) -> None:
+        """Take a model out."""
+
+        def change(now: Cluster) -> tuple[Cluster, None]:
+            rules.check_revision("model", rules.one(now.models, model), model, if_revision)
+            return rules.rebuilt(now.nodes, rules.without(now.models, model), now.sites), None
+
+        await self._cluster.change(change)
+
+    async def delete_site(self, site: str, *, if_revision: int) -> None:
+        """Take a site out."""
+
+        def change(now: Cluster) -> tuple[Cluster, None]:
+            rules.check_revision("site", rules.one(now.sites, site), site, if_revision)
+            return rules.rebuilt(now.nodes, now.models, rules.without(now.sites, site)), None
+
+        await self._cluster.change(change)
+
+    # -- readings ------------------------------------------------------------------------------------------------
+
+    async def append_node_report(self, report: NodeReport) -> bool:
+        """Keep a report; False if it was kept before."""
+        return await self._readings.append_node_report(report)
+
+    async def append_gateway_report(self, report: GatewayReport) -> bool:
+        """Keep a report and its outcomes; False if it was kept before."""
+        return await self._readings.append_gateway_report(report)
+
+    async def latest_node_reports(self) -> tuple[NodeReport, ...]:
+        """Return the newest report of each node, sorted."""
+        return await self._readings.latest_node_reports()
+
+    async def latest_gateway_reports(self) -> tuple[GatewayReport, ...]:
+        """Return the newest report of each gateway, sorted."""
+        return await self._readings.latest_gateway_reports()
+
+    async def arrived(self) -> dict[str, int]:
+        """Return per model all requests that ever arrived."""
+        return await self._readings.arrived()
+
+    async def pod_totals(self) -> tuple[int, int]:
+        """Return all pods ever started and stopped."""
+        return await self._readings.pod_totals()
+
+    async def outcomes(self, *, limit: int, cursor: str | None) -> Page[Outcome]:
+        """Return outcomes, those that ended last first."""
+        return await self._readings.outcomes(limit=limit, cursor=cursor)
+
+    # -- decisions -----------------------------------------------------------------------------------------------
+
+    async def publish_plan(self, plan: EpochPlan) -> None:
+        """Put a plan in force."""
+        await self._published.publish_epoch(plan, None)
+
+    async def publish_slot(
+        self, placement: Placement | None, table: RoutingTable | None, record: DecisionRecord
+    ) -> None:
+        """Put both in force and journal the decision."""
+        await self._published.publish_slot(placement, table, record)
+
+    async def publish_epoch(self, plan: EpochPlan, record: DecisionRecord) -> None:
+        """Put a plan in force and journal the decision."""
+        await self._published.publish_epoch(plan, record)
+
+    async def current_plan(self) -> EpochPlan | None:
+        """Return the plan in force."""
+        return await self._published.current("plans", EpochPlan)
+
+    async def current_placement(self) -> Placement | None:
+        """Return the placement in force."""
+        return await self._published.current("placements", Placement)
+
+    async def current_table(self) -> RoutingTable | None:
+        """Return the table in force."""
+        return await self._published.current("tables", RoutingTable)
+
+    async def generations(self) -> GenerationSeen:
+        """Return the generations in force."""
+        return await self._published.generations()
+
+    async def plans(self, *, limit: int, cursor: str | None) -> Page[EpochPlan]:
+        """Return plans, newest first."""
+        return await self._published.listed("plans", EpochPlan, limit=limit, cursor=cursor)
+
+    async def tables(self, *, limit: int, cursor: str | None) -> Page[RoutingTable]:
+        """Return tables, newest first."""
+        return await self._published.listed("tables", RoutingTable, limit=limit, cursor=cursor)
+
+    async def decision(self, decision: str) -> DecisionRecord:
+        """Return a line of the journal."""
+        return await self._published.decision(decision)
+
+    async def decisions(self, *, agent: str | None, limit: int, cursor: str | None) -> Page[DecisionRecord]:
+        """Return lines of the journal, newest first."""
+        return await self._published.decisions(agent=agent, limit=limit, cursor=cursor)
+
+    async def decision_summaries(self, *, agent: str | None, limit: int, cursor: str | None) -> Page[DecisionSummary]:
+        """Return what a listing shows, newest first."""
+        return await self._published.decision_summaries(agent=agent, limit=limit, cursor=cursor)
+
+    # -- people --------------------------------------------------------------------------------------------------
+
+    async def overrides(self) -> tuple[Override, ...]:
+        """Return what operators have fixed, sorted by id."""
+        async with self._driver.asking("read the overrides"):
+            rows = await self._driver.collection("overrides").find({}, {"json": 1}).sort("_id", 1).to_list()
+        return tuple(Override.from_json(row["json"]) for row in rows)
+
+    async def put_override(self, override: Override, *, if_revision: int | None) -> Override:
+        """Create or change an override."""
+        found = await self._one("overrides", override.id, Override)
+        new = rules.revised("override", found, override, override.id, if_revision)
+        await self._replace("overrides", new.id, found, new, new.action, self._clock.now_s())
+        return new
+
+    async def delete_override(self, override: str) -> None:
+        """Lift an override."""
+        async with self._driver.asking("lift an override"):
+            result = await self._driver.collection("overrides").delete_one({"_id": override})
+        if result.deleted_count == 0:
+            raise NotFound(f"there is no override {foreign(override)!r}")
+
+    async def mode(self, agent: str) -> Mode:
+        """Return who may act for an agent."""
+        default = rules.default_mode(agent)
+        return await self._one("modes", agent, Mode) or default
+
+    async def put_mode(self, mode: Mode, *, if_revision: int | None) -> Mode:
+        """Change who may act for an agent; before anybody has, the revision is 0."""
+        found = await self._one("modes", mode.agent, Mode)
+        assumed = rules.default_mode(mode.agent) if found is None and if_revision is not None else found
+        new = rules.revised("mode", assumed, mode, mode.agent, if_revision)
+        await self._replace("modes", new.agent, found, new, new.mode, new.at_s)
+        return new
+
+    async def _one(self, collection: str, name: str, message: type[Kept]) -> Kept | None:
+        async with self._driver.asking(f"read from {collection}"):
+            row = await self._driver.collection(collection).find_one({"_id": name}, {"json": 1})
+        return None if row is None else message.from_json(row["json"])
+
+    async def _replace(self, collection: str, name: str, found: Kept | None, new: Kept, text: str, at_s: float) -> None:
+        """Write `new` in place of `found`; raises `Conflict` if somebody else was faster."""
+        row = {"_id": name, "revision": new.revision, "json": new.to_json(), "at_s": at_s, "text": text}
+        async with self._driver.asking(f"write to {collection}"):
+            rows = self._driver.collection(collection)
+            if found is not None:
+                result = await rows.replace_one({"_id": name, "revision": found.revision}, row)
+                if result.matched_count == 1:
+                    return
+                raise RevisionMismatch(f"{name!r} in {collection} was changed meanwhile: read it again, then change it")
+            try:
+                await rows.insert_one(row)
+            except DuplicateKeyError as error:
+                raise Conflict(f"{name!r} in {collection} was created meanwhile: read it, then change it") from error
+
+    async def add_token(self, token: TokenRecord) -> None:
+        """Keep a token's hash."""
+        row = {"_id": token.id, "sha256": token.sha256, "json": token.to_json()}
+        async with self._driver.asking("add a token"):
+            try:
+                await self._driver.collection("tokens").insert_one(row)
+            except DuplicateKeyError as error:
+                raise Conflict(f"token {token.id!r} exists already: choose another id") from error
+
+    async def tokens(self) -> tuple[TokenRecord, ...]:
+        """Return all tokens' hashes, sorted by id."""
+        async with self._driver.asking("read the tokens"):
+            rows = await self._driver.collection("tokens").find({}, {"json": 1}).sort("_id", 1).to_list()
+        return tuple(TokenRecord.from_json(row["json"]) for row in rows)
+
+    async def delete_token(self, token: str) -> None:
+        """Forget a token."""
+        async with self._driver.asking("delete a token"):
+            result = await self._driver.collection("tokens").delete_one({"_id": token})
+        if result.deleted_count == 0:
+            raise NotFound(f"there is no token {foreign(token)!r}")
+
+    # -- events --------------------------------------------------------------------------------------------------
+
+    async def wake(self, wake: Wake) -> None:
+        """Tell the slot agent that a model is missed."""
+        row = {
+            "model": wake.model,
+            "text": wake.reason,
+            "at_s": wake.at_s,
+            "kept_at": wall_now(),
+            "json": wake.to_json(),
+        }
+        async with self._driver.asking("tell of a wake"):
+            await self._driver.collection("wakes").insert_one(row)
+
+    def changes(self, kinds: Sequence[EventKind]) -> AsyncIterator[Event]:
+        """Yield what changes from the first time that this is waited for, in order."""
+        return mongo_changes.changes(self._driver, self._clock, kinds)
+
+    async def ping(self) -> None:
+        """Return if the database takes commands."""
+        async with self._driver.asking("answer a ping"):
+            await self._driver.client.admin.command("ping")
+
+    async def close(self) -> None:
+        """Write what waits and let go of the database."""
+        await self._readings.close()
+        await self._driver.close()
