@@ -1,0 +1,108 @@
+"""What a decision takes over: pods that run, starts and stops that the placement in force ordered, people's overrides.
+
+A start that has not begun stays wanted, and its victims stay stoppable, until it begins or no longer makes sense; a
+victim that is not needed any more is kept again. So decisions that follow one another closely do not undo each other.
+"""
+
+import numpy as np
+
+from fairlead.policy.arrays import Board, Flags
+from fairlead.policy.draft import Draft, fewest, victims
+from fairlead.policy.pricing import regret
+
+
+def carried(board: Board, rate_start: float) -> Draft:
+    """Return the draft that the placement in force and the pods of now amount to."""
+    pods, up = board.pods, board.up[:, None]
+    chosen = board.was_stoppable & (pods.ready | pods.leaving | pods.sleeping) & ~board.wishes.pinned
+    going = (pods.stopping | chosen) & up
+    kept = pods.resident & ~going & up
+    ordered = board.was_awake & ~pods.resident & up
+    draft = Draft(board, kept, going, ordered & ~pods.blocked & ~board.wishes.banned & ~board.wishes.drains[:, None])
+    for n in np.nonzero((chosen & up).any(axis=1) | draft.wanted.any(axis=1))[0]:
+        _settle(draft, int(n), chosen[n], rate_start)
+    return draft
+
+
+def _settle(draft: Draft, n: int, chosen: Flags, rate_start: float) -> None:
+    """Decide on one node which ordered starts still hold, and whether their victims still have to go."""
+    board, demand = draft.board, draft.board.demand
+    alive = (demand.pressed > rate_start) | (demand.held > 0) | board.wishes.pinned[n]
+    held = int(board.claim[chosen].sum())
+    if draft.free()[n] < held and not _may_go(draft, n, chosen, rate_start):
+        draft.wanted[n] = False
+    for m in sorted(np.nonzero(draft.wanted[n])[0], key=lambda m: (bool(alive[m]), demand.pressed[m], m)):
+        short = draft.free()[n] < (held if not alive[m] else 0)
+        if short:
+            draft.wanted[n, m] = False
+            draft.note("dropped", n, int(m), None, "an ordered start that fits no longer, or that nobody waits for")
+    if draft.free()[n] >= held:
+        draft.kept[n] |= chosen
+        draft.going[n] &= ~chosen
+    else:
+        for m in np.nonzero(chosen)[0]:
+            draft.note("pending", n, int(m), None, "goes for a start that has not begun")
+
+
+def _may_go(draft: Draft, n: int, chosen: Flags, rate_start: float) -> bool:
+    """Tell whether the chosen pods of a node may still go: a last ready one only for a model that has none."""
+    last = chosen & (draft.board.demand.pressed > rate_start) & (draft.ready() == 0)
+    missed = draft.wanted[n] & (draft.ready() == 0)
+    return bool(missed.any()) or not bool(last.any())
+
+
+def overridden(draft: Draft, horizon_s: float) -> None:
+    """Apply what operators fixed: banned pods go, pinned ones are wanted wherever room can be made."""
+    board, wishes = draft.board, draft.board.wishes
+    for n, m in np.argwhere(draft.kept & wishes.banned):
+        draft.stop(int(n), int(m), "banned", None, "an operator banned it here")
+    absent = wishes.pinned & ~draft.counted & board.up[:, None] & ~board.pods.resident
+    for n, m in np.argwhere(absent):
+        demand = board.demand
+        costs = regret(draft.capacity(), draft.shares()[:, None], demand.rate, board.work_s, board.start_s, horizon_s)
+        some = victims(draft, draft.kept & board.pods.ready & ~wishes.pinned, costs)
+        fits, count = some.needed(draft.free(), int(board.claim[m]))
+        if not fits[n]:
+            draft.note(
+                "pin-no-room", int(n), int(m), None, "pinned, but what is pinned or starting here leaves no room"
+            )
+            continue
+        for victim in fewest(draft, some, int(n), int(m), int(count[n])):
+            draft.stop(int(n), victim, "victim", float(costs[n, victim]), f"makes room for {board.models[m]}")
+        draft.start(int(n), int(m), "pinned", None, "an operator pinned it here")
+
+
+def homeless(draft: Draft, rate_start: float) -> Flags:
+    """Return [m] models with demand that lost what they had: with the node, by a crash, a ban or a drain."""
+    board = draft.board
+    lost = board.was_awake & ((~board.up & board.seen)[:, None] | board.pods.blocked | board.wishes.banned)
+    lost |= (draft.kept | draft.going) & (board.wishes.drains[:, None] | board.wishes.banned)
+    usable = draft.counted & ~board.wishes.drains[:, None]
+    return lost.any(axis=0) & ~usable.any(axis=0) & (board.demand.pressed > rate_start)
+
+
+def evacuated(draft: Draft, rate_start: float) -> None:
+    """Let pods go from nodes that the plan drains, once their models are ready elsewhere or nobody asks for them."""
+    board, pods = draft.board, draft.board.pods
+    here = draft.kept & pods.ready & board.wishes.drains[:, None] & ~board.wishes.pinned
+    elsewhere = (draft.kept & pods.ready & ~board.was_stoppable & ~board.wishes.drains[:, None]).any(axis=0)
+    free = elsewhere | (board.demand.pressed <= rate_start)
+    for n, m in np.argwhere(here & free & (pods.age_s >= board.start_s)):
+        draft.stop(int(n), int(m), "drain", None, "the plan drains this node")
+
+
+def retried(draft: Draft) -> Flags:
+    """Return [n, m] what stays awake though no pod is there now: in back-off, or on a node that was never heard."""
+    board = draft.board
+    waiting = board.was_awake & board.pods.blocked & ~board.wishes.banned & ~draft.counted.any(axis=0)
+    waiting |= board.wishes.pinned & board.pods.blocked & board.up[:, None]
+    fits = board.claim <= draft.free()[:, None]
+    single = waiting & fits
+    first = np.zeros_like(single)
+    for n in np.nonzero(single.any(axis=1))[0]:
+        free = int(draft.free()[n])
+        for m in np.nonzero(single[n])[0]:
+            if board.claim[m] <= free:
+                first[n, m] = True
+                free -= int(board.claim[m])
+    return first | (board.was_awake & ~board.seen[:, None])

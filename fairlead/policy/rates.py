@@ -1,0 +1,30 @@
+"""λ: how often each model is asked for, learned from arrivals per slot (CONTROL §2)."""
+
+from fairlead.contracts.decisions import Rate, SlotInput, SlotState
+
+
+def learned(i: SlotInput) -> SlotState:
+    """Return the state after this decision: a slot's arrivals enter the EWMA once, an event changes nothing.
+
+    λ ← λ + (1 − 2^(−k/h))·(arrived/(kT) − λ), with k slots since the last one counted and half-life h in slots.
+    """
+    if i.trigger == "event" or (i.state.rates and i.slot <= i.state.slot):
+        return i.state
+    rates = by_model(i, i.state)
+    slots = i.slot - i.state.slot if i.state.rates else 1
+    gain = 1.0 - 2.0 ** (-slots / i.settings.rate_half_life_slots)
+    for view in i.snapshot.models:
+        if view.model in rates:
+            seen = view.arrived / (slots * i.settings.slot_s)
+            rates[view.model] += gain * (seen - rates[view.model])
+    return SlotState(
+        slot=i.slot,
+        rates=tuple(Rate(model=m, per_s=max(0.0, r)) for m, r in rates.items()),
+        rotation=i.state.rotation + 1,
+    )
+
+
+def by_model(i: SlotInput, state: SlotState) -> dict[str, float]:
+    """Return λ of each model of the cluster; one that was never counted has the start value."""
+    known = {r.model: r.per_s for r in state.rates}
+    return {m.id: known.get(m.id, i.settings.rate_start_per_s) for m in i.cluster.models}

@@ -1,0 +1,150 @@
+"""A slot decision from beginning to end: rates, placement, table, reasons and prices, as they are published."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fairlead.contracts.decisions import ShadowPrice, SlotDecision, SlotInput, SlotState, Step
+from fairlead.contracts.plans import NodePlacement, Placement, Reason, RoutingTable, Row
+from fairlead.policy.arrays import Board, Flags, board
+from fairlead.policy.baselines import least_loaded, lru, random_placement, static_draft
+from fairlead.policy.carrying import carried, evacuated, homeless, overridden, retried
+from fairlead.policy.draft import Draft
+from fairlead.policy.growing import by_slot, shadow_prices
+from fairlead.policy.placing import on_demand
+from fairlead.policy.rates import by_model, learned
+from fairlead.policy.routing import even, filled, mixed, speeds, supported, table_rows, works
+
+STEPS = (
+    Step(name="absent", ok=False, code="no-llm", text="no model is configured for the slot agent"),
+    Step(name="fallback", ok=True, code="ok", text=""),
+)
+"""The ladder of DESIGN §4 where no LLM is configured."""
+
+REASONS_MOST = 1000
+"""A decision of a large cluster keeps so many reasons; the last one says how many more there were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What a policy decided about pods."""
+
+    nodes: tuple[NodePlacement, ...]
+    draft: Draft
+    prices: tuple[ShadowPrice, ...] = ()
+
+
+def decide(i: SlotInput) -> SlotDecision:
+    """Return the decision of `i.policy`."""
+    state = learned(i)
+    view = board(i, by_model(i, state))
+    placed = _placed(i, view)
+    unchanged = i.placement is not None and placed.nodes == i.placement.nodes
+    if i.trigger == "event" and unchanged:
+        return _decision(None, None, state, placed)
+    placement = Placement(
+        generation=i.next_placement,
+        plan_generation=_plan_generation(i),
+        slot=i.slot,
+        created_at_s=i.now_s,
+        expires_at_s=i.now_s + i.settings.placement_slots * i.settings.slot_s,
+        decision=i.decision,
+        nodes=placed.nodes,
+    )
+    return _decision(placement, _table(i, view, placed.draft), state, placed)
+
+
+def _decision(
+    placement: Placement | None, table: RoutingTable | None, state: SlotState, placed: Placed
+) -> SlotDecision:
+    reasons = placed.draft.reasons
+    if len(reasons) > REASONS_MOST:
+        more = len(reasons) - REASONS_MOST
+        left = Reason(rule="more", node=None, model=None, value_s=None, text=f"{more} further reasons are left out")
+        reasons = [*reasons[:REASONS_MOST], left]
+    return SlotDecision(
+        placement=placement, table=table, state=state, steps=STEPS, reasons=tuple(reasons), prices=placed.prices
+    )
+
+
+def _plan_generation(i: SlotInput) -> int:
+    return i.plan.generation if i.plan is not None else 0
+
+
+def _placed(i: SlotInput, view: Board) -> Placed:
+    """Return the placement of `i.policy`."""
+    match i.policy:
+        case "marginal-dpp" | "lru":
+            if i.placement is None and not view.pods.resident.any():
+                return _first(i, view)
+            return _marginal(i, view) if i.policy == "marginal-dpp" else _lru(i, view)
+        case "random-static" | "round-robin" | "least-loaded-slot" | "sed-static":
+            nodes = i.static or random_placement(i.cluster, i.seed)
+            draft, awake = static_draft(view, nodes, i.settings.rate_start_per_s)
+            return Placed(draft.placed(awake), draft)
+
+
+def _first(i: SlotInput, view: Board) -> Placed:
+    """Return the placement of a cluster on which nothing runs: a random one fixed by the seed (CONTROL §5)."""
+    draft, awake = static_draft(view, random_placement(i.cluster, i.seed), i.settings.rate_start_per_s)
+    draft.wanted &= ~view.wishes.banned & ~view.wishes.closed[:, None]
+    draft.note(
+        "first", None, None, None, f"nothing runs and nothing was ever placed: random placement of seed {i.seed}"
+    )
+    return Placed(draft.placed(np.zeros_like(awake)), draft)
+
+
+def _marginal(i: SlotInput, view: Board) -> Placed:
+    """Return the placement of CONTROL §2 rules 1 to 4."""
+    settings, start = i.settings, i.settings.rate_start_per_s
+    draft = carried(view, start)
+    lost = homeless(draft, start)
+    overridden(draft, settings.event_horizon_s)
+    on_demand(draft, settings, lost)
+    evacuated(draft, start)
+    prices: tuple[ShadowPrice, ...] = ()
+    if i.trigger == "slot":
+        by_slot(draft, settings, i.seed, i.slot)
+        prices = shadow_prices(draft, settings)
+    return Placed(draft.placed(retried(draft)), draft, prices)
+
+
+def _lru(i: SlotInput, view: Board) -> Placed:
+    """Return the placement of `lru`."""
+    draft = carried(view, i.settings.rate_start_per_s)
+    overridden(draft, i.settings.event_horizon_s)
+    lru(draft, i.settings)
+    return Placed(draft.placed(retried(draft)), draft)
+
+
+def _table(i: SlotInput, view: Board, draft: Draft) -> RoutingTable:
+    """Return the routing table that goes with a placement."""
+    support = supported(view, draft.kept, draft.wanted)
+    return RoutingTable(
+        generation=i.next_table,
+        placement_generation=i.next_placement,
+        plan_generation=_plan_generation(i),
+        slot=i.slot,
+        created_at_s=i.now_s,
+        expires_at_s=i.now_s + i.settings.table_slots * i.settings.slot_s,
+        decision=i.decision,
+        source="fallback",
+        rows=_rows(i, view, support),
+        work=works(view),
+        speeds=speeds(view),
+    )
+
+
+def _rows(i: SlotInput, view: Board, support: Flags) -> tuple[Row, ...]:
+    match i.policy:
+        case "marginal-dpp":
+            chances = mixed(filled(view, support), support, i.settings.uniform_share)
+            return table_rows(view, support, chances, "marginal", i.settings)
+        case "lru" | "sed-static":
+            return table_rows(view, support, even(support), "sed", i.settings)
+        case "round-robin":
+            return table_rows(view, support, even(support), "rotate", i.settings)
+        case "random-static":
+            return table_rows(view, support, even(support), "strict", i.settings)
+        case "least-loaded-slot":
+            return table_rows(view, support, least_loaded(view, support), "strict", i.settings)
