@@ -6,6 +6,7 @@ from contextlib import aclosing
 from typing import cast
 
 from fairlead.adapters.outage import Outage
+from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import DecisionRecord, EpochDecision, EpochInput
 from fairlead.contracts.errors import Conflict, StoreUnavailable
 from fairlead.contracts.events import Event, EventKind
@@ -19,7 +20,7 @@ from planner.metrics import PlannerMetrics
 TRIES = 5
 """Plans made again in a row because another was first: an operator may be, five times in a row nobody is."""
 
-WATCHED: Sequence[EventKind] = ("plan",)
+WATCHED: Sequence[EventKind] = ("plan", "node")
 
 DecideEpoch = Callable[[EpochInput], EpochDecision]
 
@@ -98,23 +99,23 @@ class Planner:
         for _ in range(TRIES):
             try:
                 async with asyncio.timeout(timeout_s):
-                    plan = await self._store.current_plan()
+                    plan, cluster = await asyncio.gather(self._store.current_plan(), self._store.cluster())
                     now_s = self._clock.now_s()
-                    due_at_s = due_at(plan, now_s, self._epochs)
+                    due_at_s = due_at(plan, cluster, now_s, self._epochs)
                     if due_at_s > now_s:
                         return due_at_s
-                    if (made := await self._made(plan)) is not None:
-                        return due_at(made, now_s, self._epochs)
+                    if (made := await self._made(plan, cluster)) is not None:
+                        return due_at(made, cluster, now_s, self._epochs)
             except TimeoutError as error:
                 raise StoreUnavailable(f"the store did not answer the planner within {timeout_s} s") from error
             self._metrics.conflicts.inc()
             self._arrived = None
         raise StoreUnavailable(f"another process was first {TRIES} times: is a second planner running?")
 
-    async def _made(self, parent: EpochPlan | None) -> EpochPlan | None:
+    async def _made(self, parent: EpochPlan | None, cluster: Cluster) -> EpochPlan | None:
         """Make a plan and put it in force; None if another came first."""
         began_s = self._clock.wall_s()
-        given = await self._given(parent)
+        given = await self._given(parent, cluster)
         decision = self._decide(given)
         record = DecisionRecord(
             id=given.decision,
@@ -135,9 +136,8 @@ class Planner:
         self._metrics.published(record, self._clock.wall_s() - began_s)
         return decision.plan
 
-    async def _given(self, parent: EpochPlan | None) -> EpochInput:
-        cluster, nodes, gateways, arrived = await asyncio.gather(
-            self._store.cluster(),
+    async def _given(self, parent: EpochPlan | None, cluster: Cluster) -> EpochInput:
+        nodes, gateways, arrived = await asyncio.gather(
             self._store.latest_node_reports(),
             self._store.latest_gateway_reports(),
             self._store.arrived(),
@@ -166,14 +166,17 @@ class Planner:
         return known or arrived
 
 
-def due_at(plan: EpochPlan | None, now_s: float, epochs: Periods) -> float:
+def due_at(plan: EpochPlan | None, cluster: Cluster, now_s: float, epochs: Periods) -> float:
     """Return when a plan has to be made, with `plan` in force: `now_s` if at once.
 
-    A plan for an epoch that has not come yet was made with another origin of the clock, and does not count.
+    At once also if `plan` is not about the nodes that there are now; but an operator's stays until it
+    expires. A plan for an epoch that has not come yet was made with another origin of the clock, and does not count.
     """
     epoch = epochs.at(now_s)
     if plan is None or plan.expires_at_s <= now_s or plan.epoch > epoch:
         return now_s
     if plan.source == "operator":
         return plan.expires_at_s
-    return now_s if plan.epoch < epoch else epochs.begins_at_s(epoch + 1)
+    if plan.epoch < epoch or {i.node for i in plan.intents} != {n.id for n in cluster.nodes}:
+        return now_s
+    return epochs.begins_at_s(epoch + 1)

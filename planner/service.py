@@ -2,9 +2,9 @@
 
 from importlib.metadata import version
 
-from fairlead.adapters.mongo import connect
-
 from fairlead.adapters.clock import ScaledClock
+from fairlead.adapters.mongo import connect
+from fairlead.adapters.outage import Outage, persist
 from fairlead.adapters.prometheus import exposed
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import Settings
@@ -19,7 +19,8 @@ async def serve(settings: Settings) -> None:
         raise ConfigError("the planner needs a database: set mongodb.uri or FAIRLEAD_MONGODB_URI")
     clock = ScaledClock(settings.speed, settings.clock_origin_s)
     metrics = PlannerMetrics()
-    store = await connect(settings.mongodb)
+    outage = Outage("reaching the store", clock, metrics.failures)
+    store = await persist(outage, lambda: connect(settings.mongodb, clock))
     try:
         with exposed(metrics.registry, settings.planner.metrics_port):
             await Planner(store, clock, settings, version("fairlead"), decide_epoch, metrics).run()

@@ -4,14 +4,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pydantic
-from fairlead.adapters.mongo import connect
-from fairlead.policy.registry import decide_slot
 
 from fairlead.adapters.clock import ScaledClock
+from fairlead.adapters.mongo import connect
+from fairlead.adapters.outage import Outage, persist
 from fairlead.adapters.prometheus import exposed
 from fairlead.contracts.errors import ConfigError, foreign
 from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.settings import Settings
+from fairlead.policy.registry import decide_slot
 from slot_agent.decider import Case
 from slot_agent.loop import SlotAgent
 from slot_agent.metrics import SlotMetrics
@@ -27,7 +28,8 @@ async def serve(settings: Settings) -> None:
     case = Case(settings, static_placement(Path(settings.state_dir)), version("fairlead"))
     clock = ScaledClock(settings.speed, settings.clock_origin_s)
     metrics = SlotMetrics()
-    store = await connect(settings.mongodb)
+    outage = Outage("reaching the store", clock, metrics.failures)
+    store = await persist(outage, lambda: connect(settings.mongodb, clock))
     try:
         with exposed(metrics.registry, settings.slot_agent.metrics_port):
             await SlotAgent(store, clock, case, decide_slot, metrics).run()

@@ -1,11 +1,14 @@
 """How a loop behaves while something outside is away: it counts, says so once, and asks again ever more seldom."""
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
 
 import structlog
 
 from fairlead.contracts.errors import Unavailable, foreign
 from fairlead.contracts.ports import Clock
+
+Got = TypeVar("Got")
 
 
 class Counted(Protocol):
@@ -54,6 +57,18 @@ class Outage:
         if self._failures:
             self._log.info(f"{self._what} works again", failures=self._failures)
             self._failures = 0
+
+
+async def persist(outage: Outage, attempt: Callable[[], Awaitable[Got]]) -> Got:
+    """Return what `attempt` gives once it does not raise `Unavailable`; other errors pass."""
+    while True:
+        try:
+            got = await attempt()
+        except Unavailable as error:
+            await outage.failed(error)
+        else:
+            outage.over()
+            return got
 
 
 def describe(error: BaseException) -> str:

@@ -1,0 +1,186 @@
+"""The neutral plan, and why a proposed plan is infeasible."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairlead.contracts.decisions import EpochInput, ModelView, NodeView, PodView, Snapshot
+from fairlead.contracts.plans import EpochPlan, Intent, ModelPriority, PlanDraft, Warm
+from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.epoch import check, decide_epoch, with_demand
+from fairlead.policy.periods import Periods
+from tests.slot_agent.edge import GB, ORIGIN_S, cluster
+
+CLUSTER = cluster()
+EMPTY = Snapshot(taken_at_s=ORIGIN_S, nodes=(), models=(), stale=())
+
+
+def wanted(*models: str) -> Snapshot:
+    """Return a snapshot in which these models have arrivals."""
+    views = tuple(
+        ModelView(model=m, arrived=1, held=0, oldest_held_s=0.0, asked_at_s=ORIGIN_S, arrived_total=1) for m in models
+    )
+    return EMPTY.model_copy(update={"models": views})
+
+
+def epoch_input(parent: EpochPlan | None = None) -> EpochInput:
+    """Return the input of the first epoch, or of one after `parent`."""
+    generation = parent.generation + 1 if parent is not None else 1
+    return EpochInput(
+        epoch=3,
+        now_s=ORIGIN_S,
+        seed=0,
+        settings=PolicySettings(),
+        cluster=CLUSTER,
+        snapshot=EMPTY,
+        parent=parent,
+        next_plan=generation,
+        decision=f"epoch-{generation}",
+    )
+
+
+def draft(prefer: dict[str, tuple[str, ...]], **fields: Any) -> PlanDraft:
+    """Return a draft with an intent for each node of the cluster."""
+    intents = tuple(
+        Intent(node=n.id, role="generalist", prefer=prefer.get(n.id, ()), avoid=(), bias=2) for n in CLUSTER.nodes
+    )
+    return PlanDraft(**{"intents": intents, "priorities": (), "warm": (), "why": "", **fields})
+
+
+def rules(plan: EpochPlan | PlanDraft, snapshot: Snapshot = EMPTY) -> list[str]:
+    """Return the codes of what is wrong."""
+    return [r.rule for r in check(plan, CLUSTER, snapshot)]
+
+
+def test_the_fallback_is_the_neutral_plan() -> None:
+    """Each node and model once, every prior 1, and it says that there is no language model."""
+    made = decide_epoch(epoch_input())
+    assert (made.plan.generation, made.plan.parent, made.plan.epoch, made.plan.source) == (1, 0, 3, "fallback")
+    assert made.plan.expires_at_s == ORIGIN_S + 330.0
+    assert {(i.role, i.prefer, i.avoid, i.bias) for i in made.plan.intents} == {("generalist", (), (), 0)}
+    assert [p.priority for p in made.plan.priorities] == [2, 2, 2]
+    assert [(s.name, s.ok, s.code) for s in made.steps] == [("absent", False, "no-llm"), ("fallback", True, "ok")]
+
+
+def test_a_plan_names_its_parent() -> None:
+    """Generations rise by one."""
+    first = decide_epoch(epoch_input()).plan
+    second = decide_epoch(epoch_input(first)).plan
+    assert (second.generation, second.parent) == (2, 1)
+
+
+def test_the_neutral_plan_is_feasible_whatever_is_wanted() -> None:
+    """It prefers nothing, so it neglects nobody."""
+    assert check(decide_epoch(epoch_input()).plan, CLUSTER, wanted("m1", "m2", "m3")) == ()
+
+
+def test_a_draft_that_prefers_all_wanted_models_where_they_fit_is_feasible() -> None:
+    """Two models of 2 GB fit the 4 GB of a node."""
+    assert rules(draft({"n1": ("m1", "m2"), "n2": ("m3",)}), wanted("m1", "m2", "m3")) == []
+
+
+def test_a_model_with_demand_that_no_node_prefers_is_neglected() -> None:
+    """So is one that is preferred only where not all preferred models fit, or where the node is to be drained."""
+    assert rules(draft({"n1": ("m1",)}), wanted("m1", "m2")) == ["neglected"]
+    assert rules(draft({"n1": ("m1", "m2", "m3")}), wanted("m1")) == ["memory", "neglected"]
+    intents = list(draft({"n1": ("m1",)}).intents)
+    intents[0] = intents[0].model_copy(update={"role": "drain"})
+    assert rules(draft({}, intents=tuple(intents)), wanted("m1")) == ["neglected"]
+
+
+def test_each_node_has_one_intent() -> None:
+    """A draft of a part of the cluster is none."""
+    found = check(draft({}, intents=draft({}).intents[:2]), CLUSTER, EMPTY)
+    assert [(r.rule, r.node) for r in found] == [("node-once", "n3")]
+    twice = (*draft({}).intents, draft({}).intents[0])
+    assert rules(draft({}, intents=twice)) == ["node-once"]
+
+
+def test_an_unknown_id_names_the_nearest() -> None:
+    """Whoever wrote it sees what was meant."""
+    strange = (*draft({"n1": ("m11",)}).intents, Intent(node="n33", role="standby", prefer=(), avoid=("x",), bias=0))
+    found = check(
+        draft(
+            {},
+            intents=strange,
+            priorities=(ModelPriority(model="m-2", priority=2, expected="same"),),
+            warm=(Warm(model="m4", node="n4", at_s=ORIGIN_S),),
+        ),
+        CLUSTER,
+        EMPTY,
+    )
+    assert [r.rule for r in found] == [f"unknown-{w}" for w in ("model", "node", "model", "model", "model", "node")]
+    assert found[0].text == "no model 'm11'; the nearest is 'm1'"
+    assert "'n3'" in found[1].text
+
+
+def test_where_there_are_no_nodes_an_unknown_one_has_no_nearest() -> None:
+    """The message says that."""
+    found = check(draft({}), cluster(nodes=0, models=0), EMPTY)
+    assert found[0].text == "no node 'n1'; the cluster has no nodes"
+
+
+def test_a_model_to_be_warmed_fits_its_node_in_the_plans_time() -> None:
+    """A model of 6 GB fits no node of 4 GB; a time before the plan is none of the plan's."""
+    big = CLUSTER.models[0].model_copy(update={"id": "m9", "memory_bytes": 6 * GB})
+    wide = CLUSTER.nodes[0].model_copy(update={"id": "n9", "memory_bytes": 6 * GB})
+    mixed = CLUSTER.model_copy(update={"models": (*CLUSTER.models, big), "nodes": (*CLUSTER.nodes, wide)})
+    plan = decide_epoch(epoch_input().model_copy(update={"cluster": mixed})).plan
+    early = plan.model_copy(update={"warm": (Warm(model="m9", node="n1", at_s=ORIGIN_S - 1.0),)})
+    assert [r.rule for r in check(early, mixed, EMPTY)] == ["memory", "warm-time"]
+    fine = plan.model_copy(update={"warm": (Warm(model="m9", node="n9", at_s=ORIGIN_S + 1.0),)})
+    assert check(fine, mixed, EMPTY) == ()
+
+
+@pytest.mark.parametrize(
+    ("fields", "has"),
+    [
+        ({"arrived": 1}, True),
+        ({"held": 1}, True),
+        ({"asked_at_s": ORIGIN_S - 600.0}, True),
+        ({"asked_at_s": ORIGIN_S - 600.1}, False),
+        ({}, False),
+    ],
+)
+def test_demand_is_arrivals_held_requests_or_a_request_within_ten_minutes(fields: dict[str, Any], has: bool) -> None:
+    """Silence is no demand."""
+    view = {"model": "m1", "arrived": 0, "held": 0, "oldest_held_s": 0.0, "asked_at_s": None, **fields}
+    snapshot = EMPTY.model_copy(update={"models": (ModelView(**view),)})
+    assert with_demand(snapshot) == (("m1",) if has else ())
+
+
+def test_what_waits_in_a_queue_is_demand_too() -> None:
+    """Also without a gateway that reports arrivals."""
+    pod = PodView(
+        model="m2",
+        phase="ready",
+        since_at_s=0.0,
+        ready_in_s=0.0,
+        work_s=2.0,
+        count=1,
+        running=1,
+        used_at_s=None,
+        blocked=False,
+    )
+    view = NodeView(node="n1", up=True, observed_at_s=ORIGIN_S, speed=1.0, pods=(pod,))
+    assert with_demand(EMPTY.model_copy(update={"nodes": (view,)})) == ("m2",)
+
+
+@given(
+    origin_s=st.floats(0, 2e9),
+    length_s=st.floats(0.01, 1e4),
+    period=st.integers(0, 10**6),
+    into=st.floats(0, 1, exclude_max=True),
+)
+def test_an_instant_is_in_the_period_that_began_last(
+    origin_s: float, length_s: float, period: int, into: float
+) -> None:
+    """Also where sums of seconds are rounded; before the origin it is period 0."""
+    periods = Periods(origin_s, length_s)
+    now_s = periods.begins_at_s(period) + into * length_s
+    at = periods.at(now_s)
+    assert periods.begins_at_s(at) <= now_s < periods.begins_at_s(at + 1)
+    assert periods.at(periods.begins_at_s(at)) == at
+    assert periods.at(origin_s - 1.0) == 0
