@@ -1,0 +1,1 @@
+"""Pages about Fairlead; `docs.generate` writes those that are read off the code."""

@@ -1,0 +1,77 @@
+"""Runs the cases that have not passed at this commit, cheap ones first, and prints the time of each.
+
+    python -m tests.acceptance [--fresh] [--list] [NAME…]
+
+NAME is a case or the beginning of some; named ones run again even if they have passed.
+"""
+
+import argparse
+import sys
+import time
+import traceback
+
+from tests.acceptance import bad_input, faults, loop, real_model, replay, start
+from tests.acceptance.case import Broken, Case, Ledger
+
+CASES: tuple[Case, ...] = (
+    *start.CASES,
+    *bad_input.CASES,
+    *real_model.CASES,
+    *replay.CASES,
+    *faults.CASES,
+    *loop.CASES,
+)
+
+
+def main() -> int:
+    """Return 0 if every case that was asked for holds."""
+    parser = argparse.ArgumentParser(prog="python -m tests.acceptance", description=__doc__.splitlines()[0])
+    parser.add_argument("--fresh", action="store_true", help="run also what has passed at this commit, and forget runs")
+    parser.add_argument("--list", action="store_true", help="list the cases")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a case, or the beginning of some")
+    options = parser.parse_args()
+    chosen = [case for case in CASES if not options.names or case.name.startswith(tuple(options.names))]
+    if not chosen:
+        parser.error(f"no case is named {options.names}: there are {', '.join(case.name for case in CASES)}")
+    if options.list:
+        for case in chosen:
+            print(f"{case.name:22} {case.claim}")
+        return 0
+    ledger = Ledger.of_now()
+    if options.fresh:
+        for file in ledger.folder.glob("*.json"):
+            file.unlink()
+    return _run(chosen, ledger, again=bool(options.names))
+
+
+def _run(cases: list[Case], ledger: Ledger, *, again: bool) -> int:
+    """Run cases in order, say how each went, and return 0 if all passed."""
+    begun_s = time.monotonic()
+    print(
+        f"acceptance: {len(cases)} cases at {ledger.folder.name}; each real, so expect half an hour for all", flush=True
+    )
+    failed = []
+    for case in cases:
+        known = ledger.read(f"case-{case.name}")
+        if known is not None and not again:
+            print(f"passed {case.name}, {known['took_s']:.0f} s before: {known['found']}", flush=True)
+            continue
+        print(f"...    {case.name}: {case.claim}", flush=True)
+        at_s = time.monotonic()
+        try:
+            found = case.run()
+        except Exception as error:
+            failed.append(case.name)
+            words = str(error) if isinstance(error, Broken) else traceback.format_exc()
+            print(f"FAILED {case.name}, {time.monotonic() - at_s:.0f} s: {words}", flush=True)
+            continue
+        took_s = time.monotonic() - at_s
+        ledger.write(f"case-{case.name}", {"took_s": took_s, "found": found})
+        print(f"passed {case.name}, {took_s:.0f} s: {found}", flush=True)
+    print(f"acceptance: {time.monotonic() - begun_s:.0f} s" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    print(f"{len(cases) - len(failed)} passed, {len(failed)} failed", flush=True)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
