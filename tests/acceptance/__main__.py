@@ -47,9 +47,7 @@ def main() -> int:
 def _run(cases: list[Case], ledger: Ledger, *, again: bool) -> int:
     """Run cases in order, say how each went, and return 0 if all passed."""
     begun_s = time.monotonic()
-    print(
-        f"acceptance: {len(cases)} cases at {ledger.folder.name}; each real, so expect half an hour for all", flush=True
-    )
+    print(f"acceptance: {len(cases)} of {len(CASES)} cases at {ledger.folder.name}; all take half an hour", flush=True)
     failed = []
     for case in cases:
         known = ledger.read(f"case-{case.name}")
