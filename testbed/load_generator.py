@@ -45,6 +45,9 @@ ANSWER_MARGIN_S = 30.0
 PROGRESS_EVERY_S = 1.0
 """Wall seconds between two lines of progress; ours."""
 
+TICK_S = 0.001
+"""Wall seconds of the shortest sleep: an event loop's timers have a millisecond, below it turns in circles."""
+
 RETRY_AFTER_S = 1.0
 """Wall seconds before the same site is tried again where there is no other: a supervisor's time to restart it; ours."""
 
@@ -159,10 +162,9 @@ class LoadGenerator:
         clock, start_s = self._setup.clock, self._setup.start_at_s
         for number, one in zip(itertools.count(1), demand):
             due_s = start_s + one.at_s
-            if due_s > clock.now_s():
-                await clock.sleep_until(due_s)
-            else:
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            while (left_s := due_s - clock.now_s()) > 0:
+                await clock.sleep_for(max(left_s, TICK_S * clock.speed))
             asked = call(self._models[one.model], one, number)
             record = self._sent(f"{self._setup.run}-{number:06d}", one, due_s)
             log.sent(record)
