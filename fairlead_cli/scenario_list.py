@@ -26,22 +26,20 @@ def scenarios(as_json: AsJson = False) -> None:
     """List the scenarios that `fairlead up --scenario` plays."""
     from testbed.scenarios import SCENARIOS
 
-    rows = [
-        {"name": s.name, "cluster": s.cluster, "loads": list(s.loads), "fixed_speed": s.fixed_speed} for s in SCENARIOS
-    ]
     if as_json:
-        echo_json({"items": rows})
+        names = ("name", "cluster", "loads", "fixed_speed")
+        echo_json({"items": [{name: getattr(one, name) for name in names} for one in SCENARIOS]})
         return
     echo_table(
         ("name", "cluster", "loads of the scoreboard", "speed"),
         [
             (
-                row["name"],
-                row["cluster"],
-                " ".join(f"{load:g}" for load in row["loads"]),
-                "any" if row["fixed_speed"] is None else f"{row['fixed_speed']:g} only: a real model",
+                one.name,
+                one.cluster,
+                " ".join(f"{load:g}" for load in one.loads),
+                "any" if one.fixed_speed is None else f"{one.fixed_speed:g} only: a real model",
             )
-            for row in rows
+            for one in SCENARIOS
         ],
         empty="no scenarios",
     )

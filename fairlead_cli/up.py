@@ -8,9 +8,8 @@ import typer
 from fairlead_cli.shown import examples
 
 if TYPE_CHECKING:
-    from testbed.local_cluster import Order
-
     from fairlead.contracts.settings import Settings
+    from testbed.local_cluster import Order
     from testbed.scenarios import Scenario
 
 LOAD = 0.8

@@ -1,0 +1,245 @@
+"""Where everything of a local cluster lies: directory, ports, settings file, and the programs that make it up."""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from fairlead.adapters import mongod
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.errors import ConfigError, foreign
+from fairlead.contracts.settings import Settings
+from testbed import clusters
+from testbed.processes import free_port, is_free
+from testbed.scenarios import Scenario, searched_placement
+from testbed.supervise import Program
+
+CONTROL_PORT = 8700
+"""Of the control API when it is free; the sites' gateways come next."""
+
+SOCKET_PATH_MOST = 100
+"""Longest path of a unix socket that is surely allowed: `sun_path` has 108 bytes (unix(7))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What `fairlead up` was asked for."""
+
+    settings: Settings
+    scenario: Scenario
+    load: float
+    duration_s: float | None
+    """Wall seconds of demand; None until told to end."""
+    trace: tuple[str, Path] | None
+    directory: Path | None
+    """Where state is kept; None for a temporary place that is removed."""
+    port: int | None
+    """Of the control API, if it must be this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A local cluster on disk and on ports, before anything runs."""
+
+    order: Order
+    settings: Settings
+    """Complete: what the settings file says that every process reads."""
+    cluster: Cluster
+    directory: Path
+    scratch: Path | None
+    """A temporary directory to be removed at the end."""
+    run: str
+    """Names the run: the mark of its processes, the beginning of its requests' ids."""
+    mongod_port: int | None
+    """None where a database of the user's is used."""
+
+    @property
+    def file(self) -> Path:
+        """The settings file of all processes."""
+        return self.directory / "settings.yaml"
+
+    @property
+    def client_log(self) -> Path:
+        """Where the load generator writes what became of each request."""
+        return self.directory / "client" / f"{self.run}.jsonl"
+
+    def write(self) -> None:
+        """Write the settings file, and the placement of a policy that is given one."""
+        text = yaml.safe_dump(self.settings.to_document(), sort_keys=False, allow_unicode=True)
+        self.file.write_text(text, encoding="utf-8")
+        static = self.directory / "static.json"
+        static.unlink(missing_ok=True)
+        if self.settings.policy == "sed-static":
+            placement = [one.to_document() for one in searched_placement(self.order.scenario.cluster)]
+            static.write_text(json.dumps(placement, indent=1), encoding="utf-8")
+
+    def remove(self) -> None:
+        """Remove what is temporary."""
+        if self.scratch is not None:
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def lay_out(order: Order, now_s: float) -> Layout:
+    """Choose directory and ports for an order; `now_s` is the Unix time at which the domain's clock starts.
+
+    Raises `ConfigError` where a port or a directory that was asked for cannot be had.
+    """
+    taken: set[int] = set()
+    control = _control_port(order, taken)
+    shape = _cluster(order, taken)
+    _check_policy(order)
+    run = f"run-{round(now_s)}-{os.getpid()}"
+    scratch = Path(tempfile.mkdtemp(prefix="fairlead-")) if order.directory is None else None
+    directory = order.directory or scratch
+    assert directory is not None
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--state-dir {directory} cannot be made: {foreign(error)}") from error
+    socket = directory / "warm-parent.sock"
+    if len(str(socket)) > SOCKET_PATH_MOST:
+        scratch = Path(tempfile.mkdtemp(prefix="fairlead-"))
+        socket = scratch / "warm-parent.sock"
+    port = free_port(taken) if order.settings.mongodb.uri is None else None
+    given = order.settings
+    uri = given.mongodb.uri if port is None else mongod.uri_of(port)
+    settings = given.model_copy(
+        update={
+            "state_dir": str(directory),
+            "cluster": shape,
+            "clock_origin_s": now_s,
+            "control": given.control.model_copy(update={"port": control, "url": f"http://127.0.0.1:{control}"}),
+            "mongodb": given.mongodb.model_copy(update={"uri": uri}),
+            "node_agent": given.node_agent.model_copy(update={"warm_parent": str(socket)}),
+        }
+    )
+    return Layout(order, settings, shape, directory, scratch, run, port)
+
+
+def _control_port(order: Order, taken: set[int]) -> int:
+    if order.port is None:
+        return free_port(taken, CONTROL_PORT)
+    if not is_free(order.port):
+        raise ConfigError(
+            f"port {order.port} of the control API is in use: free it, or leave out --port for another one"
+        )
+    taken.add(order.port)
+    return order.port
+
+
+def _cluster(order: Order, taken: set[int]) -> Cluster:
+    """Return the user's own cluster, whose ports must be free, or the scenario's on ports that are."""
+    own = order.settings.cluster
+    if isinstance(own, Cluster):
+        if not (own.nodes and own.models and own.sites):
+            raise ConfigError("the cluster of the settings needs at least one node, one model and one site to run")
+        for url in (*(n.keeper_url for n in own.nodes), *(s.url for s in own.sites)):
+            _take_own(url, taken)
+        return own
+    name = order.scenario.cluster
+    ids = clusters.listeners(clusters.cluster(name, lambda _: 1))
+    sites = {site.id for site in clusters.cluster(name, lambda _: 1).sites}
+    first = iter(range(CONTROL_PORT + 1, CONTROL_PORT + 1 + len(sites)))
+    ports = {one: free_port(taken, next(first) if one in sites else None) for one in sorted(ids)}
+    return clusters.cluster(name, ports)
+
+
+def _take_own(url: str, taken: set[int]) -> None:
+    parts = urlsplit(url)
+    if parts.hostname not in ("127.0.0.1", "localhost") or parts.port is None:
+        raise ConfigError(f"{url} is not on this machine: `fairlead up` runs all nodes here, on http://127.0.0.1:PORT")
+    if parts.port in taken or not is_free(parts.port):
+        raise ConfigError(f"port {parts.port} of {url} is in use: give the node or site another one")
+    taken.add(parts.port)
+
+
+def _check_policy(order: Order) -> None:
+    if order.settings.policy != "sed-static":
+        return
+    if isinstance(order.settings.cluster, Cluster) or not searched_placement(order.scenario.cluster):
+        raise ConfigError(
+            f"policy sed-static needs a searched placement, and there is none for scenario {order.scenario.name}: "
+            "take a scenario of city7, or another policy"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The bearer tokens of a run, by role, and the secret that keepers share with those who call them."""
+
+    tokens: dict[str, str]
+    keeper: str
+
+
+class Programs:
+    """The programs of a layout."""
+
+    def __init__(self, layout: Layout, keys: Keys) -> None:
+        self._layout = layout
+        self._keys = keys
+
+    def database(self) -> tuple[Program, ...]:
+        """Return the database, where it is ours to run."""
+        if self._layout.mongod_port is None:
+            return ()
+        return (Program("mongod", tuple(mongod.command(self._layout.directory, self._layout.mongod_port))),)
+
+    def deciders(self) -> tuple[Program, ...]:
+        """Return the core side: control API, planner, slot agent."""
+        return tuple(self._ours(name, name, "admin") for name in ("control", "planner", "slot-agent"))
+
+    def edge(self) -> tuple[Program, ...]:
+        """Return warm parent, gateways and node agents."""
+        layout = self._layout
+        socket = layout.settings.node_agent.warm_parent
+        assert socket is not None
+        module = (sys.executable, "-m", "testbed.warm_parent", "--socket", socket, "--config", str(layout.file))
+        emulated = any(model.launch.launcher == "warm-parent" for model in layout.cluster.models)
+        return (
+            *((Program("warm-parent", module),) if emulated else ()),
+            *self._gateways(),
+            *(
+                self._ours(f"node-agent-{node.id}", "node-agent", "agent", "--node", node.id)
+                for node in layout.cluster.nodes
+            ),
+        )
+
+    def load_generator(self, start_at_s: float, grace_s: float) -> Program:
+        """Return the clients; they end by themselves."""
+        layout, order = self._layout, self._layout.order
+        argv = [sys.executable, "-m", "testbed.load_generator", "--config", str(layout.file)]
+        argv += ["--scenario", order.scenario.name, "--load", repr(order.load), "--seed", str(layout.settings.seed)]
+        argv += ["--log", str(layout.client_log), "--run", layout.run]
+        argv += ["--start-at", repr(start_at_s), "--grace", repr(grace_s)]
+        if order.duration_s is not None:
+            argv += ["--duration", repr(order.duration_s)]
+        if order.trace is not None:
+            argv += ["--trace", str(order.trace[1])]
+        return Program("load-generator", tuple(argv), restart=False)
+
+    def _gateways(self) -> tuple[Program, ...]:
+        """Return one gateway per node, ingress of the site beside it too, and one for each site without a node."""
+        beside = {site.node: site.id for site in reversed(self._layout.cluster.sites) if site.node is not None}
+        programs = []
+        for node in self._layout.cluster.nodes:
+            site = ("--site", beside[node.id]) if node.id in beside else ()
+            programs.append(self._ours(f"gateway-{node.id}", "gateway", "gateway", "--node", node.id, *site))
+        alone = [site.id for site in self._layout.cluster.sites if site.id not in beside.values()]
+        programs += [self._ours(f"gateway-{site}", "gateway", "gateway", "--site", site) for site in alone]
+        return tuple(programs)
+
+    def _ours(self, name: str, command: str, role: str, *options: str) -> Program:
+        argv = (sys.executable, "-m", "fairlead_cli", command, "--config", str(self._layout.file), *options)
+        environ = {"FAIRLEAD_TOKEN": self._keys.tokens[role], "FAIRLEAD_KEEPER_TOKEN": self._keys.keeper}
+        return Program(name, argv, environ if role in ("agent", "gateway") else {})
+
+
+Tell = Callable[[str], None]
+"""Takes a line for the person who looks on."""
