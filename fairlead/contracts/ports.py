@@ -3,7 +3,7 @@
 Every method that waits for the outside may raise `Unavailable`; callers give a time-out of their own.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -12,7 +12,7 @@ from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, Genera
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
-from fairlead.contracts.tickets import Offer, PodSet, PodUses, Update, Withdrawal
+from fairlead.contracts.tickets import Failed, Head, Offer, PodSet, PodUses, Returned, Update, Withdrawal
 
 Item = TypeVar("Item")
 
@@ -181,10 +181,29 @@ class Runtime(Protocol):
         """Let go of the pods without stopping them."""
 
 
+class PodExchange(Protocol):
+    """One request that a pod is given, and its answer."""
+
+    def answer(self) -> AsyncGenerator[Head | bytes | Failed | Returned, None]:
+        """Yield the head, then the bytes; `Failed` ends a broken answer, `Returned` one that never began."""
+
+    def abort(self) -> None:
+        """Break it off: what waits for the answer gets `Failed` at once."""
+
+
+class PodPort(Protocol):
+    """The pods of a node as their keeper sees them."""
+
+    def ask(self, url: str, path: str, body: bytes, request: str) -> PodExchange:
+        """Return the exchange that posts `body` to a pod once its answer is read; `request` is the request's id."""
+
+    async def close(self) -> None: ...
+
+
 class KeeperPort(Protocol):
     """A keeper as an ingress sees it, in the same process or over HTTP."""
 
-    def offer(self, offer: Offer, body: bytes) -> AsyncIterator[Update | bytes]:
+    def offer(self, offer: Offer, body: bytes) -> AsyncGenerator[Update | bytes, None]:
         """Yield what becomes of an offer, ended by `Refused`, `Done`, `Failed` or `Returned`.
 
         Closing the iterator gives the ticket up. Raises `KeeperUnavailable`.

@@ -56,6 +56,8 @@ class GatewaySettings(Message):
     """Wall seconds until a keeper has answered an offer."""
     sample_one_in: Annotated[int, Field(ge=1)] = 100
     """Share of the choices that are journaled in full."""
+    open_limit: Annotated[int, Field(ge=1)] = 10_000
+    """Requests open at once at an ingress; more are answered with 429. A waiting one takes some 10 KB and its body."""
     network_s: Annotated[float, Field(ge=0)] = 0.0
     """τ: expected network delay to a node of another site, domain seconds."""
 

@@ -1,0 +1,64 @@
+"""Listening: one socket per role, without routing tables or middle layers, and a clear word if a port is taken."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from fairlead.contracts.errors import ConfigError
+
+Answer = web.StreamResponse
+Handler = Callable[[web.BaseRequest], Awaitable[Answer | None]]
+"""Returns None for a path that it does not know."""
+
+KEEP_ALIVE_S = 75.0
+"""Wall seconds that an idle connection stays: above the 15 s after which aiohttp's clients drop theirs."""
+
+
+@asynccontextmanager
+async def listening(
+    host: str, port: int, handlers: tuple[Handler, ...], *, body_limit_bytes: int, what: str
+) -> AsyncIterator[int]:
+    """Serve on a port, asking each handler in turn, and yield the port; requests in flight are cancelled at the end."""
+
+    async def handle(request: web.BaseRequest) -> Answer:
+        for handler in handlers:
+            answer = await handler(request)
+            if answer is not None:
+                return answer
+        return web.json_response(
+            {
+                "error": {
+                    "message": f"there is no {request.path[:200]}",
+                    "type": "invalid_request_error",
+                    "code": "no_path",
+                }
+            },
+            status=404,
+        )
+
+    def request_of(message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> web.BaseRequest:
+        return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=body_limit_bytes)
+
+    loop = asyncio.get_running_loop()
+    server = web.Server(
+        handle,
+        request_factory=request_of,
+        handler_cancellation=True,
+        keepalive_timeout=KEEP_ALIVE_S,
+        access_log=None,
+    )
+    try:
+        sockets = await loop.create_server(server, host, port, backlog=1024)
+    except OSError as error:
+        raise ConfigError(
+            f"{what} cannot listen on {host}:{port}: {error.strerror or error}; free the port or configure another"
+        ) from error
+    try:
+        yield sockets.sockets[0].getsockname()[1]
+    finally:
+        sockets.close()
+        server.pre_shutdown()
+        await server.shutdown(timeout=1.0)

@@ -1,0 +1,247 @@
+"""What an ingress knows: the load of each node that it can reach, and the table that steers it.
+
+Loads are the keepers' last words, drained by time-slicing, with own dispatches since added (CONTROL §2). A node whose
+stream is broken, or has been silent for three heartbeats, is not reachable and not priced (DESIGN §8, invariant 10).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from fairlead.contracts.plans import RoutingTable, Row
+from fairlead.contracts.ports import Clock
+from fairlead.contracts.readings import KeeperState, Phase
+from fairlead.policy.choice import NodeLoad, Pick, choose, dispatched, drained, observed, without_table
+
+STEERS_ON_SLOTS = 3
+"""A table past its expiry keeps steering for so many slots (DESIGN §3, static stability)."""
+
+DOUBT_FOR_S = 1.0
+"""Wall seconds that a pod is left out after it refused, unless its keeper speaks first: ten coalescing periods."""
+
+
+@dataclass(slots=True, eq=False)
+class Dispatch:
+    """A request that was sent to a node whose keeper's word does not have it yet."""
+
+    node: str
+    model: str
+    work_s: float
+    seen_at_s: float = math.inf
+    """When the keeper acknowledged it."""
+
+
+@dataclass(slots=True)
+class _Known:
+    load: NodeLoad | None = None
+    instance: str = ""
+    sequence: int = 0
+    heard_at_s: float = -math.inf
+    """Wall."""
+    reachable: bool = False
+    own: list[Dispatch] = field(default_factory=list)
+    doubted: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Per model: domain instant of the refusal, wall instant until which it counts."""
+    believed: dict[str, Phase] = field(default_factory=dict)
+    """Phases of the doubted pods as the keeper gave them."""
+
+
+class View:
+    """Loads and table of one ingress."""
+
+    def __init__(self, site: str, clock: Clock, slot_s: float, silence_s: float) -> None:
+        """Know nothing yet; `silence_s` is the wall time after which a silent keeper is not reachable."""
+        self.table: RoutingTable | None = None
+        self.older_tables = 0
+        """Tables refused because a newer one was in force (DESIGN §8, invariant 9)."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a node, a pod or a table came or changed: who is held may find a place."""
+        self._site = site
+        self._clock = clock
+        self._steers_on_s = STEERS_ON_SLOTS * slot_s
+        self._silence_s = silence_s
+        self._nodes: dict[str, _Known] = {}
+        self._locals: dict[str, Callable[[float], NodeLoad | None]] = {}
+        self._rows: dict[str, Row] = {}
+        self._declared_work: Mapping[str, float] = {}
+        self._work: dict[str, float] = {}
+        self._turns: dict[str, int] = {}
+        self.network_s: Mapping[str, float] = {}
+        """τ to each node, domain seconds; 0 where it is not named."""
+
+    # --- what it is told
+
+    def stands_beside(self, node: str, load: Callable[[float], NodeLoad | None]) -> None:
+        """Read the load of a node from the keeper in this process, always as it is now."""
+        self._locals[node] = load
+
+    def declared(self, work: Mapping[str, float]) -> None:
+        """Take b of each model from the cluster's definition; a table's b goes before."""
+        self._declared_work = work
+        self._mix_work()
+
+    def steer_by(self, table: RoutingTable) -> bool:
+        """Take a table; False if it is not newer than the one in force."""
+        if self.table is not None and table.generation <= self.table.generation:
+            self.older_tables += 1
+            return False
+        self.table = table
+        self._rows = {r.model: r for r in table.rows if r.zone == "*"}
+        self._rows.update((r.model, r) for r in table.rows if r.zone == self._site)
+        self._mix_work()
+        self.on_change()
+        return True
+
+    def heard(self, state: KeeperState) -> bool:
+        """Take a keeper's word; False if it is older than what is known."""
+        known = self._nodes.setdefault(state.node, _Known())
+        if state.instance == known.instance and state.sequence <= known.sequence:
+            return False
+        at_s, wall_s = state.observed_at_s, self._clock.wall_s()
+        before, known.load = known.load, observed(state)
+        known.instance, known.sequence = state.instance, state.sequence
+        came_back, known.reachable, known.heard_at_s = not known.reachable, True, wall_s
+        known.doubted = {m: d for m, d in known.doubted.items() if d[0] >= at_s and d[1] > wall_s}
+        known.own = [d for d in known.own if d.seen_at_s >= at_s]
+        for sent in known.own:
+            known.load = dispatched(known.load, sent.model, sent.work_s)
+        self._doubt(known)
+        if came_back or before is None or _phases(before) != _phases(known.load):
+            self.on_change()
+        return True
+
+    def lost(self, node: str) -> None:
+        """Leave a node out until its keeper speaks again."""
+        known = self._nodes.get(node)
+        if known is not None:
+            known.reachable = False
+
+    def forget(self, node: str) -> None:
+        """Drop a node that left the cluster."""
+        self._nodes.pop(node, None)
+
+    def refused(self, node: str, model: str) -> None:
+        """Note that a keeper does not take requests of this model now, whatever it said before."""
+        known = self._nodes.get(node)
+        if known is not None and known.load is not None:
+            fresh = model not in known.doubted
+            known.doubted[model] = (self._clock.now_s(), self._clock.wall_s() + DOUBT_FOR_S)
+            if fresh:
+                phases = {p.model: p.phase for p in known.load.pods if p.model == model}
+                known.believed.update(phases)
+                self._mask(known)
+
+    def sent(self, node: str, model: str) -> Dispatch | None:
+        """Add an own dispatch to what is known of a node; None where its keeper is in this process."""
+        if node in self._locals:
+            return None
+        known = self._nodes[node]
+        sent = Dispatch(node, model, self._work[model])
+        known.own.append(sent)
+        if known.load is not None:
+            known.load = dispatched(known.load, model, sent.work_s)
+        return sent
+
+    def acknowledged(self, sent: Dispatch | None) -> None:
+        """Note that the keeper has it: what the keeper says from now on includes it."""
+        if sent is not None and sent.seen_at_s == math.inf:
+            sent.seen_at_s = self._clock.now_s()
+
+    def settled(self, sent: Dispatch | None) -> None:
+        """Note that the attempt is over: unacknowledged, it does not count at the keeper's next word."""
+        if sent is not None and sent.seen_at_s == math.inf:
+            sent.seen_at_s = -math.inf
+
+    # --- what it knows
+
+    @property
+    def table_generation(self) -> int:
+        """Return the newest table seen; 0 if none was."""
+        return 0 if self.table is None else self.table.generation
+
+    def work_s(self, model: str) -> float:
+        """Return b of a model."""
+        return self._work[model]
+
+    def steering(self, now_s: float) -> RoutingTable | None:
+        """Return the table that steers now: until three slots past its expiry."""
+        table = self.table
+        return table if table is not None and now_s < table.expires_at_s + self._steers_on_s else None
+
+    def loads(self, now_s: float) -> dict[str, NodeLoad]:
+        """Return the load of each reachable node, drained to now."""
+        found: dict[str, NodeLoad] = {}
+        spoke_after_s = self._clock.wall_s() - self._silence_s
+        for node, known in self._nodes.items():
+            if known.reachable and known.load is not None and known.heard_at_s >= spoke_after_s:
+                if known.doubted:
+                    self._relieve(known)
+                known.load = found[node] = drained(known.load, now_s, self._work)
+        for node, load_of in self._locals.items():
+            load = load_of(now_s)
+            if load is not None:
+                found[node] = load
+        return found
+
+    def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> tuple[Pick | None, RoutingTable | None]:
+        """Return where a request goes (None: nobody can serve it) and the table that steered the choice, if one did."""
+        loads = self.loads(now_s)
+        table = self.steering(now_s)
+        row = self._rows.get(model) if table is not None else None
+        if row is None:
+            return without_table(model, loads, self._work, self.network_s), None
+        turn = self._turns[model] = self._turns.get(model, -1) + 1
+        return choose(row, loads, self._work, self.network_s, turn, draws), table
+
+    def wait_s(self, pick: Pick, model: str, now_s: float) -> float | None:
+        """Return w of the chosen pod: d + e without own service and network; None where nothing was priced."""
+        for price in pick.prices:
+            if price.node == pick.node:
+                load = self._nodes[pick.node].load if pick.node not in self._locals else self.loads(now_s)[pick.node]
+                speed = 1.0 if load is None else load.speed
+                own_s = self._work[model] / speed + self.network_s.get(pick.node, 0.0)
+                return max(0.0, price.delay_s + price.externality_s - own_s)
+        return None
+
+    def stage(self, model: str, now_s: float) -> tuple[str, float | None]:
+        """Return how far the nearest pod of a model is: `ready`, `starting` or `no-pod`, and when it will be ready."""
+        pods = [p for load in self.loads(now_s).values() for p in load.pods if p.model == model]
+        if any(p.phase == "ready" for p in pods):
+            return "ready", 0.0
+        starting = [p.ready_in_s for p in pods if p.phase == "starting"]
+        return ("starting", min(starting)) if starting else ("no-pod", None)
+
+    def _mix_work(self) -> None:
+        self._work = dict(self._declared_work)
+        if self.table is not None:
+            self._work.update((w.model, w.work_s) for w in self.table.work)
+
+    def _doubt(self, known: _Known) -> None:
+        """Apply the doubts that are left to a new word of the keeper."""
+        if known.doubted and known.load is not None:
+            known.believed = {p.model: p.phase for p in known.load.pods if p.model in known.doubted}
+            self._mask(known)
+
+    def _mask(self, known: _Known) -> None:
+        """Make doubted pods count for pricing but take no requests."""
+        if known.load is not None:
+            pods = tuple(replace(p, phase="draining") if p.model in known.doubted else p for p in known.load.pods)
+            known.load = replace(known.load, pods=pods)
+
+    def _relieve(self, known: _Known) -> None:
+        """Believe again in pods whose doubt has run out without a word of their keeper."""
+        wall_s = self._clock.wall_s()
+        over = {m for m, (_, until_s) in known.doubted.items() if until_s <= wall_s}
+        if over and known.load is not None:
+            known.doubted = {m: d for m, d in known.doubted.items() if m not in over}
+            known.load = replace(
+                known.load,
+                pods=tuple(
+                    replace(p, phase=known.believed.get(p.model, p.phase)) if p.model in over else p
+                    for p in known.load.pods
+                ),
+            )
+
+
+def _phases(load: NodeLoad) -> tuple[tuple[str, str], ...]:
+    return tuple((p.model, p.phase) for p in load.pods)
