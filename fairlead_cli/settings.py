@@ -224,10 +224,10 @@ def _flat(annotation: Any) -> Iterator[Any]:
 
 def _suggestion(key: str, dotted: str, model: type[Message], path: tuple[str, ...]) -> str:
     """Return the words that name the nearest known key: one beside it, else one anywhere."""
-    beside = difflib.get_close_matches(key, list(model.model_fields), n=1, cutoff=0.6)
-    if beside:
-        return f": did you mean `{'.'.join((*path, beside[0]))}`?"
     everywhere = {leaf.path[-1]: leaf.dotted for leaf in leaves()}
+    beside = difflib.get_close_matches(key, list(model.model_fields), n=1, cutoff=0.6)
+    if beside and key not in everywhere:
+        return f": did you mean `{'.'.join((*path, beside[0]))}`?"
     far = difflib.get_close_matches(key, list(everywhere), n=1, cutoff=0.75)
     if far:
         return f": did you mean `{everywhere[far[0]]}`?"
