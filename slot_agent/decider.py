@@ -1,16 +1,16 @@
 """One decision: read, fold, decide, publish; again on what is in force if somebody else was first."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from fairlead.contracts.decisions import DecisionRecord, SlotDecision, SlotInput, Snapshot
+from fairlead.contracts.decisions import DecisionRecord, GenerationSeen, SlotDecision, SlotInput, Snapshot
 from fairlead.contracts.errors import Conflict, StoreUnavailable
 from fairlead.contracts.plans import EpochPlan, NodePlacement, Override
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
-from fairlead.policy.snapshot import fold, with_wakes
+from fairlead.policy.snapshot import fold, totals, with_wakes
 from slot_agent.memory import Memory, recall
 from slot_agent.metrics import SlotMetrics
 from slot_agent.standing import Standing, Standings
@@ -47,6 +47,8 @@ class Decider:
         self.decided = -1
         """The newest slot that is known to have a decision; -1 before the first."""
         self._memory: Memory | None = None
+        self._memory_of = (0, 0)
+        """Generations of placement and table as of that memory: with others in force it is another's turn."""
         self._shape: Shape | None = None
 
     def forget(self) -> None:
@@ -89,26 +91,35 @@ class Decider:
             self._store.latest_gateway_reports(),
             self._store.arrived(),
         )
-        if self._memory is None:
-            newest = await self._store.decisions(agent="slot-agent", limit=1, cursor=None)
-            self._memory = recall(newest.items[0] if newest.items else None, slot, arrived)
-            self.decided = max(self.decided, self._memory.decided)
-        if trigger == "slot" and self._memory.decided >= slot:
+        if not standing.cluster.nodes:
+            self.decided = max(self.decided, slot)  # there is nothing to decide about yet
+            return True
+        memory = await self._remembered(standing.seen, slot, arrived)
+        if trigger == "slot" and memory.decided >= slot:
             return True
         now_s = self._clock.now_s()
         settings = self._case.settings.controller
         wakes = self.wakes.pending(now_s, gateways)
-        snapshot = fold(now_s, standing.cluster, nodes, gateways, arrived, self._memory.arrived, settings)
+        snapshot = fold(now_s, standing.cluster, nodes, gateways, arrived, memory.arrived, settings)
         shape = _shape(snapshot)
         if not (forced or wakes or shape != self._shape or any(m.held for m in snapshot.models)):
             return True
-        given = self._given(trigger, slot, standing, with_wakes(snapshot, wakes), self._memory)
+        given = self._given(trigger, slot, standing, with_wakes(snapshot, wakes), memory)
         given, decision = self._made(given)
         self._shape = shape
         if decision.placement is None and decision.table is None:
             self._metrics.unchanged.inc()
             return True
         return await self._published(given, decision, began_s)
+
+    async def _remembered(self, seen: GenerationSeen, slot: int, arrived: Mapping[str, int]) -> Memory:
+        """Return what the last decision left, from the journal where that was not ours or is not known."""
+        if self._memory is None or self._memory_of != (seen.placement, seen.table):
+            newest = await self._store.decisions(agent="slot-agent", limit=1, cursor=None)
+            self._memory = recall(newest.items[0] if newest.items else None, slot, arrived)
+            self._memory_of = (seen.placement, seen.table)
+            self.decided = max(self.decided, self._memory.decided)
+        return self._memory
 
     def _given(self, trigger: Trigger, slot: int, standing: Standing, snapshot: Snapshot, memory: Memory) -> SlotInput:
         settings = self._case.settings
@@ -165,9 +176,13 @@ class Decider:
         return True
 
     def _remember(self, given: SlotInput, decision: SlotDecision) -> None:
+        placement, table = self._memory_of
+        self._memory_of = (
+            decision.placement.generation if decision.placement is not None else placement,
+            decision.table.generation if decision.table is not None else table,
+        )
         if given.trigger == "slot":
-            counted = {m.model: m.arrived_total for m in given.snapshot.models if m.arrived_total is not None}
-            self._memory = Memory(decision.state, counted, given.slot)
+            self._memory = Memory(decision.state, totals(given.snapshot, counted=True), given.slot)
             self.decided = max(self.decided, given.slot)
         elif self._memory is not None:
             self._memory = Memory(decision.state, self._memory.arrived, self._memory.decided)

@@ -31,5 +31,5 @@ def recall(record: DecisionRecord | None, slot: int, arrived: Mapping[str, int])
     if record.input.slot > slot:
         return Memory(state.model_copy(update={"slot": before}), dict(arrived), -1)
     counted = record.input.trigger == "slot"
-    decided = record.input.slot if counted else state.slot
+    decided = record.input.slot if counted else (state.slot if state.rates else -1)
     return Memory(state, totals(record.input.snapshot, counted=counted) or dict(arrived), decided)
