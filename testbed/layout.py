@@ -71,7 +71,12 @@ class Layout:
         return self.directory / "client" / f"{self.run}.jsonl"
 
     def write(self) -> None:
-        """Write the settings file, and the placement of a policy that is given one."""
+        """Write the settings file, and the placement of a policy that is given one.
+
+        What processes of an earlier run have kept of its cluster goes: it had other ports.
+        """
+        for cache in self.directory.glob("*/cluster.json"):
+            cache.unlink()
         text = yaml.safe_dump(self.settings.to_document(), sort_keys=False, allow_unicode=True)
         self.file.write_text(text, encoding="utf-8")
         static = self.directory / "static.json"

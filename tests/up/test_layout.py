@@ -1,0 +1,94 @@
+"""Directories, ports and programs of a local cluster, and what is refused before anything starts."""
+
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.errors import ConfigError
+from fairlead.contracts.settings import Settings
+from testbed.clusters import cluster
+from testbed.layout import Keys, Order, Programs, lay_out
+from testbed.scenarios import scenario
+
+KEYS = Keys({"admin": "a", "agent": "b", "gateway": "c"}, "shared")
+
+
+def order(directory: Path | None, **settings: object) -> Order:
+    """Return an order for city7 with these settings."""
+    return Order(
+        settings=Settings(**settings),  # type: ignore[arg-type]
+        scenario=scenario("city7-rotating"),
+        load=0.8,
+        duration_s=10.0,
+        trace=None,
+        directory=directory,
+        port=None,
+    )
+
+
+def test_every_process_reads_one_complete_settings_file(tmp_path: Path) -> None:
+    """What is written reads back as the settings; all ports differ; the cluster stands there in full."""
+    layout = lay_out(order(tmp_path, speed=30.0), now_s=1000.0)
+    layout.write()
+    assert Settings.model_validate(yaml.safe_load(layout.file.read_text())) == layout.settings
+    assert isinstance(layout.settings.cluster, Cluster)
+    assert layout.settings.clock_origin_s == 1000.0
+    urls = [n.keeper_url for n in layout.cluster.nodes] + [s.url for s in layout.cluster.sites]
+    assert len({*urls, layout.settings.control.url, f"mongodb on {layout.mongod_port}"}) == 7 + 3 + 2
+
+
+def test_the_programs_are_one_of_each_and_one_per_node(tmp_path: Path) -> None:
+    """Three gateways are ingresses too; secrets are in the environment, never in arguments."""
+    programs = Programs(lay_out(order(tmp_path), now_s=1000.0), KEYS)
+    names = [program.name for program in (*programs.database(), *programs.deciders(), *programs.edge())]
+    assert names[:4] == ["mongod", "control", "planner", "slot-agent"]
+    assert sum(name.startswith("gateway-") for name in names) == 7
+    assert sum(name.startswith("node-agent-") for name in names) == 7
+    ingresses = [p for p in programs.edge() if "--site" in p.argv]
+    assert [p.argv[p.argv.index("--node") + 1] for p in ingresses] == ["node-1", "node-3", "node-5"]
+    for program in programs.edge():
+        assert not {"a", "b", "c", "shared"} & set(program.argv)
+
+
+def test_a_port_in_use_is_refused_and_another_taken_by_default(tmp_path: Path) -> None:
+    """Who asks for a port gets it or an error; who does not gets a free one."""
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        port = int(busy.getsockname()[1])
+        with pytest.raises(ConfigError, match=f"port {port} of the control API is in use"):
+            lay_out(replace(order(tmp_path), port=port), now_s=1000.0)
+
+
+def test_sed_static_is_given_the_searched_placement(tmp_path: Path) -> None:
+    """Its file names every node; another policy finds none, also after a run that left one."""
+    lay_out(order(tmp_path, policy="sed-static"), now_s=1000.0).write()
+    placed = yaml.safe_load((tmp_path / "static.json").read_text())
+    assert sorted(one["node"] for one in placed) == [f"node-{at}" for at in range(1, 8)]
+    lay_out(order(tmp_path), now_s=1000.0).write()
+    assert not (tmp_path / "static.json").exists()
+
+
+def test_a_cluster_of_ones_own_must_be_on_this_machine(tmp_path: Path) -> None:
+    """Nodes elsewhere are run by single processes, not by `up`."""
+    own = cluster("home3", lambda who: 1 if who == "node-1" else 20_000)
+    document = own.to_document()
+    document["nodes"][0]["keeper_url"] = "http://edge.example:9000"
+    with pytest.raises(ConfigError, match="not on this machine"):
+        lay_out(order(tmp_path, cluster=Cluster.model_validate(document)), now_s=1000.0)
+    with pytest.raises(ConfigError, match="at least one node"):
+        lay_out(order(tmp_path, cluster=Cluster(nodes=(), models=(), sites=())), now_s=1000.0)
+
+
+def test_a_temporary_place_is_removed(tmp_path: Path) -> None:
+    """Without a state directory there is one for the run only."""
+    layout = lay_out(order(None), now_s=1000.0)
+    layout.write()
+    assert layout.file.is_file()
+    layout.remove()
+    assert not layout.directory.exists()
+    assert tmp_path.exists()
