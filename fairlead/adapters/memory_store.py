@@ -57,6 +57,9 @@ class MemoryStore:
     async def replace_cluster(self, cluster: Cluster) -> None:
         """Put another cluster in place of the whole."""
         self._check()
+        self._put(cluster)
+
+    def _put(self, cluster: Cluster) -> None:
         before, self._cluster = self._cluster, cluster
         for kind, name, text in rules.differences(before, cluster):
             self._tell(kind, name, text)
@@ -66,8 +69,7 @@ class MemoryStore:
         self._check()
         now = self._cluster
         new = rules.revised("node", rules.one(now.nodes, node.id), node, node.id, if_revision)
-        self._cluster = rules.rebuilt(rules.placed(now.nodes, new), now.models, now.sites)
-        self._tell("node", new.id, "created" if if_revision is None else "changed")
+        self._put(rules.rebuilt(rules.placed(now.nodes, new), now.models, now.sites))
         return new
 
     async def put_model(self, model: ModelSpec, *, if_revision: int | None) -> ModelSpec:
@@ -75,8 +77,7 @@ class MemoryStore:
         self._check()
         now = self._cluster
         new = rules.revised("model", rules.one(now.models, model.id), model, model.id, if_revision)
-        self._cluster = rules.rebuilt(now.nodes, rules.placed(now.models, new), now.sites)
-        self._tell("model", new.id, "created" if if_revision is None else "changed")
+        self._put(rules.rebuilt(now.nodes, rules.placed(now.models, new), now.sites))
         return new
 
     async def put_site(self, site: SiteSpec, *, if_revision: int | None) -> SiteSpec:
@@ -84,8 +85,7 @@ class MemoryStore:
         self._check()
         now = self._cluster
         new = rules.revised("site", rules.one(now.sites, site.id), site, site.id, if_revision)
-        self._cluster = rules.rebuilt(now.nodes, now.models, rules.placed(now.sites, new))
-        self._tell("site", new.id, "created" if if_revision is None else "changed")
+        self._put(rules.rebuilt(now.nodes, now.models, rules.placed(now.sites, new)))
         return new
 
     async def delete_node(self, node: str, *, if_revision: int) -> None:
@@ -93,24 +93,21 @@ class MemoryStore:
         self._check()
         now = self._cluster
         rules.check_revision("node", rules.one(now.nodes, node), node, if_revision)
-        self._cluster = rules.rebuilt(rules.without(now.nodes, node), now.models, now.sites)
-        self._tell("node", node, "deleted")
+        self._put(rules.rebuilt(rules.without(now.nodes, node), now.models, now.sites))
 
     async def delete_model(self, model: str, *, if_revision: int) -> None:
         """Take a model out."""
         self._check()
         now = self._cluster
         rules.check_revision("model", rules.one(now.models, model), model, if_revision)
-        self._cluster = rules.rebuilt(now.nodes, rules.without(now.models, model), now.sites)
-        self._tell("model", model, "deleted")
+        self._put(rules.rebuilt(now.nodes, rules.without(now.models, model), now.sites))
 
     async def delete_site(self, site: str, *, if_revision: int) -> None:
         """Take a site out."""
         self._check()
         now = self._cluster
         rules.check_revision("site", rules.one(now.sites, site), site, if_revision)
-        self._cluster = rules.rebuilt(now.nodes, now.models, rules.without(now.sites, site))
-        self._tell("site", site, "deleted")
+        self._put(rules.rebuilt(now.nodes, now.models, rules.without(now.sites, site)))
 
     # -- readings ------------------------------------------------------------------------------------------------
 

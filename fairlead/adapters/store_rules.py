@@ -111,7 +111,7 @@ def rebuilt(nodes: tuple[NodeSpec, ...], models: tuple[ModelSpec, ...], sites: t
 
 
 def differences(before: Cluster, after: Cluster) -> Iterator[tuple[EventKind, str, str]]:
-    """Yield kind, id and `replaced` or `deleted` for each item of `before` and `after` that is not in both."""
+    """Yield kind, id and `created`, `changed` or `deleted` for each item in which `before` and `after` differ."""
     pairs: tuple[tuple[EventKind, Sequence[Item], Sequence[Item]], ...] = (
         ("node", before.nodes, after.nodes),
         ("model", before.models, after.models),
@@ -120,8 +120,9 @@ def differences(before: Cluster, after: Cluster) -> Iterator[tuple[EventKind, st
     for kind, old, new in pairs:
         was = {item.id: item for item in old}
         for item in new:
-            if was.pop(item.id, None) != item:
-                yield kind, item.id, "replaced"
+            found = was.pop(item.id, None)
+            if found != item:
+                yield kind, item.id, "created" if found is None else "changed"
         for gone in was:
             yield kind, gone, "deleted"
 

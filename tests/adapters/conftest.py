@@ -1,0 +1,5 @@
+"""Stores for the tests of adapters."""
+
+from tests.adapters.mongo_fixture import mongo_settings, mongo_store, mongo_uri
+
+__all__ = ["mongo_settings", "mongo_store", "mongo_uri"]
