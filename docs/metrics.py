@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("planner", "slot_agent", "node_agent", "gateway", "control_api", "fairlead", "testbed", "fairlead_cli")
 KINDS = {"Counter": "counter", "Gauge": "gauge", "Histogram": "histogram", "Summary": "summary"}
-"""Constructors that declare a metric: name, help and labels are their first three arguments."""
+"""Constructors that declare a metric: name, help and labels are their first three arguments. A table does, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ def metrics() -> tuple[Metric, ...]:
 def _declared(process: str, tree: ast.AST) -> Iterator[Metric]:
     """Yield the metrics declared in a module: calls of a constructor with a literal name."""
     for node in ast.walk(tree):
+        if isinstance(node, ast.Dict):
+            yield from _tabled(process, node)
         if not isinstance(node, ast.Call):
             continue
         called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
@@ -45,9 +47,23 @@ def _declared(process: str, tree: ast.AST) -> Iterator[Metric]:
             continue
         labels = next((one for one in node.args[2:3] if isinstance(one, (ast.List, ast.Tuple))), None)
         names = tuple(str(ast.literal_eval(one)) for one in labels.elts) if labels else ()
-        kind = KINDS[called]
-        name = f"{texts[0]}_total" if kind == "counter" and not texts[0].endswith("_total") else texts[0]
-        yield Metric(process, kind, name, names, texts[1].rstrip("."))
+        yield _metric(process, KINDS[called], texts[0], texts[1], names)
+
+
+def _tabled(process: str, table: ast.Dict) -> Iterator[Metric]:
+    """Yield the metrics of a table of the form name: (kind, help, labels)."""
+    for key, value in zip(table.keys, table.values, strict=True):
+        if not (
+            isinstance(key, ast.Constant) and str(key.value).startswith("fairlead_") and isinstance(value, ast.Tuple)
+        ):
+            continue
+        kind, text, labels = ast.literal_eval(value)
+        yield _metric(process, kind, str(key.value), text, labels)
+
+
+def _metric(process: str, kind: str, name: str, text: str, labels: tuple[str, ...]) -> Metric:
+    exposed = f"{name}_total" if kind == "counter" and not name.endswith("_total") else name
+    return Metric(process, kind, exposed, labels, text.rstrip("."))
 
 
 def metrics_page() -> str:

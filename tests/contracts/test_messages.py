@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fairlead.contracts.base import Message
+from fairlead.contracts.plans import PlanDraft
 from tests.contracts.strategies import MESSAGES, a_message
 
 EACH = pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
@@ -56,6 +57,31 @@ def test_nothing_loose_gets_in(kind: type[Message], data: st.DataObject) -> None
 @functools.cache
 def _schema(kind: type[Message]) -> jsonschema_rs.Validator:
     return jsonschema_rs.validator_for(kind.model_json_schema(mode="serialization"))
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(
+                    st.sampled_from(["intents", "priorities", "warm", "why", "node", "role", "other"]),
+                    inner,
+                    max_size=4,
+                )
+            ),
+        ).map(lambda value: json.dumps(value).encode()),
+    )
+)
+def test_invariant_08_any_bytes_are_a_sound_draft_or_refused(reply: bytes) -> None:
+    """Whatever somebody sends as a draft of a plan, it is one that reads back the same or a validation error."""
+    try:
+        draft = PlanDraft.from_json(reply)
+    except ValidationError:
+        return
+    assert PlanDraft.from_json(draft.to_json()) == draft
 
 
 def _wrong(value: Any) -> list[Any]:

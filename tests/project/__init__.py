@@ -1,0 +1,1 @@
+"""Tests of what surrounds the code: what processes load, what documents say."""
