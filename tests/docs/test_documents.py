@@ -17,8 +17,33 @@ ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
 EACH_PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 
-LABELS = {"node", "model", "site", "agent", "kind", "source", "step", "code", "status", "reason", "phase", "method",
-          "route", "role", "rule", "state", "gateway", "outcome", "loop", "operation", "result", "place", "why"}  # fmt: skip
+LABELS = frozenset(
+    [
+        "node",
+        "model",
+        "site",
+        "agent",
+        "gateway",
+        "kind",
+        "source",
+        "step",
+        "code",
+        "status",
+        "reason",
+        "phase",
+        "method",
+        "route",
+        "role",
+        "rule",
+        "state",
+        "outcome",
+        "loop",
+        "operation",
+        "result",
+        "place",
+        "why",
+    ]
+)
 """Labels of metrics: ids of a cluster, or words of a closed set."""
 
 
