@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,6 +125,12 @@ def gateway(
 
 
 def _prepare(config: Path | None, process: str) -> "Settings":
+    """Return the settings of a process, its log made ready.
+
+    structlog imports rich, where it is installed, to draw tracebacks that no service prints: without it a process
+    starts with 0.16 s less of CPU and 6 MB less of memory (2026-11).
+    """
+    sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
     from fairlead.adapters.log import configure
     from fairlead_cli.settings import of_this_process
 
