@@ -125,14 +125,14 @@ def _start(draft: Draft, model: int, among: Flags, patient: bool, rule: str) -> 
     settled = draft.kept & pods.ready & (pods.age_s >= LRU_DWELL_STARTS * board.start_s) & ~board.wishes.pinned
     allowed = settled if patient else settled & draft.idle()
     oldest_first = (pods.used_at_s - pods.used_at_s.min(initial=np.inf, where=allowed)) * (board.claim / 1e9)
-    some = victims(draft, allowed, oldest_first)
-    fits, count = some.needed(draft.free(), int(board.claim[model]))
-    possible = draft.open_for(model) & fits & among
+    some = victims(board.claim, allowed, oldest_first)
+    fits, count = some.needed(draft.free(), board.claim[[model]])
+    possible = draft.open_for(np.arange(len(fits)))[:, model] & fits[:, 0] & among
     if not possible.any():
         draft.note(f"{rule}-no-room", None, model, None, "wanted, but no node can make room now")
         return
     backlog = np.where(possible, pods.left_s.sum(axis=1) / board.speed, np.inf)
     n = int(backlog.argmin())
-    for victim in some.order[n, : count[n]]:
+    for victim in some.order[n, : count[n, 0]]:
         draft.stop(n, int(victim), "victim", None, "least recently used")
     draft.start(n, model, rule, float(backlog[n]), "least work here")

@@ -7,7 +7,7 @@ victim that is not needed any more is kept again. So decisions that follow one a
 import numpy as np
 
 from fairlead.policy.arrays import Board, Flags
-from fairlead.policy.draft import Draft, fewest, victims
+from fairlead.policy.draft import Draft, victims
 from fairlead.policy.pricing import regret
 
 
@@ -60,15 +60,14 @@ def overridden(draft: Draft, horizon_s: float) -> None:
     for n, m in np.argwhere(absent):
         demand = board.demand
         costs = regret(draft.capacity(), draft.shares()[:, None], demand.rate, board.work_s, board.start_s, horizon_s)
-        some = victims(draft, draft.kept & board.pods.ready & ~wishes.pinned, costs)
-        fits, count = some.needed(draft.free(), int(board.claim[m]))
-        if not fits[n]:
+        some = victims(board.claim, draft.kept & board.pods.ready & ~wishes.pinned, costs)
+        fits, count = some.needed(draft.free(), board.claim[[m]])
+        if not fits[n, 0]:
             draft.note(
                 "pin-no-room", int(n), int(m), None, "pinned, but what is pinned or starting here leaves no room"
             )
             continue
-        for victim in fewest(draft, some, int(n), int(m), int(count[n])):
-            draft.stop(int(n), victim, "victim", float(costs[n, victim]), f"makes room for {board.models[m]}")
+        draft.make_room(int(n), int(m), some.order[n, : count[n, 0]].tolist(), costs[n])
         draft.start(int(n), int(m), "pinned", None, "an operator pinned it here")
 
 

@@ -45,16 +45,23 @@ class Draft:
         """Return [m] C, the sum of σ over a model's pods on nodes that are up."""
         return np.where(self.board.up, self.shares(), 0.0) @ self.counted
 
+    def make_room(self, node: int, model: int, going: list[int], costs: Floats) -> None:
+        """Let go whom it takes for `model`; `costs` [m] on this node."""
+        claim = self.board.claim
+        for victim in fewest(claim, model, int(self.board.memory[node] - claim[self.counted[node]].sum()), going):
+            self.stop(node, victim, "victim", float(costs[victim]), f"makes room for {self.board.models[model]}")
+
     def ready(self) -> Whole:
         """Return [m] ready pods that are sure to stay; not those that the placement in force allowed to stop."""
         sure: Whole = (self.kept & self.board.pods.ready & ~self.board.was_stoppable).sum(axis=0)
         return sure
 
-    def open_for(self, model: int) -> Flags:
-        """Return [n] nodes on which a pod of `model` might be started, room apart."""
+    def open_for(self, rows: Whole) -> Flags:
+        """Return [r, m] where on the nodes `rows` a pod might be started, room apart."""
         board = self.board
-        barred = board.wishes.closed | board.wishes.banned[:, model] | board.pods.blocked[:, model]
-        return board.up & ~barred & ~self.counted[:, model] & ~self.going[:, model]
+        shut = ~board.up[rows] | board.wishes.closed[rows]
+        barred = board.wishes.banned[rows] | board.pods.blocked[rows]
+        return ~(shut[:, None] | barred | self.counted[rows] | self.going[rows])
 
     def idle(self) -> Flags:
         """Return [n, m] ready pods that nobody uses."""
@@ -98,49 +105,51 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Victims:
-    """Per node the pods that may have to go, cheapest first; k = most of them on a node."""
+    """Per row (a node) the pods that may have to go, cheapest first; k = most of them on a node."""
 
     order: Whole
-    """[n, k] models; padded."""
+    """[r, k] models; padded."""
     room: Whole
-    """[n, k + 1] bytes that the first 0, 1, … of them free; padded with the last."""
+    """[r, k + 1] bytes that the first 0, 1, … of them free; padded with the last."""
     cost_s: Floats
-    """[n, k + 1] what that costs, request-seconds."""
+    """[r, k + 1] what that costs, request-seconds."""
     length: Whole
-    """[n] how many there are."""
+    """[r] how many there are."""
 
-    def needed(self, free: Whole, claim: int) -> tuple[Flags, Whole]:
-        """Return [n] whether `claim` bytes fit once enough have gone, and how many that takes."""
-        short = claim - free
-        count = np.minimum((self.room[:, :-1] < short[:, None]).sum(axis=1), self.length)
-        rows = np.arange(len(free))
-        return self.room[rows, count] >= short, count
+    def needed(self, free: Whole, claims: Whole) -> tuple[Flags, Whole]:
+        """Return [r, c] whether each of `claims` bytes fits once enough have gone, and how many that takes."""
+        short = claims[None, :] - free[:, None]
+        count = (self.room[:, :-1, None] < short[:, None, :]).sum(axis=1)
+        count = np.minimum(count, self.length[:, None])
+        return np.take_along_axis(self.room, count, axis=1) >= short, count
+
+    def displaced_s(self, count: Whole) -> Floats:
+        """Return [r, c] what it costs that the first `count` [r, c] go."""
+        cost: Floats = np.take_along_axis(self.cost_s, count, axis=1)
+        return cost
 
 
-def victims(draft: Draft, allowed: Flags, cost_s: Floats) -> Victims:
-    """Return who goes first on each node among `allowed` [n, m], least cost per GB first."""
-    board = draft.board
+def victims(claim: Whole, allowed: Flags, cost_s: Floats) -> Victims:
+    """Return who goes first in each row among `allowed` [r, m], least cost per GB first; `claim` [m] bytes."""
     n, m = np.nonzero(allowed)
-    claims, costs = board.claim[m], cost_s[n, m]
+    claims, costs = claim[m], cost_s[n, m]
     rank = np.lexsort((m, costs / (claims / GB), n))
     n, m, claims, costs = n[rank], m[rank], claims[rank], costs[rank]
-    length = np.bincount(n, minlength=len(board.nodes))
+    rows = allowed.shape[0]
+    length = np.bincount(n, minlength=rows)
     most = int(length.max(initial=0))
     slot = np.arange(len(n)) - np.repeat(np.cumsum(length) - length, length)
-    order = np.zeros((len(board.nodes), most), dtype=np.int64)
-    room = np.zeros((len(board.nodes), most + 1), dtype=np.int64)
-    cost = np.zeros((len(board.nodes), most + 1))
+    order = np.zeros((rows, most), dtype=np.int64)
+    room = np.zeros((rows, most + 1), dtype=np.int64)
+    cost = np.zeros((rows, most + 1))
     order[n, slot], room[n, slot + 1], cost[n, slot + 1] = m, claims, costs
     return Victims(order, np.cumsum(room, axis=1), np.cumsum(cost, axis=1), length)
 
 
-def fewest(draft: Draft, some: Victims, node: int, model: int, count: int) -> list[int]:
-    """Return which of the first `count` victims on `node` must go for `model`; the dearest are spared if possible."""
-    free = int(draft.free()[node])
-    claim = draft.board.claim
-    going = [int(m) for m in some.order[node, :count]]
+def fewest(claim: Whole, model: int, free: int, going: list[int]) -> list[int]:
+    """Return which of `going`, cheapest first, must go for `model`; the dearest are spared where that is enough."""
     for one in reversed(going[:-1]):
         rest = [m for m in going if m != one]
-        if free + sum(int(claim[m]) for m in rest) >= int(claim[model]):
+        if free + int(claim[rest].sum()) >= int(claim[model]):
             going = rest
     return going

@@ -12,7 +12,7 @@ import numpy as np
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.arrays import Flags, Floats, Whole
 from fairlead.policy.choice import NodeLoad, PodQueue, wait_s
-from fairlead.policy.draft import GB, Draft, Victims, fewest, victims
+from fairlead.policy.draft import GB, Draft, Victims, victims
 from fairlead.policy.pricing import regret
 
 HALF = 0.5
@@ -38,9 +38,8 @@ def on_demand(draft: Draft, settings: PolicySettings, lost: Flags) -> None:
     for need in _needs(draft, settings, lost):
         costs = _regrets(draft, draft.board.demand.rate, settings.event_horizon_s)
         some = _rule1_victims(draft, settings, costs, need.patient)
-        free = draft.free()
-        fits, count = some.needed(free, int(draft.board.claim[need.model]))
-        open_for = draft.open_for(need.model) & fits
+        fits, count = some.needed(draft.free(), draft.board.claim[[need.model]])
+        open_for = draft.open_for(np.arange(len(fits)))[:, need.model] & fits[:, 0]
         if not open_for.any():
             if need.least_gain_s is None:
                 draft.note("rule1-no-room", None, need.model, need.wait_s, "needed, but no node can make room now")
@@ -49,9 +48,7 @@ def on_demand(draft: Draft, settings: PolicySettings, lost: Flags) -> None:
         best = int(total.argmin())
         if need.least_gain_s is not None and need.least_gain_s <= total[best]:
             continue
-        for victim in fewest(draft, some, best, need.model, int(count[best])):
-            text = f"makes room for {draft.board.models[need.model]}"
-            draft.stop(best, victim, "victim", float(costs[best, victim]), text)
+        draft.make_room(best, need.model, some.order[best, : count[best, 0]].tolist(), costs[best])
         text = f"waits {need.wait_s:.1f} s, costs least here"
         draft.start(best, need.model, need.rule, float(total[best]), text)
 
@@ -129,12 +126,12 @@ def _rule1_victims(draft: Draft, settings: PolicySettings, costs: Floats, patien
     settled = (pods.age_s >= board.start_s) & ~board.wishes.pinned & board.up[:, None]
     idle = draft.idle()
     if not patient:
-        return victims(draft, idle & settled, costs)
+        return victims(board.claim, idle & settled, costs)
     nobody_waits = pods.count <= pods.running
     alone = draft.ready() <= 1
     busy = draft.kept & pods.ready & ~idle & (~alone | nobody_waits)
     dearer = np.where(busy, settings.drain_s_per_gb * board.claim / GB, 0.0)
-    return victims(draft, (idle | busy) & settled, costs + dearer)
+    return victims(board.claim, (idle | busy) & settled, costs + dearer)
 
 
 def _start_cost(draft: Draft, settings: PolicySettings, model: int, some: Victims, count: Whole) -> Floats:
@@ -142,6 +139,5 @@ def _start_cost(draft: Draft, settings: PolicySettings, model: int, some: Victim
     board = draft.board
     busy = (board.pods.count > 0).sum(axis=1)
     first_s = board.work_s[model] * (1.0 + settings.busy_share * busy) / board.speed
-    displaced: Floats = some.cost_s[np.arange(len(count)), count]
-    total: Floats = displaced + board.start_s[model] + first_s
+    total: Floats = some.displaced_s(count)[:, 0] + board.start_s[model] + first_s
     return total

@@ -10,7 +10,7 @@ from fairlead.policy.arrays import Board, Flags, board
 from fairlead.policy.baselines import least_loaded, lru, random_placement, static_draft
 from fairlead.policy.carrying import carried, evacuated, homeless, overridden, retried
 from fairlead.policy.draft import Draft
-from fairlead.policy.growing import by_slot, shadow_prices
+from fairlead.policy.growing import by_slot
 from fairlead.policy.placing import on_demand
 from fairlead.policy.rates import by_model, learned
 from fairlead.policy.routing import even, filled, mixed, speeds, supported, table_rows, works
@@ -104,8 +104,7 @@ def _marginal(i: SlotInput, view: Board) -> Placed:
     evacuated(draft, start)
     prices: tuple[ShadowPrice, ...] = ()
     if i.trigger == "slot":
-        by_slot(draft, settings, i.seed, i.slot)
-        prices = shadow_prices(draft, settings)
+        prices = by_slot(draft, settings, i.seed, i.slot)
     return Placed(draft.placed(retried(draft)), draft, prices)
 
 
