@@ -63,7 +63,10 @@ def up(
     trace: Annotated[
         tuple[str, Path] | None,
         typer.Option(
-            "--trace", metavar="FORMAT PATH", help="Play a real trace: azure and its CSV file.", show_default=False
+            "--trace",
+            metavar="FORMAT PATH",
+            help="Play a real trace: azure and its CSV file, or both files' directory.",
+            show_default=False,
         ),
     ] = None,
     state_dir: Annotated[
@@ -161,8 +164,12 @@ def _check(order: "Order") -> None:
         kind, path = order.trace
         if kind != "azure":
             raise ConfigError(f"--trace {kind!r} is unknown: the format that can be played is azure")
-        if not path.is_file():
-            raise ConfigError(f"--trace azure {path}: there is no such file")
+        if not path.exists():
+            raise ConfigError(f"--trace azure {path}: there is no such file or directory")
+        from testbed import azure
+
+        for file in azure.files(path):
+            azure.survey(file)
 
 
 def _announce(control_url: str, token: str, state_dir: str, sites: tuple[str, ...]) -> Path | None:
