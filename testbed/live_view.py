@@ -29,12 +29,12 @@ LINES = 5
 class LiveView:
     """Draws pictures over one another; lines that are told scroll below them."""
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, console: Console | None = None) -> None:
         self._title = title
-        self._console = Console(stderr=True)
+        self._console = console or Console(stderr=True)
         self._told: deque[str] = deque(maxlen=LINES)
         self._picture: Picture | None = None
-        self._live = Live(self._drawn(), console=self._console, auto_refresh=False, transient=True)
+        self._live = Live(self.drawn(), console=self._console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> "LiveView":
         self._live.start()
@@ -48,14 +48,15 @@ class LiveView:
     def tell(self, words: str) -> None:
         """Show a line."""
         self._told.append(words)
-        self._live.update(self._drawn(), refresh=True)
+        self._live.update(self.drawn(), refresh=True)
 
     def show(self, picture: Picture) -> None:
         """Show a picture."""
         self._picture = picture
-        self._live.update(self._drawn(), refresh=True)
+        self._live.update(self.drawn(), refresh=True)
 
-    def _drawn(self) -> RenderableType:
+    def drawn(self) -> RenderableType:
+        """Return the drawing of the last picture."""
         told = Text("\n".join(self._told), style="dim")
         if self._picture is None:
             return Panel(told, title=self._title, title_align="left")
