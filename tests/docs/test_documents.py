@@ -12,6 +12,7 @@ from docs.generate import outdated
 from docs.invariants import LAWS, proofs
 from docs.metrics import metrics
 from fairlead_cli.main import app
+from fairlead_cli.settings import load
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
@@ -66,6 +67,15 @@ def test_named_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
     for name in re.findall(r"(?:`|^\s*)make ([a-z-]+)", page.read_text("utf-8"), re.M):
         assert name in targets, f"{page.name} names make {name}"
+
+
+@EACH_PAGE
+def test_yaml_examples_are_settings(page: Path, tmp_path: Path) -> None:
+    """Every YAML block of a document is a settings file that is taken."""
+    for at, block in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)):
+        file = tmp_path / f"{at}.yaml"
+        file.write_text(block, "utf-8")
+        load(file, {})
 
 
 def _commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
