@@ -216,18 +216,18 @@ class Programs:
             ),
         )
 
-    def load_generator(self, start_at_s: float, grace_s: float) -> Program:
-        """Return the clients; they end by themselves."""
+    def load_generator(self, stdin: int, grace_s: float) -> Program:
+        """Return the clients; they wait on `stdin` for the domain instant to begin at, and end by themselves."""
         layout, order = self._layout, self._layout.order
         argv = [sys.executable, "-m", "testbed.load_generator", "--config", str(layout.file)]
         argv += ["--scenario", order.scenario.name, "--load", repr(order.load), "--seed", str(layout.settings.seed)]
         argv += ["--log", str(layout.client_log), "--run", layout.run]
-        argv += ["--start-at", repr(start_at_s), "--grace", repr(grace_s)]
+        argv += ["--start-at", "-", "--grace", repr(grace_s)]
         if order.duration_s is not None:
             argv += ["--duration", repr(order.duration_s)]
         if order.trace is not None:
             argv += ["--trace", str(order.trace[1])]
-        return Program("load-generator", tuple(argv), restart=False)
+        return Program("load-generator", tuple(argv), restart=False, stdin=stdin)
 
     def _gateways(self) -> tuple[Program, ...]:
         """Return one gateway per node, ingress of the site beside it too, and one for each site without a node."""

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import signal
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ import yaml
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.errors import InputError
 from fairlead.contracts.ports import Clock
 from fairlead.contracts.settings import Settings
 from testbed import azure
@@ -306,7 +308,7 @@ async def run(options: argparse.Namespace) -> None:
         clock=clock,
         log=Path(options.log),
         run=options.run or f"s{options.seed}-{round(clock.now_s())}",
-        start_at_s=clock.now_s() if options.start_at is None else options.start_at,
+        start_at_s=await _start_at_s(options.start_at, clock),
         grace_s=options.grace,
         answer_timeout_s=answer_timeout_s(settings),
         token=os.environ.get("FAIRLEAD_TOKEN"),
@@ -318,6 +320,20 @@ async def run(options: argparse.Namespace) -> None:
     await generator.play(demand)
     ticker.cancel()
     print(json.dumps({"progress": asdict(generator.progress()), "done": True}), flush=True)
+
+
+async def _start_at_s(option: str | None, clock: Clock) -> float:
+    """Return the domain instant of the demand's second 0: now, the one given, or the one to be told when all is ready.
+
+    Raises `InputError` where no instant is told.
+    """
+    if option is None:
+        return clock.now_s()
+    told = (await asyncio.to_thread(sys.stdin.readline)).strip() if option == "-" else option
+    try:
+        return float(told)
+    except ValueError as error:
+        raise InputError(f"--start-at: {told[:40]!r} is no domain instant, in seconds since the Unix epoch") from error
 
 
 async def _tell(generator: LoadGenerator) -> None:
@@ -338,7 +354,9 @@ def main() -> None:
     )
     parser.add_argument("--grace", type=float, default=5.0, help="wall seconds in which answers still count")
     parser.add_argument("--log", required=True, help="file that gets two JSON lines per request")
-    parser.add_argument("--start-at", type=float, help="domain instant of the demand's second 0; now if left out")
+    parser.add_argument(
+        "--start-at", help="domain instant of the demand's second 0; - waits for it on standard input; without: now"
+    )
     parser.add_argument("--run", help="what request ids begin with")
     parser.add_argument("--trace", help="Azure 2023 CSV file, or the directory of both")
     uvloop.run(run(parser.parse_args()))

@@ -46,8 +46,8 @@ STOP_GRACE_S = 4.0
 LEAVE_S = 2.0
 """Wall seconds that gateways have to write down the requests that the clients left."""
 
-GENERATOR_LEAD_S = 2.0
-"""Wall seconds from the load generator's start to its first request: its imports take about one on a busy core."""
+LEAD_S = 0.2
+"""Wall seconds between telling the clients when to begin and that beginning."""
 
 GAP_S = 120.0
 """Domain seconds between an earlier run's last word in a database and this run: all its readings are too old then."""
@@ -112,14 +112,13 @@ class LocalCluster:
         starting = asyncio.ensure_future(self._start(announce))
         if not await self._unless_stopped(starting):
             return None
-        store, programs = starting.result()
+        store, clients = starting.result()
         self._ready_after_s = time.monotonic() - began_s
         self._screen.tell(f"ready after {self._ready_after_s:.1f} s: {self._invitation()}")
         before = await store.pod_totals()
-        start_at_s = self._clock.now_s() + GENERATOR_LEAD_S * self._clock.speed
-        player = self._supervisor.start(programs.load_generator(start_at_s, GRACE_S))
-        demand_began_s = time.monotonic() + GENERATOR_LEAD_S
-        end_at_s = await self._play(store, player, start_at_s)
+        start_at_s, demand_began_s = self._clock.now_s() + LEAD_S * self._clock.speed, time.monotonic() + LEAD_S
+        clients.begin(start_at_s)
+        end_at_s = await self._play(store, clients.child, start_at_s)
         wall_s = max(0.0, time.monotonic() - demand_began_s)
         await self._settled()
         after = await _insist(store.pod_totals)
@@ -175,7 +174,7 @@ class LocalCluster:
             await task
         return False
 
-    async def _start(self, announce: Announce) -> tuple[Store, Programs]:
+    async def _start(self, announce: Announce) -> tuple[Store, "Clients"]:
         """Start everything and return once it is ready."""
         layout = self._layout
         slowest_s = max(model.start_delay_s for model in layout.cluster.models) / layout.settings.speed
@@ -200,13 +199,14 @@ class LocalCluster:
             self._token_ids.append(record.id)
         for program in programs.deciders():
             self._supervisor.start(program)
+        clients = Clients(self._supervisor, programs)
         url = layout.settings.control.url
         sites = tuple(site.url for site in layout.cluster.sites)
         self._pointer = announce(url, keys.tokens["admin"], str(layout.directory), sites)
         self._screen.tell(f"control API {url}, gateways {' '.join(sites)}")
         since_s = layout.settings.clock_origin_s
         await waiting.until("all gateways and pods", lambda: _looked(store, layout, since_s))
-        return store, programs
+        return store, clients
 
     def _start_edge(self, programs: Programs) -> None:
         self._layout.write()
@@ -284,7 +284,7 @@ class LocalCluster:
         """Show pictures until cancelled."""
         settings, cluster = self._layout.settings, self._layout.cluster
         tail = ClientTail(self._layout.client_log, cluster)
-        began_s = time.monotonic() + GENERATOR_LEAD_S
+        began_s = time.monotonic() + LEAD_S
         try:
             while True:
                 await asyncio.sleep(self._screen.every_s)
@@ -343,6 +343,21 @@ class LocalCluster:
             return f"ask for something at {site}/v1"
         body = json.dumps({"model": text[-1], "messages": [{"role": "user", "content": "Say hello."}]})
         return f"curl {site}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"
+
+
+class Clients:
+    """The load generator, which has prepared its demand and waits to be told when to begin."""
+
+    def __init__(self, supervisor: Supervisor, programs: Programs) -> None:
+        theirs, self._ours = os.pipe()
+        self.child: Child = supervisor.start(programs.load_generator(theirs, GRACE_S))
+        os.close(theirs)
+
+    def begin(self, at_s: float) -> None:
+        """Let the demand's second 0 fall at a domain instant."""
+        with contextlib.suppress(BrokenPipeError):  # it has ended already: how, is told where its end is waited for
+            os.write(self._ours, f"{at_s!r}\n".encode())
+        os.close(self._ours)
 
 
 async def _looked(store: Store, layout: Layout, since_s: float) -> str:
