@@ -1,5 +1,6 @@
 """How a loop behaves while something outside is away: it counts, says so once, and asks again ever more seldom."""
 
+import traceback
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
@@ -7,6 +8,9 @@ import structlog
 
 from fairlead.contracts.errors import Unavailable, foreign
 from fairlead.contracts.ports import Clock
+
+TRACE_FRAMES = 6
+"""Innermost frames of an unexpected error that are logged; as text, so that no renderer prints a cluster's locals."""
 
 Got = TypeVar("Got")
 
@@ -48,7 +52,8 @@ class Outage:
             if isinstance(error, Unavailable):
                 self._log.warning(told, error=describe(error))
             else:
-                self._log.error(told, error=describe(error), exc_info=error)
+                trace = "".join(traceback.format_exception(error, limit=-TRACE_FRAMES))
+                self._log.error(told, error=describe(error), trace=trace)
         wait_s = min(self._most_s, self._first_s * 2.0 ** min(self._failures - 1, 16))
         await self._clock.sleep_for(wait_s * self._clock.speed)
 
