@@ -62,15 +62,17 @@ def _drawn(cluster: Cluster, state: int) -> tuple[tuple[int, ...], ...]:
 def static_draft(board: Board, nodes: Iterable[NodePlacement], rate_start: float) -> tuple[Draft, Flags]:
     """Return the draft of a placement that never changes, and [n, m] what shall be awake.
 
-    A pod that the placement does not have may stop, unless it is the last ready one of a model with demand.
+    A pod that the placement does not have, or that is banned, may stop; but not one that a model with demand may need
+    because none of the placement's own pods of it is ready. Pins of operators do not change a static placement.
     """
     at_node, at_model = {n: k for k, n in enumerate(board.nodes)}, {m: k for k, m in enumerate(board.models)}
     awake, _ = flags(tuple(nodes), at_node, at_model)
+    awake &= ~board.wishes.banned
     pods = board.pods
     other = pods.resident & ~awake
-    served = (pods.ready & awake).any(axis=0) | (board.demand.pressed <= rate_start)
+    served = (pods.ready & awake).any(axis=0) | (board.demand.pressed <= rate_start) | board.wishes.banned
     going = other & (served | pods.stopping)
-    draft = Draft(board, (pods.resident & awake & ~pods.stopping) | (other & ~going), going, awake & ~pods.resident)
+    draft = Draft(board, pods.resident & ~pods.stopping & ~going, going, awake & ~pods.resident)
     for n, m in np.argwhere(going):
         draft.note("static", int(n), int(m), None, "not in the static placement")
     return draft, awake

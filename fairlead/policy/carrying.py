@@ -56,7 +56,7 @@ def overridden(draft: Draft, horizon_s: float) -> None:
     board, wishes = draft.board, draft.board.wishes
     for n, m in np.argwhere(draft.kept & wishes.banned):
         draft.stop(int(n), int(m), "banned", None, "an operator banned it here")
-    absent = wishes.pinned & ~draft.counted & board.up[:, None] & ~board.pods.resident
+    absent = wishes.pinned & ~draft.counted & board.up[:, None] & ~board.pods.resident & ~board.pods.blocked
     for n, m in np.argwhere(absent):
         demand = board.demand
         costs = regret(draft.capacity(), draft.shares()[:, None], demand.rate, board.work_s, board.start_s, horizon_s)

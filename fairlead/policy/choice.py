@@ -182,8 +182,8 @@ def choose(
 
     `loads` has the nodes that can be reached, drained to now; `work` b of each model; `network_s` τ to a node (0 where
     it is not named); `turn` counts the requests of this row; `draws` are two numbers in [0, 1): whether to explore, and
-    what to draw. A ready pod that the row does not know joins with the row's smallest P; where no pod of the row can
-    take the request, neither ready nor starting, any starting pod does.
+    what to draw. A ready pod that the row does not know joins with the row's smallest P; where nobody of the row can
+    take the request, it goes as `without_table` says.
     """
     found = _candidates(row, loads)
     if not found:
@@ -212,15 +212,16 @@ Candidate = tuple[str, float, PodQueue]
 
 def _candidates(row: Row, loads: Mapping[str, NodeLoad]) -> list[Candidate]:
     """Return who may take a request of the row, sorted by node."""
-    chances = {s.node: s.probability for s in row.shares if s.probability > 0.0}
-    least = min(chances.values())
+    chances = {s.node: s.probability for s in row.shares}
+    least = min(p for p in chances.values() if p > 0.0)
     found: list[Candidate] = []
     for node, load in loads.items():
         for pod in load.pods:
             if pod.model != row.model:
                 continue
-            if pod.phase == "ready" or (pod.phase == "starting" and node in chances):
-                found.append((node, chances.get(node, least), pod))
+            chance = chances.get(node, least if pod.phase == "ready" else 0.0)
+            if chance > 0.0 and (pod.phase == "ready" or pod.phase == "starting"):
+                found.append((node, chance, pod))
             break
     found.sort(key=_by_node)
     return found

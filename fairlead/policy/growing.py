@@ -29,25 +29,25 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Scores:
-    """What each start on some nodes would gain now, all [r, m]."""
+class Field:
+    """Which starts are possible on some nodes and what they displace, all [r, m]."""
 
     rows: Whole
     """[r] the nodes."""
-    score_s: Floats
-    """max(0, 1 − a/H)·worth·intent − (1 + η)·Σ regret of the victims, request-seconds; -inf where impossible."""
-    worth_s: Floats
-    """Φ(C) − Φ(C + σ)."""
+    possible: Flags
     count: Whole
     """How many victims it takes."""
+    part: Floats
+    """σ of the started pod."""
+    displaced_s: Floats
+    """Σ regret of the victims."""
+    bias: Floats
+    """max(0, 1 − a/H)·intent."""
     some: Victims
+    movable: Flags
+    """Pods that may be stopped."""
     costs: Floats
     """Regret of each pod, times its intent."""
-
-    def best(self) -> tuple[int, int, float]:
-        """Return row, model and score of the best start; the first of equals."""
-        r, m = np.unravel_index(int(self.score_s.argmax()), self.score_s.shape)
-        return int(r), int(m), float(self.score_s[r, m])
 
 
 def active(draft: Draft, settings: PolicySettings) -> Flags:
@@ -57,24 +57,45 @@ def active(draft: Draft, settings: PolicySettings) -> Flags:
     return recent | (demand.held > 0) | (demand.waiting > 0)
 
 
-def scores(draft: Draft, settings: PolicySettings, tally: Tally, wanted: Flags, pressed: Floats, rows: Whole) -> Scores:
-    """Return what starts of the `wanted` [m] models on the nodes `rows` would gain with demand `pressed` [m]."""
+def field(draft: Draft, settings: PolicySettings, tally: Tally, pressed: Floats, rows: Whole) -> Field:
+    """Return what could be started on the nodes `rows`, with demand `pressed` [m]."""
     board, horizon_s = draft.board, settings.slot_horizon_s
     counted, speed, tilt = draft.counted[rows], board.speed[rows, None], board.wishes.tilt[rows]
     resident = counted.sum(axis=1)[:, None]
     part = share(speed, resident)
     costs = regret(tally.capacity, part, pressed, board.work_s, board.start_s, horizon_s) * tilt
-    some = victims(board.claim, _displaceable(draft, settings, tally, rows), costs)
-    possible, count = some.needed(board.memory[rows] - counted @ board.claim, board.claim)
-    possible &= draft.open_for(rows) & wanted
-    part = share(speed, resident - count + 1)
-    gain = worth(tally.capacity, part, pressed, board.work_s, board.start_s, horizon_s)
-    bias = np.maximum(0.0, 1.0 - board.start_s / horizon_s)
-    score = bias * gain * tilt - (1.0 + settings.eta) * some.displaced_s(count)
-    return Scores(rows, np.where(possible, score, -np.inf), gain, count, some, costs)
+    movable = _movable(draft, settings, tally, rows)
+    some = victims(board.claim, movable, costs)
+    fits, count = some.needed(board.memory[rows] - counted @ board.claim, board.claim)
+    return Field(
+        rows=rows,
+        possible=fits & draft.open_for(rows),
+        count=count,
+        part=share(speed, resident - count + 1),
+        displaced_s=some.displaced_s(count),
+        bias=np.maximum(0.0, 1.0 - board.start_s / horizon_s) * tilt,
+        some=some,
+        movable=movable,
+        costs=costs,
+    )
 
 
-def _displaceable(draft: Draft, settings: PolicySettings, tally: Tally, rows: Whole) -> Flags:
+def scores(
+    draft: Draft, settings: PolicySettings, tally: Tally, pressed: Floats, found: Field, columns: Whole
+) -> tuple[Floats, Floats]:
+    """Return [r, c] score and worth of starting each of the models `columns` on each node of a field.
+
+    The score is max(0, 1 − a/H)·worth·intent − (1 + η)·Σ regret of the victims, -inf where there can be no start.
+    """
+    board, c = draft.board, columns
+    gain = worth(
+        tally.capacity[c], found.part[:, c], pressed[c], board.work_s[c], board.start_s[c], settings.slot_horizon_s
+    )
+    score = found.bias[:, c] * gain - (1.0 + settings.eta) * found.displaced_s[:, c]
+    return np.where(found.possible[:, c], score, -np.inf), gain
+
+
+def _movable(draft: Draft, settings: PolicySettings, tally: Tally, rows: Whole) -> Flags:
     """Return [r, m] pods that rule 2 may stop: past their dwell, and not the last ready one of a model with demand."""
     board, pods = draft.board, draft.board.pods
     last = (tally.ready <= 1) & (board.demand.pressed > settings.rate_start_per_s)
@@ -109,27 +130,45 @@ def _blocks(up: Flags, nodes_per_start: int, seed: int, slot: int) -> list[Whole
 
 
 def _grow(draft: Draft, settings: PolicySettings, tally: Tally, wanted: Flags, rows: Whole, budget: int) -> None:
-    """Start the best pairs in a block of nodes, pricing afresh after each."""
-    for _ in range(budget if len(rows) else 0):
-        found = scores(draft, settings, tally, wanted, draft.board.demand.pressed, rows)
-        r, m, best = found.best()
+    """Start the best pairs in a block of nodes, each on another node.
+
+    After each, the scores of the models it touched are taken anew; nodes whose victims may be pods of such a model are
+    left for the next slot, because what stopping those would cost is not known any more.
+    """
+    if not len(rows) or not wanted.any():
+        return
+    pressed, columns = draft.board.demand.pressed, np.nonzero(wanted)[0]
+    found = field(draft, settings, tally, pressed, rows)
+    score, gain = scores(draft, settings, tally, pressed, found, columns)
+    for _ in range(budget):
+        r, c = np.unravel_index(int(score.argmax()), score.shape)
+        best, m = float(score[r, c]), int(columns[c])
         if best <= settings.least_worth_s:
             if np.isfinite(best):
                 draft.note("rule2-none", int(rows[r]), m, best, "the best start gains too little")
             return
-        _begin(draft, tally, found, r, m, "rule2-worth")
+        gone = _begin(draft, tally, found, int(r), m, "rule2-worth", best, float(gain[r, c]))
+        touched = np.array([m, *gone])
+        found.possible[r] = False
+        found.possible[found.movable[:, touched].any(axis=1)] = False
+        again = np.nonzero(np.isin(columns, touched))[0]
+        score[~found.possible[:, columns]] = -np.inf
+        score[:, again], gain[:, again] = scores(draft, settings, tally, pressed, found, columns[again])
 
 
-def _begin(draft: Draft, tally: Tally, found: Scores, r: int, m: int, rule: str) -> None:
-    """Start the pair, let its victims go, and keep the tally."""
+def _begin(
+    draft: Draft, tally: Tally, found: Field, r: int, m: int, rule: str, score_s: float, worth_s: float
+) -> list[int]:
+    """Start the pair, let its victims go, keep the tally; return the victims."""
     n, board = int(found.rows[r]), draft.board
     before, kept = draft.counted[n], draft.kept[n].copy()
     draft.make_room(n, m, found.some.order[r, : found.count[r, m]].tolist(), found.costs[r])
-    draft.start(n, m, rule, float(found.score_s[r, m]), f"worth {found.worth_s[r, m]:.1f} request-seconds")
-    after = draft.counted[n]
+    draft.start(n, m, rule, score_s, f"worth {worth_s:.1f} request-seconds")
+    after, gone = draft.counted[n], kept & ~draft.kept[n]
     speed = board.speed[[n]]
     tally.capacity += share(speed, after.sum(keepdims=True)) * after - share(speed, before.sum(keepdims=True)) * before
-    tally.ready -= (kept & ~draft.kept[n]) & ~board.was_stoppable[n]
+    tally.ready -= gone & ~board.was_stoppable[n]
+    return [int(j) for j in np.nonzero(gone)[0]]
 
 
 def _warmed(draft: Draft, settings: PolicySettings, tally: Tally) -> None:
@@ -140,30 +179,28 @@ def _warmed(draft: Draft, settings: PolicySettings, tally: Tally) -> None:
             continue
         pressed = board.demand.pressed.copy()
         pressed[m] = max(pressed[m], 1.0 / settings.slot_horizon_s)
-        wanted = np.arange(board.shape[1]) == m
-        found = scores(draft, settings, tally, wanted, pressed, np.array([n]))
-        if found.score_s[0, m] > settings.least_worth_s:
-            _begin(draft, tally, found, 0, m, "warm")
+        found = field(draft, settings, tally, pressed, np.array([n]))
+        score, gain = scores(draft, settings, tally, pressed, found, np.array([m]))
+        if score[0, 0] > settings.least_worth_s:
+            _begin(draft, tally, found, 0, m, "warm", float(score[0, 0]), float(gain[0, 0]))
         else:
             draft.note("warm-refused", n, m, None, "no room here, or it gains too little")
 
 
 def _shadow_prices(draft: Draft, settings: PolicySettings, tally: Tally) -> tuple[ShadowPrice, ...]:
     """Return of each model the worth of its best start; where no node can take one, what one would be worth."""
-    board = draft.board
+    board, pressed = draft.board, draft.board.demand.pressed
     rows = np.nonzero(board.up)[0]
-    if not len(rows):
+    if not len(rows) or not board.models:
         return tuple(ShadowPrice(model=m, node=None, worth_s=0.0) for m in board.models)
-    everyone = np.ones(board.shape[1], dtype=np.bool_)
-    found = scores(draft, settings, tally, everyone, board.demand.pressed, rows)
-    best = found.score_s.argmax(axis=0)
-    most = np.where(draft.counted[rows], 0.0, found.worth_s).max(axis=0)
+    found = field(draft, settings, tally, pressed, rows)
+    score, gain = scores(draft, settings, tally, pressed, found, np.arange(len(board.models)))
+    best = score.argmax(axis=0)
+    most = np.where(draft.counted[rows], 0.0, gain).max(axis=0)
     prices = []
     for m, model in enumerate(board.models):
         r = int(best[m])
-        if np.isfinite(found.score_s[r, m]):
-            node, worth_s = board.nodes[rows[r]], float(found.worth_s[r, m])
-        else:
-            node, worth_s = None, float(most[m])
-        prices.append(ShadowPrice(model=model, node=node, worth_s=worth_s))
+        possible = bool(np.isfinite(score[r, m]))
+        node, worth_s = (board.nodes[rows[r]], gain[r, m]) if possible else (None, most[m])
+        prices.append(ShadowPrice(model=model, node=node, worth_s=float(worth_s)))
     return tuple(prices)

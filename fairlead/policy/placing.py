@@ -80,21 +80,21 @@ def _may_wait(draft: Draft) -> Flags:
     busy_s = pods.left_s.sum(axis=1) / board.speed
     queues = pods.count.sum(axis=1) / board.speed
     bound = busy_s[:, None] + queues[:, None] * board.work_s
-    best = np.where(draft.kept & pods.ready, bound, np.inf).min(axis=0, initial=np.inf)
+    best = np.where(draft.kept, bound, np.inf).min(axis=0, initial=np.inf)
     slow: Flags = best > HALF * board.start_s
     return slow
 
 
 def _best_wait_s(draft: Draft, model: int) -> float:
-    """Return w: the least d + e without own service over the ready pods of a model."""
+    """Return w: the least d + e without own service over a model's pods, none of which is starting."""
     board = draft.board
     work = dict(zip(board.models, board.work_s.tolist(), strict=True))
     waits = []
-    for n in np.nonzero((draft.kept & board.pods.ready)[:, model])[0]:
+    for n in np.nonzero(draft.kept[:, model])[0]:
         load = node_load(draft, int(n))
         own = next(p for p in load.pods if p.model == board.models[model])
         waits.append(wait_s(load, own, work))
-    return min(waits, default=np.inf)
+    return min(waits)
 
 
 def node_load(draft: Draft, node: int) -> NodeLoad:

@@ -137,7 +137,7 @@ def _table(i: SlotInput, view: Board, draft: Draft) -> RoutingTable:
 def _rows(i: SlotInput, view: Board, support: Flags) -> tuple[Row, ...]:
     match i.policy:
         case "marginal-dpp":
-            chances = mixed(filled(view, support), support, i.settings.uniform_share)
+            chances = mixed(filled(view, support, i.settings.slot_s), support, i.settings.uniform_share)
             return table_rows(view, support, chances, "marginal", i.settings)
         case "lru" | "sed-static":
             return table_rows(view, support, even(support), "sed", i.settings)
