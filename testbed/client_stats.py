@@ -156,11 +156,13 @@ def model_stats(requests: Sequence[Fated], cluster: Cluster, window: Window) -> 
 def summarise(
     records: Iterable[ClientRecord], outcomes: Mapping[str, Outcome], cluster: Cluster, window: Window
 ) -> Summary:
-    """Return counts, latency and fairness of the requests that were sent inside the window.
+    """Return counts, latency and fairness of the requests that were due inside the window.
 
-    What finished after the window's end, in the grace, counts as finished and, in latency, with its age at the end.
+    One that was due inside and sent a moment after its end counts too. What finished after the window's end, in the
+    grace, counts as finished and, in latency, with its age at the end.
     """
-    requests = tuple(one for one in join(records, outcomes) if window.start_at_s <= one.sent_at_s <= window.end_at_s)
+    inside = (one for one in records if window.start_at_s <= one.due_at_s <= window.end_at_s)
+    requests = join(inside, outcomes)
     models = model_stats(requests, cluster, window)
     return Summary(count(requests), latencies(requests, window), readings(models), models)
 

@@ -1,5 +1,6 @@
 """Counts, latency and fairness of a run: each request has one fate, and what did not finish counts with its age."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -117,10 +118,13 @@ def test_timely_service_is_judged_only_where_the_deadline_fell_inside_the_window
     assert summary.requests == Counts(arrived=4, finished=3, failed=1, open=0, lost=0)
 
 
-def test_only_what_was_sent_inside_the_window_is_measured() -> None:
-    """Warm-up is left out."""
-    records = [record("a", "finished", 900.0, 905.0), record("b", "finished", 1000.0, 1005.0)]
-    assert summarise(records, {}, CITY7, WINDOW).requests.arrived == 1
+def test_only_what_was_due_inside_the_window_is_measured() -> None:
+    """Warm-up is left out; what was due before the end and sent a moment later is not."""
+    late = replace(record("c", "finished", 1600.2, 1605.0), due_at_s=1599.9)
+    records = [record("a", "finished", 900.0, 905.0), record("b", "finished", 1000.0, 1005.0), late]
+    summary = summarise(records, {}, CITY7, WINDOW)
+    assert summary.requests.arrived == 2
+    assert summary.latency_s.p50 == 2.5
 
 
 def test_fairness_is_one_where_all_models_are_served_alike_and_less_where_one_starves() -> None:
