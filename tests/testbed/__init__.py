@@ -1,0 +1,1 @@
+"""Tests of the testbed: definitions, demand, model servers, the load generator."""
