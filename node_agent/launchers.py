@@ -111,7 +111,7 @@ class WarmParentClient:
 
 
 def _free_port() -> int:
-    """Return a loopback port that nobody has now; taken before the pod has it, it makes the pod crash and start anew."""
+    """Return a loopback port that nobody has now; if somebody takes it first, the pod crashes and starts anew."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
