@@ -57,6 +57,24 @@ class TokenRecord(Message):
     created_at_s: Instant
 
 
+class TokenDraft(Message):
+    """Asks for a new token."""
+
+    role: Role
+    note: Text
+    """Whom it is for."""
+
+
+class TokenGiven(Message):
+    """A new token: the only time that its secret is shown."""
+
+    id: Name
+    role: Role
+    note: Text
+    token: Text
+    created_at_s: Instant
+
+
 class Problem(Message):
     """RFC 9457 problem details."""
 

@@ -110,6 +110,14 @@ class Reason(Message):
     text: Text
 
 
+class Verdict(Message):
+    """Whether a draft could be a plan now."""
+
+    valid: bool
+    reasons: Many[Reason]
+    """Why not; empty where it is valid."""
+
+
 class NodePlacement(Message):
     """What shall be awake on a node, and which pods its agent may stop now."""
 

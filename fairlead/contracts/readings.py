@@ -174,6 +174,13 @@ class NodePrice(Message):
     """e: how much it delays those already there."""
 
 
+class Accepted(Message):
+    """Answer to a report."""
+
+    accepted: bool
+    """False if it had been kept before; nothing is to be sent again either way."""
+
+
 class GatewayReport(Message):
     """What a gateway says of itself as ingress, keeper or both: sent each `report_s`."""
 
