@@ -48,13 +48,15 @@ CATALOGUE_KINDS: tuple[tuple[str, Kind, float, float, float], ...] = (
 """As above; each stands twice in the catalogue, as `…a` and `…b` (CONTROL §5)."""
 
 HOME3_MEMORY_GB = 0.3
-"""Of a pod of SmolLM2-135M under llama.cpp: 250 MB resident (DESIGN §4), and headroom for its prompt cache."""
+"""Of a pod of SmolLM2-135M under llama.cpp: 206 MB resident after a dozen prompts (xllamacpp 2026.10, one thread,
+context of 1024 tokens, Debian 12 VM, measured 2026-11-21), and headroom for its prompt cache."""
 
-HOME3_WORK_S = 1.0
-"""32 tokens out at 40 tokens/s and 32 in at 160 tokens/s on one busy core (DESIGN §4)."""
+HOME3_WORK_S = 0.5
+"""CPU of one answer there: 0.44 s for 24 tokens of prompt and 24 out, 0.96 s for 64 and 48 (same measurement); this is
+the mean over the lengths of `testbed.demand.REAL_SMALL`."""
 
-HOME3_START_S = 3.0
-"""0.9 s to load the weights on one busy core (DESIGN §4), and the interpreter's own start."""
+HOME3_START_S = 2.0
+"""0.47 s of CPU to load the weights there, 0.9 s on the busy core of DESIGN §4, and the interpreter's own start."""
 
 HOME3_SPEED = 0.5
 """Of each of its three nodes, which share one machine: declared for two cores that also carry everything else."""
