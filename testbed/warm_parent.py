@@ -289,11 +289,12 @@ def main() -> None:
     with contextlib.suppress(FileNotFoundError):
         given.socket.unlink()
     listener.bind(str(given.socket))
+    parent = WarmParent(listener, ScaledClock(settings.speed, settings.clock_origin_s))
     listener.listen(64)
     gc.collect()
     gc.freeze()
     try:
-        WarmParent(listener, ScaledClock(settings.speed, settings.clock_origin_s)).run()
+        parent.run()
     finally:
         given.socket.unlink(missing_ok=True)
 
