@@ -1,0 +1,297 @@
+"""The agent: placements in, pods, declarations and reports out; on fakes, at a hundred times the wall's speed."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fairlead.adapters.clock import ScaledClock
+from fairlead.adapters.memory_control import MemoryControl
+from fairlead.adapters.memory_keeper_control import MemoryKeeperControl
+from fairlead.adapters.memory_runtime import Machine, MemoryRuntime
+from fairlead.adapters.spool import Outbox, Spool
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.plans import Placement
+from fairlead.contracts.readings import NodeReport
+from fairlead.policy.reconcile import Limits
+from node_agent.agent import NodeAgent, Ports, Rhythm
+from node_agent.books import Books
+from node_agent.keeping import kept
+from tests.node_agent.pods import model, node, placement, until
+
+SPEED = 100.0
+MODELS = (model("a", start_s=10.0, gb=1), model("b", start_s=20.0, gb=2), model("c", start_s=10.0, gb=3))
+CLUSTER = Cluster(nodes=(node(gb=4),), models=MODELS, sites=())
+
+
+@dataclass
+class World:
+    """What surrounds an agent, and the agent."""
+
+    directory: Path
+    clock: ScaledClock
+    machine: Machine
+    control: MemoryControl
+    keeper: MemoryKeeperControl
+    runtime: MemoryRuntime
+    books: Books
+    agent: NodeAgent
+    running: asyncio.Task[None]
+
+    def phases(self) -> dict[str, str]:
+        """Return the phase of each pod."""
+        return {p.model: p.phase for p in self.books.pods.values()}
+
+    async def phase(self, name: str, phase: str | None) -> None:
+        """Wait until a pod is in a phase, or there is none."""
+        await until(lambda: self.phases().get(name) == phase, f"{name} is {phase}")
+
+    @property
+    def last(self) -> NodeReport:
+        """Return the newest report that arrived."""
+        return self.control.node_reports[-1]
+
+
+def begun(
+    directory: Path,
+    machine: Machine,
+    control: MemoryControl,
+    keeper: MemoryKeeperControl,
+    spool: Spool,
+    instance: str,
+) -> World:
+    """Start an agent on a machine."""
+    clock = ScaledClock(SPEED, time.time())
+    runtime = MemoryRuntime(machine, clock)
+    books = Books(node(gb=4), {m.id: m for m in MODELS}, instance, Limits(600.0, 5.0, 300.0))
+    books.placement = kept(directory / "placement.json", Placement)
+
+    async def deliver(message: str) -> None:
+        await control.report_node(NodeReport.from_json(message))
+
+    ports = Ports(runtime, control, keeper, clock, Outbox(spool, deliver, 1))
+    agent = NodeAgent(books, ports, Rhythm(5.0, 0.1, 0.1), directory, "1/n1")
+    running: asyncio.Task[None] = asyncio.create_task(agent.run())
+    return World(directory, clock, machine, control, keeper, runtime, books, agent, running)
+
+
+async def ended(world: World) -> None:
+    """Cancel the agent; its pods stay."""
+    world.running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await world.running
+    await world.runtime.close()
+    assert world.books.overruns == 0
+    assert world.agent.faults.keys() <= {"keeper", "placement", "cluster"}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    """Give an agent with nothing to do; at the end no law was broken."""
+    spool = Spool(tmp_path / "reports", 1_000_000)
+    one = begun(tmp_path, Machine.empty(), MemoryControl(CLUSTER), MemoryKeeperControl("n1"), spool, "n1-first")
+    yield one
+    await ended(one)
+    spool.close()
+
+
+def lasting(generation: int, *awake: str, **more: tuple[str, ...]) -> Placement:
+    """Return a placement that does not expire in a test."""
+    return placement(generation, *awake, expires_at_s=1e12, **more)
+
+
+async def test_a_placement_starts_pods_and_everybody_hears_of_it(world: World) -> None:
+    """Runtime, keeper and control plane; the report names the placement."""
+    world.control.publish(lasting(1, "a", "b"))
+    await world.phase("a", "ready")
+    await world.phase("b", "ready")
+    await until(lambda: world.keeper.phases() == {"a": "ready", "b": "ready"}, "the keeper knows")
+    await until(lambda: {p.phase for p in world.last.pods} == {"ready"}, "the control plane knows")
+    assert world.last.placement_generation == 1
+    assert (world.last.memory_used_bytes, world.last.starts) == (3_000_000_000, 2)
+    sequences = [r.sequence for r in world.control.node_reports]
+    assert sequences == list(range(1, len(sequences) + 1))
+
+
+async def test_a_swap_waits_for_running_requests_and_for_memory(world: World) -> None:
+    """Drain, stop, then start; while a request runs the pod stays, and the memory is never exceeded."""
+    world.control.publish(lasting(1, "a", "b"))
+    await world.phase("b", "ready")
+    world.keeper.busy["b"] = (1, 1)
+    world.control.publish(lasting(2, "a", "c", stoppable=("b",)))
+    await world.phase("b", "draining")
+    count = len(world.keeper.declared)
+    await until(lambda: len(world.keeper.declared) > count + 5, "the keeper is asked again")
+    assert world.keeper.phases()["b"] == "draining"
+    assert "c" not in world.phases()
+    world.keeper.busy["b"] = (0, 0)
+    await world.phase("b", None)
+    await world.phase("c", "ready")
+    assert (world.books.stops, world.books.forced_losses) == (1, 0)
+
+
+async def test_a_keeper_that_is_away_blocks_no_start_and_ends_no_drain(world: World) -> None:
+    """Pods start without it; a drain waits for its word."""
+    world.keeper.away = True
+    world.control.publish(lasting(1, "a"))
+    await world.phase("a", "ready")
+    world.control.publish(lasting(2, stoppable=("a",)))
+    await world.phase("a", "draining")
+    faults = world.agent.faults["keeper"]
+    await until(lambda: world.agent.faults["keeper"] > faults + 1, "the keeper is tried again")
+    assert world.phases() == {"a": "draining"}
+    world.keeper.away = False
+    await world.phase("a", None)
+
+
+async def test_a_drain_without_a_keeper_ends_at_the_limit(world: World) -> None:
+    """A shorter one here; what was still running is counted as lost."""
+    world.books.limits = Limits(60.0, 5.0, 300.0)
+    world.control.publish(lasting(1, "a"))
+    await world.phase("a", "ready")
+    world.keeper.busy["a"] = (0, 2)
+    world.control.publish(lasting(2, stoppable=("a",)))
+    await world.phase("a", None)
+    assert world.books.forced_losses == 2
+
+
+async def test_a_pod_wanted_again_stays(world: World) -> None:
+    """The drain is taken back and the keeper hears of it."""
+    world.control.publish(lasting(1, "a"))
+    await world.phase("a", "ready")
+    world.keeper.busy["a"] = (0, 1)
+    world.control.publish(lasting(2, stoppable=("a",)))
+    await until(lambda: world.keeper.phases() == {"a": "draining"}, "it drains")
+    world.control.publish(lasting(3, "a"))
+    await until(lambda: world.keeper.phases() == {"a": "ready"}, "it serves again")
+    assert (world.books.starts, world.books.stops) == (1, 0)
+
+
+async def test_a_crashed_pod_starts_again_after_its_back_off(world: World) -> None:
+    """The keeper hears at once that it is gone; the next start is another instance."""
+    world.control.publish(lasting(1, "a"))
+    await world.phase("a", "ready")
+    before = world.books.pods["a"].instance
+    crashed_at_s = world.clock.now_s()
+    world.runtime.crash("a")
+    await until(lambda: world.keeper.phases() == {}, "the keeper knows")
+    off = world.books.pods["a"]
+    assert (off.phase, off.crashes, off.reason) == ("off", 1, "ended by itself")
+    assert off.backoff_until_s == pytest.approx(off.since_at_s + 5.0)
+    await world.phase("a", "starting")
+    assert world.clock.now_s() >= crashed_at_s + 5.0
+    await world.phase("a", "ready")
+    assert world.books.pods["a"].instance != before
+
+
+async def test_a_start_that_cannot_begin_backs_off_and_says_why(world: World) -> None:
+    """It is reported, claims nothing, and is tried again."""
+    world.runtime.broken.add("a")
+    world.control.publish(lasting(1, "a"))
+    await until(lambda: "a" in world.books.pods and world.books.pods["a"].crashes == 2, "it was tried twice")
+    await until(lambda: any(p.reason for r in world.control.node_reports for p in r.pods), "it was reported")
+    world.runtime.broken.clear()
+    await world.phase("a", "ready")
+
+
+async def test_invariant_04_an_expired_placement_stops_nothing(world: World) -> None:
+    """What drains by it serves again; what crashes by it comes back."""
+    world.control.publish(lasting(1, "a"))
+    await world.phase("a", "ready")
+    world.keeper.busy["a"] = (0, 1)
+    world.control.publish(placement(2, stoppable=("a",), expires_at_s=world.clock.now_s() + 50.0))
+    await world.phase("a", "draining")
+    await world.phase("a", "ready")
+    world.keeper.busy.clear()
+    count = len(world.keeper.declared)
+    await until(lambda: len(world.keeper.declared) > count + 3, "time passes")
+    assert world.phases() == {"a": "ready"}
+    assert world.books.stops == 0
+
+
+async def test_invariant_09_an_older_placement_changes_nothing(world: World) -> None:
+    """However it gets here."""
+    world.control.publish(lasting(7, "a"))
+    await world.phase("a", "ready")
+    world.control.publish(lasting(6, stoppable=("a",)))
+    count = len(world.control.node_reports)
+    await until(lambda: len(world.control.node_reports) > count + 3, "time passes")
+    assert world.phases() == {"a": "ready"}
+    assert world.last.placement_generation == 7
+
+
+async def test_without_control_plane_everything_goes_on(world: World) -> None:
+    """Pods serve, crashed ones come back, reports are kept and arrive afterwards once each."""
+    world.control.publish(lasting(1, "a"))
+    await world.phase("a", "ready")
+    await until(lambda: bool(world.control.node_reports), "a report arrived")
+    world.control.away = True
+    arrived = len(world.control.node_reports)
+    world.runtime.crash("a")
+    await world.phase("a", "starting")
+    await world.phase("a", "ready")
+    assert len(world.control.node_reports) == arrived
+    world.control.away = False
+    await until(lambda: bool(world.last.pods) and world.last.pods[0].phase == "ready", "the reports arrived")
+    sequences = [r.sequence for r in world.control.node_reports]
+    assert sequences == list(range(1, len(sequences) + 1))
+
+
+async def test_a_model_that_is_new_to_the_cluster_is_looked_up(world: World) -> None:
+    """A placement may name what the agent has not heard of."""
+    new = model("new", start_s=1.0)
+    world.control.replace_cluster(Cluster(nodes=CLUSTER.nodes, models=(*MODELS, new), sites=()))
+    world.control.publish(lasting(1, "new"))
+    await world.phase("new", "ready")
+
+
+async def test_a_successor_takes_over_pods_placement_and_reports(tmp_path: Path) -> None:
+    """The old agent's reports are delivered by the new one; ready pods are never declared as anything else."""
+    machine, control, keeper = Machine.empty(), MemoryControl(CLUSTER), MemoryKeeperControl("n1")
+    spool = Spool(tmp_path / "reports", 1_000_000)
+    first = begun(tmp_path, machine, control, keeper, spool, "n1-first")
+    control.publish(lasting(1, "a"))
+    await first.phase("a", "ready")
+    instance = first.books.pods["a"].instance
+    control.away = True
+    kept_before = spool.pending
+    await until(lambda: spool.pending > kept_before + 3, "reports are kept")
+    await ended(first)
+    spool.close()
+    spool = Spool(tmp_path / "reports", 1_000_000)
+    keeper.declared.clear()
+    second = begun(tmp_path, machine, control, keeper, spool, "n1-second")
+    await second.phase("a", "ready")
+    assert second.books.pods["a"].instance == instance
+    assert second.books.placement is not None
+    await until(lambda: len(keeper.declared) > 2, "the keeper is told")
+    assert {p.phase for s in keeper.declared for p in s.pods} == {"ready"}
+    control.away = False
+    await until(lambda: spool.pending == 0, "everything is delivered")
+    for who in ("n1-first", "n1-second"):
+        sequences = [r.sequence for r in control.node_reports if r.instance == who]
+        assert sequences == list(range(1, len(sequences) + 1))
+        assert sequences
+    assert second.books.starts == 0
+    await ended(second)
+    spool.close()
+
+
+async def test_a_left_pod_of_no_known_model_is_stopped(tmp_path: Path) -> None:
+    """It cannot be taken over."""
+    machine = Machine.empty()
+    spool = Spool(tmp_path / "reports", 1_000_000)
+    first = begun(tmp_path, machine, MemoryControl(CLUSTER), MemoryKeeperControl("n1"), spool, "n1-first")
+    first.control.publish(lasting(1, "a"))
+    await first.phase("a", "ready")
+    await ended(first)
+    (tmp_path / "placement.json").unlink()
+    second = begun(tmp_path, machine, MemoryControl(CLUSTER), MemoryKeeperControl("n1"), spool, "n1-second")
+    second.books.models.pop("a")
+    await until(lambda: not machine.pods, "it is gone")
+    await ended(second)
+    spool.close()
