@@ -100,10 +100,12 @@ def delete(
 
 async def _add(store: "Store", role: str, note: str) -> dict[str, Any]:
     import time
+    from typing import cast
 
-    from testbed.access import new_token
+    from control_api.access import new_token
+    from fairlead.contracts.events import Role
 
-    secret, record = new_token(role, note, time.time())
+    secret, record = new_token(cast(Role, role), note, time.time())
     await store.add_token(record)
     return {"id": record.id, "role": record.role, "note": record.note, "token": secret}
 
@@ -117,7 +119,6 @@ def _directly(config: Path | None, act: "Callable[[Store], Awaitable[Any]]") -> 
     import asyncio
 
     from fairlead.adapters.mongo import connect
-
     from fairlead.contracts.errors import ConfigError
     from fairlead_cli.settings import of_this_process
 

@@ -15,13 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from control_api.access import new_token
 from fairlead.adapters import mongod
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.mongo import connect
 from fairlead.contracts.decisions import DecisionSummary
 from fairlead.contracts.errors import ConfigError, FairleadError, Unavailable
+from fairlead.contracts.events import Role
 from fairlead.contracts.ports import Store
-from testbed.access import new_token
 from testbed.client_stats import Window
 from testbed.client_tail import ClientTail
 from testbed.layout import Keys, Layout, Order, Programs, lay_out
@@ -52,7 +53,7 @@ LEAD_S = 0.2
 GAP_S = 120.0
 """Domain seconds between an earlier run's last word in a database and this run: all its readings are too old then."""
 
-ROLES = ("admin", "agent", "gateway")
+ROLES: tuple[Role, ...] = ("admin", "agent", "gateway")
 
 Announce = Callable[[str, str, str, tuple[str, ...]], Path | None]
 """Leaves word of control URL, token, state directory and sites; returns the file to be removed at the end."""
@@ -180,7 +181,7 @@ class LocalCluster:
         slowest_s = max(model.start_delay_s for model in layout.cluster.models) / layout.settings.speed
         waiting = Waiting(self._supervisor, self._screen.tell, START_LIMIT_S + 3 * slowest_s)
         secrets_by_role = {role: new_token(role, f"fairlead up, {layout.run}", time.time()) for role in ROLES}
-        keys = Keys({role: secret for role, (secret, _) in secrets_by_role.items()}, secrets.token_urlsafe(24))
+        keys = Keys({str(role): secret for role, (secret, _) in secrets_by_role.items()}, secrets.token_urlsafe(24))
         programs = Programs(layout, keys)
         fresh = layout.mongod_port is not None and not (layout.directory / "mongod").exists()
         for program in programs.database():
