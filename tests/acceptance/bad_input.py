@@ -18,7 +18,7 @@ from fairlead.adapters.mongod import embedded
 from fairlead.contracts.plans import RoutingTable
 from testbed.clusters import cluster
 from tests.acceptance.case import Broken, Case, hold
-from tests.acceptance.live import Answer, Up, expect, free_port, run, up
+from tests.acceptance.live import Answer, Up, announce, expect, free_port, run, up
 
 SCENARIO = ("--scenario", "city7-rotating", "--speed", "30")
 
@@ -156,7 +156,11 @@ def _rest() -> str:
         draft = {"intents": [], "priorities": [], "warm": [], "why": "not allowed"}
         said.append(_refused(system.call("POST", "plans", draft, token=viewer), (403,), "denied"))
         said.append(_refused(system.call("GET", "nodes", token="fl-unknown"), (401, 403)))
-        said.append(_refused(system.call("POST", "plans:validate", raw=b" " * 5_000_000), (413,)))
+        where = system.pointer()
+        large = announce(
+            f"{where['control_url']}/api/v1/plans:validate", 5_000_000, {"Authorization": f"Bearer {where['token']}"}
+        )
+        said.append(_refused(large, (413,)))
         changed = {**node, "speed": 9.0}
         stale = system.call("PUT", f"nodes/{node['id']}", changed, headers={"If-Match": '"77"'})
         said.append(_refused(stale, (412,), "revision-mismatch"))
@@ -168,11 +172,8 @@ def _gateway() -> str:
     with up(*SCENARIO, "--seed", "5", "--load", "0.3", "--json") as system:
         system.works()
         said = []
-        for status, body in (
-            (413, {"messages": [{"role": "user", "content": "x" * 21_000_000}]}),
-            (404, {"model": "no-such-model"}),
-        ):
-            answer = system.prompt("small-text", **body)
+        url = f"{system.pointer()['sites'][0]}/v1/chat/completions"
+        for status, answer in ((413, announce(url, 21_000_000, {})), (404, system.prompt("no-such-model"))):
             hold(answer.status == status, f"status {answer.status}, not {status}: {answer.body[:300]!r}")
             error = answer.json()["error"]
             hold(bool(error["message"]) and "type" in error, f"no OpenAI error envelope: {answer.body[:300]!r}")

@@ -1,5 +1,6 @@
 """A `fairlead up` of a test's own: started, asked, ended, and looked after for what it leaves behind."""
 
+import http.client
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -112,9 +114,14 @@ class Up:
 
         def answered() -> bool:
             answer = self.prompt(model)
-            return answer.status == 200 and bool(answer.json()["choices"][0]["message"]["content"])
+            if answer.status != 200:
+                raise ValueError(f"status {answer.status}: {answer.body[:200]!r}")
+            return bool(answer.json()["choices"][0]["message"]["content"])
 
-        until(answered, "a prompt was answered", limit_s, self.alive)
+        try:
+            until(answered, "a prompt was answered", limit_s, self.alive)
+        except Broken as error:
+            raise Broken(f"{error}; it said: {self.said()[-600:]}") from error
         took_s = time.monotonic() - self.started_s
         self.note_ports()
         return took_s
@@ -221,6 +228,24 @@ def ask(method: str, url: str, body: bytes | None, headers: dict[str, str], *, t
     except urllib.error.HTTPError as error:
         with error:
             return Answer(error.code, {k.lower(): v for k, v in error.headers.items()}, error.read())
+
+
+def announce(url: str, length: int, headers: dict[str, str]) -> Answer:
+    """Return what a server says to a POST whose headers announce a body of `length` bytes, before any of it is sent.
+
+    A client that sends it all the same may find the connection closed before it has read the refusal.
+    """
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=20)
+    try:
+        connection.putrequest("POST", parts.path)
+        for name, value in {"Content-Type": "application/json", "Content-Length": str(length), **headers}.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+    finally:
+        connection.close()
 
 
 def until(look: Callable[[], Found], what: str, limit_s: float, check: Callable[[], None] | None = None) -> Found:
