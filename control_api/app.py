@@ -94,11 +94,12 @@ def create_app(context: Context, version: str) -> FastAPI:
     """Return the application on these parts; somebody else runs `context.watch`."""
     app = FastAPI(title="Fairlead control API", version=version, separate_input_output_schemas=False)
     app.state.context = context
+    # routes are tried in turn: those that edge processes call all the time come first
     for router in (
-        cluster_routes.router,
-        decision_routes.router,
-        people_routes.router,
         reading_routes.router,
+        decision_routes.router,
+        cluster_routes.router,
+        people_routes.router,
         health,
     ):
         app.include_router(router)

@@ -35,6 +35,37 @@ PUBLISH_TRIES = 5
 router = APIRouter(prefix="/api/v1", route_class=ControlRoute)
 
 
+async def _newest(request: Request, kind: Kind, newer_than: int | None, wait_s: float) -> Response:
+    held = await context_of(request).watch.newest(kind, newer_than or 0, wait_s)
+    if held is not None:
+        return Response(held.body, 200, None, JSON)
+    if newer_than is None:
+        raise NotFound(f"there is no {kind} yet")
+    return Response(status_code=204)
+
+
+@router.get(
+    "/placements/current",
+    operation_id="read_placement",
+    tags=["decisions"],
+    **described(Placement, refusals=(404,), otherwise={204: "None is newer"}),
+)
+async def read_placement(request: Request, newer_than: NewerThan = None, wait_s: WaitS = 0.0) -> Response:
+    """Return the placement in force, as soon as it is newer than `newer_than`; 204 if none is after `wait_s`."""
+    return await _newest(request, "placement", newer_than, wait_s)
+
+
+@router.get(
+    "/tables/current",
+    operation_id="read_table",
+    tags=["decisions"],
+    **described(RoutingTable, refusals=(404,), otherwise={204: "None is newer"}),
+)
+async def read_table(request: Request, newer_than: NewerThan = None, wait_s: WaitS = 0.0) -> Response:
+    """Return the table in force, as soon as it is newer than `newer_than`; 204 if none is after `wait_s`."""
+    return await _newest(request, "table", newer_than, wait_s)
+
+
 async def snapshot_of(context: Context) -> Snapshot:
     """Return the fold of the newest readings now, arrivals counted since the newest decision of the slot agent."""
     store = context.store
@@ -144,37 +175,6 @@ async def _plan(context: Context, generation: int) -> EpochPlan | None:
         return None
     found = await context.store.plans(limit=1, cursor=cursor_of(generation + 1))
     return next((plan for plan in found.items if plan.generation == generation), None)
-
-
-async def _newest(request: Request, kind: Kind, newer_than: int | None, wait_s: float) -> Response:
-    held = await context_of(request).watch.newest(kind, newer_than or 0, wait_s)
-    if held is not None:
-        return Response(held.body, 200, None, JSON)
-    if newer_than is None:
-        raise NotFound(f"there is no {kind} yet")
-    return Response(status_code=204)
-
-
-@router.get(
-    "/placements/current",
-    operation_id="read_placement",
-    tags=["decisions"],
-    **described(Placement, refusals=(404,), otherwise={204: "None is newer"}),
-)
-async def read_placement(request: Request, newer_than: NewerThan = None, wait_s: WaitS = 0.0) -> Response:
-    """Return the placement in force, as soon as it is newer than `newer_than`; 204 if none is after `wait_s`."""
-    return await _newest(request, "placement", newer_than, wait_s)
-
-
-@router.get(
-    "/tables/current",
-    operation_id="read_table",
-    tags=["decisions"],
-    **described(RoutingTable, refusals=(404,), otherwise={204: "None is newer"}),
-)
-async def read_table(request: Request, newer_than: NewerThan = None, wait_s: WaitS = 0.0) -> Response:
-    """Return the table in force, as soon as it is newer than `newer_than`; 204 if none is after `wait_s`."""
-    return await _newest(request, "table", newer_than, wait_s)
 
 
 @router.get("/tables", operation_id="list_tables", tags=["decisions"], **described(pages=RoutingTable))

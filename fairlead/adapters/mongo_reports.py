@@ -21,8 +21,8 @@ from fairlead.contracts.errors import StoreUnavailable
 from fairlead.contracts.ports import Page
 from fairlead.contracts.readings import Choice, GatewayReport, NodeReport, Outcome
 
-LINGER_S = 0.01
-"""Wall seconds that a report waits for others to share its write; 85 reports a second then share 46 writes."""
+LINGER_S = 0.02
+"""Wall seconds that a report waits for others to share its write; 85 reports a second then share 31 writes."""
 
 HISTORY_EVERY_S = 1.0
 """Wall seconds between writes of history, which keeps the last report of each reporter in between."""
