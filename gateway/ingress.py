@@ -135,12 +135,12 @@ class Ingress:
     def _choose(self, one: Open, now_s: float) -> Pick | None:
         """Return where the request goes; None if no node can serve it."""
         model = one.ask.model
-        pick, table = self._view.pick(model, now_s, (self._draw(), self._draw()))
+        chosen = self._view.pick(model, now_s, (self._draw(), self._draw()))
+        pick, table = chosen.pick, chosen.table
         if pick is None or pick.node not in self.keepers:
             return None
-        wait_s = self._view.wait_s(pick, model, now_s)
-        if wait_s is not None and wait_s > WAIT_SHARE * self.limits.start_delay_s.get(model, 0.0):
-            self._wakes.growing(model, wait_s)
+        if chosen.wait_s is not None and chosen.wait_s > WAIT_SHARE * self.limits.start_delay_s.get(model, 0.0):
+            self._wakes.growing(model, chosen.wait_s)
         if one.propensity is None:
             one.propensity = min(1.0, max(0.0, pick.propensity))
             self.ledger.chosen[model, pick.node] += 1

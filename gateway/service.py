@@ -133,11 +133,11 @@ class Gateway:
         limit, host = self._settings.gateway.body_limit_bytes, self._settings.gateway.host
         self._stack.push_async_callback(self._close)
         if self._node is not None and self.keeper is not None:
-            self._stack.callback(self.keeper.close)
             handlers = (KeeperApi(self.keeper, self._keeper_token).handle, *shared)
             port = URL(self._node.keeper_url).port or 80
             opening = listening(host, port, handlers, body_limit_bytes=limit, what=f"the keeper of {self._node.id}")
             self.ports["keeper"] = await self._enter(opening)
+            self._stack.callback(self.keeper.close)
         if self._site is not None and self._openai is not None:
             handlers = (self._openai.handle, *shared)
             port = URL(self._site.url).port or 80

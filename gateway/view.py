@@ -31,6 +31,17 @@ class Dispatch:
     """When the keeper acknowledged it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A choice and what it was based on."""
+
+    pick: Pick | None
+    wait_s: float | None
+    """w of the chosen pod: d + e without own service and network (CONTROL §2 rule 1); None where nothing was priced."""
+    table: RoutingTable | None
+    """None if none steered it."""
+
+
 @dataclass(slots=True)
 class _Known:
     load: NodeLoad | None = None
@@ -183,25 +194,17 @@ class View:
                 found[node] = load
         return found
 
-    def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> tuple[Pick | None, RoutingTable | None]:
-        """Return where a request goes (None: nobody can serve it) and the table that steered the choice, if one did."""
+    def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> Chosen:
+        """Return where a request goes (None: nobody can serve it), how long it waits there, and what steered that."""
         loads = self.loads(now_s)
         table = self.steering(now_s)
         row = self._rows.get(model) if table is not None else None
         if row is None:
-            return without_table(model, loads, self._work, self.network_s), None
+            pick = without_table(model, loads, self._work, self.network_s)
+            return Chosen(pick, None if pick is None else self._wait_s(pick, model, loads), None)
         turn = self._turns[model] = self._turns.get(model, -1) + 1
-        return choose(row, loads, self._work, self.network_s, turn, draws), table
-
-    def wait_s(self, pick: Pick, model: str, now_s: float) -> float | None:
-        """Return w of the chosen pod: d + e without own service and network; None where nothing was priced."""
-        for price in pick.prices:
-            if price.node == pick.node:
-                load = self._nodes[pick.node].load if pick.node not in self._locals else self.loads(now_s)[pick.node]
-                speed = 1.0 if load is None else load.speed
-                own_s = self._work[model] / speed + self.network_s.get(pick.node, 0.0)
-                return max(0.0, price.delay_s + price.externality_s - own_s)
-        return None
+        pick = choose(row, loads, self._work, self.network_s, turn, draws)
+        return Chosen(pick, None if pick is None else self._wait_s(pick, model, loads), table)
 
     def stage(self, model: str, now_s: float) -> tuple[str, float | None]:
         """Return how far the nearest pod of a model is: `ready`, `starting` or `no-pod`, and when it will be ready."""
@@ -210,6 +213,13 @@ class View:
             return "ready", 0.0
         starting = [p.ready_in_s for p in pods if p.phase == "starting"]
         return ("starting", min(starting)) if starting else ("no-pod", None)
+
+    def _wait_s(self, pick: Pick, model: str, loads: Mapping[str, NodeLoad]) -> float | None:
+        for price in pick.prices:
+            if price.node == pick.node:
+                own_s = self._work[model] / loads[pick.node].speed + self.network_s.get(pick.node, 0.0)
+                return max(0.0, price.delay_s + price.externality_s - own_s)
+        return None
 
     def _mix_work(self) -> None:
         self._work = dict(self._declared_work)

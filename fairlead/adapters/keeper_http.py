@@ -21,6 +21,7 @@ import aiohttp
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
+from fairlead.adapters.pod_http import sendable
 from fairlead.contracts.base import Message
 from fairlead.contracts.errors import KeeperUnavailable, foreign
 from fairlead.contracts.ports import Clock
@@ -194,7 +195,7 @@ class HttpKeeper:
     async def _send_body(self, offer: Offer, body: bytes) -> None:
         url = URL(f"{self._root}{ticket_path(offer)}/body", encoded=True)
         headers = {**self._headers, "x-fairlead-site": offer.site}
-        async with self._client().put(url, data=body, headers=headers) as taken:
+        async with self._client().put(url, data=sendable(body), headers=headers) as taken:
             if taken.status != 204:
                 raise KeeperUnavailable(f"the keeper at {self._root} refused a body with {taken.status}")
 

@@ -1,6 +1,7 @@
 """Pods as a keeper reaches them: HTTP on a loopback port, one exchange a request, answers passed on as they come."""
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator
 
 import aiohttp
@@ -9,8 +10,16 @@ from yarl import URL
 from fairlead.contracts.errors import foreign
 from fairlead.contracts.tickets import Failed, Head, Returned
 
+LARGE_BYTES = 1_000_000
+"""A larger body is sent in pieces, so that it does not hold the loop up (aiohttp warns from 1 MiB)."""
+
 UNKNOWN_TYPE = "application/octet-stream"
 """Content type of an answer that names none (RFC 9110 §8.3)."""
+
+
+def sendable(body: bytes) -> bytes | io.BytesIO:
+    """Return a body in the form in which aiohttp sends it best."""
+    return body if len(body) <= LARGE_BYTES else io.BytesIO(body)
 
 
 class HttpPods:
@@ -97,7 +106,8 @@ class HttpExchange:
             return Returned(reason="pod-lost")
         try:
             async with asyncio.timeout(None) as self._scope:
-                return await self._session.post(self._url, data=self._body, headers=self._headers)
+                data = sendable(self._body)
+                return await self._session.post(self._url, data=data, headers=self._headers)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
             return Returned(reason="pod-lost")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
