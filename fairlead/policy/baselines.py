@@ -62,8 +62,8 @@ def _drawn(cluster: Cluster, state: int) -> tuple[tuple[int, ...], ...]:
 def static_draft(board: Board, nodes: Iterable[NodePlacement], rate_start: float) -> tuple[Draft, Flags]:
     """Return the draft of a placement that never changes, and [n, m] what shall be awake.
 
-    A pod that the placement does not have, or that is banned, may stop; but not one that a model with demand may need
-    because none of the placement's own pods of it is ready. Pins of operators do not change a static placement.
+    A pod that the placement does not have, or that is banned, may stop. Of a model with demand none of whose own pods
+    is ready it stays as it is, in neither list. Pins of operators do not change a static placement.
     """
     at_node, at_model = {n: k for k, n in enumerate(board.nodes)}, {m: k for k, m in enumerate(board.models)}
     awake, _ = flags(tuple(nodes), at_node, at_model)
@@ -72,7 +72,7 @@ def static_draft(board: Board, nodes: Iterable[NodePlacement], rate_start: float
     other = pods.resident & ~awake
     served = (pods.ready & awake).any(axis=0) | (board.demand.pressed <= rate_start) | board.wishes.banned
     going = other & (served | pods.stopping)
-    draft = Draft(board, pods.resident & ~pods.stopping & ~going, going, awake & ~pods.resident)
+    draft = Draft(board, pods.resident & awake & ~pods.stopping, going, awake & ~pods.resident)
     for n, m in np.argwhere(going):
         draft.note("static", int(n), int(m), None, "not in the static placement")
     return draft, awake

@@ -91,17 +91,20 @@ def evacuated(draft: Draft, rate_start: float) -> None:
 
 
 def retried(draft: Draft) -> Flags:
-    """Return [n, m] what stays awake though no pod is there now: in back-off, or on a node that was never heard."""
+    """Return [n, m] what stays awake though no pod is there now: in back-off, or on a node that was never heard.
+
+    A pod in back-off gives way to everything that is decided now: it stays only where room is left, and not where its
+    model was just started elsewhere.
+    """
     board = draft.board
-    waiting = board.was_awake & board.pods.blocked & ~board.wishes.banned & ~draft.counted.any(axis=0)
-    waiting |= board.wishes.pinned & board.pods.blocked & board.up[:, None]
-    fits = board.claim <= draft.free()[:, None]
-    single = waiting & fits
-    first = np.zeros_like(single)
-    for n in np.nonzero(single.any(axis=1))[0]:
-        free = int(draft.free()[n])
-        for m in np.nonzero(single[n])[0]:
-            if board.claim[m] <= free:
-                first[n, m] = True
-                free -= int(board.claim[m])
-    return first | (board.was_awake & ~board.seen[:, None])
+    moved = np.zeros(board.shape[1], dtype=np.bool_)
+    moved[[m for _, m in draft.started]] = True
+    here = (board.up & ~board.wishes.drains)[:, None]
+    waiting = board.pods.blocked & here & ~board.wishes.banned & (board.wishes.pinned | (board.was_awake & ~moved))
+    back = np.zeros_like(waiting)
+    free = draft.free()
+    for n, m in np.argwhere(waiting):
+        if board.claim[m] <= free[n]:
+            back[n, m] = True
+            free[n] -= board.claim[m]
+    return back | (board.was_awake & ~board.seen[:, None])

@@ -7,7 +7,7 @@ from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.arrays import Board, Flags, Floats
 
 SWEEPS = 4
-"""Rounds of filling model by model. Measured 2026-11 on the inputs of `bench.fallback`, three seeds of each size: at most
+"""Rounds of filling model by model. Measured 2026-11 on inputs of `bench.fallback`, three seeds of each size: at most
 0.08 % above the least sum of squares."""
 
 SETTLED = 1e-3
