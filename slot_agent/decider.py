@@ -57,8 +57,13 @@ class Decider:
         self._memory = None
 
     async def decide_slot(self, slot: int) -> None:
-        """Put a placement and a table for `slot` in force, unless they are. Raises `StoreUnavailable`."""
-        self.standings.forget()
+        """Put a placement and a table for `slot` in force, unless they are. Raises `StoreUnavailable`.
+
+        What people and the planner may have changed is read again even if no event said so, once an epoch everything.
+        """
+        if slot % self._case.settings.controller.epoch_slots == 0:
+            self.standings.forget()
+        self.standings.forget("plan", "overrides")
         await self._decided("slot", slot, forced=True)
 
     async def decide_event(self, slot: int, *, forced: bool) -> None:
