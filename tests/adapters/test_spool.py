@@ -1,4 +1,4 @@
-"""The spool: order, bound, survival of a kill, and exactly-once delivery together with a receiver that knows repeats."""
+"""The spool: order, bound, survival of a kill, exactly-once delivery to a receiver that knows repeats."""
 
 import asyncio
 import contextlib
