@@ -11,8 +11,8 @@ from fairlead.contracts.ports import Clock, Store
 FRESH_S = 5.0
 """Wall seconds for which tokens once read are used: a deleted token works this much longer at most."""
 
-UNKNOWN_EVERY_S = 1.0
-"""Wall seconds between looks into the store for tokens that nobody knows, so that guessing costs it nothing."""
+UNKNOWN_EVERY_S = 0.1
+"""Wall seconds between looks into the store for tokens that nobody knows, so that guessing costs it little."""
 
 EVERYONE: frozenset[Role] = frozenset(("admin", "operator", "agent", "gateway", "viewer"))
 PEOPLE: frozenset[Role] = frozenset(("admin", "operator", "viewer"))

@@ -95,6 +95,7 @@ async def create_token(request: Request) -> Response:
     draft = await body_of(request, TokenDraft)
     secret, record = new_token(draft.role, draft.note, context.clock.now_s())
     await context.store.add_token(record)
+    context.access.forget()
     given = TokenGiven(id=record.id, role=record.role, note=record.note, token=secret, created_at_s=record.created_at_s)
     return answer(given, 201)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, assert_never
@@ -168,11 +168,16 @@ class Watch:
                 queue.put_nowait(event)
 
     @property
+    def told(self) -> int:
+        """How many events have been told: the sequence of the newest."""
+        return self._sequence
+
+    @property
     def listened_to(self) -> bool:
         """Whether any event stream is open."""
         return bool(self._streams)
 
-    async def events(self, kinds: frozenset[EventKind], after: int | None) -> AsyncIterator[Event]:
+    async def events(self, kinds: frozenset[EventKind], after: int | None) -> AsyncGenerator[Event, None]:
         """Yield events from now on, or from the one after `after` as far as it is still known."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         for known in tuple(self._recent):
