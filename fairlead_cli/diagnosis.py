@@ -150,7 +150,7 @@ def _language_model() -> Finding:
 
 
 def _runtime() -> Finding:
-    from testbed.processes import is_free
+    from testbed.ports import is_free
 
     if is_free(8700):
         return Finding("runtime", "ok", "processes; port 8700 is free")

@@ -17,7 +17,7 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError, foreign
 from fairlead.contracts.settings import Settings
 from testbed import clusters
-from testbed.processes import free_port, is_free
+from testbed.ports import Ports
 from testbed.scenarios import Scenario, searched_placement
 from testbed.supervise import Program
 
@@ -59,6 +59,8 @@ class Layout:
     """Names the run: the mark of its processes, the beginning of its requests' ids."""
     mongod_port: int | None
     """None where a database of the user's is used."""
+    ports: Ports
+    """All that are claimed for it."""
 
     @property
     def file(self) -> Path:
@@ -86,7 +88,8 @@ class Layout:
             static.write_text(json.dumps(placement, indent=1), encoding="utf-8")
 
     def remove(self) -> None:
-        """Remove what is temporary."""
+        """Remove what is temporary and give the ports back."""
+        self.ports.release()
         if self.scratch is not None:
             shutil.rmtree(self.scratch, ignore_errors=True)
 
@@ -96,10 +99,18 @@ def lay_out(order: Order, now_s: float) -> Layout:
 
     Raises `ConfigError` where a port or a directory that was asked for cannot be had.
     """
-    taken: set[int] = set()
-    control = _control_port(order, taken)
-    shape = _cluster(order, taken)
     _check_policy(order)
+    ports = Ports()
+    try:
+        return _laid_out(order, now_s, ports)
+    except BaseException:
+        ports.release()
+        raise
+
+
+def _laid_out(order: Order, now_s: float, ports: Ports) -> Layout:
+    control = _control_port(order, ports)
+    shape = _cluster(order, ports)
     run = f"run-{round(now_s)}-{os.getpid()}"
     scratch = Path(tempfile.mkdtemp(prefix="fairlead-")) if order.directory is None else None
     directory = order.directory or scratch
@@ -112,7 +123,7 @@ def lay_out(order: Order, now_s: float) -> Layout:
     if len(str(socket)) > SOCKET_PATH_MOST:
         scratch = Path(tempfile.mkdtemp(prefix="fairlead-"))
         socket = scratch / "warm-parent.sock"
-    port = free_port(taken) if order.settings.mongodb.uri is None else None
+    port = ports.take() if order.settings.mongodb.uri is None else None
     given = order.settings
     uri = given.mongodb.uri if port is None else mongod.uri_of(port)
     settings = given.model_copy(
@@ -125,44 +136,42 @@ def lay_out(order: Order, now_s: float) -> Layout:
             "node_agent": given.node_agent.model_copy(update={"warm_parent": str(socket)}),
         }
     )
-    return Layout(order, settings, shape, directory, scratch, run, port)
+    return Layout(order, settings, shape, directory, scratch, run, port, ports)
 
 
-def _control_port(order: Order, taken: set[int]) -> int:
+def _control_port(order: Order, ports: Ports) -> int:
     if order.port is None:
-        return free_port(taken, CONTROL_PORT)
-    if not is_free(order.port):
+        return ports.take(CONTROL_PORT)
+    if not ports.claim(order.port):
         raise ConfigError(
             f"port {order.port} of the control API is in use: free it, or leave out --port for another one"
         )
-    taken.add(order.port)
     return order.port
 
 
-def _cluster(order: Order, taken: set[int]) -> Cluster:
+def _cluster(order: Order, ports: Ports) -> Cluster:
     """Return the user's own cluster, whose ports must be free, or the scenario's on ports that are."""
     own = order.settings.cluster
     if isinstance(own, Cluster):
         if not (own.nodes and own.models and own.sites):
             raise ConfigError("the cluster of the settings needs at least one node, one model and one site to run")
         for url in (*(n.keeper_url for n in own.nodes), *(s.url for s in own.sites)):
-            _take_own(url, taken)
+            _take_own(url, ports)
         return own
     name = order.scenario.cluster
     ids = clusters.listeners(clusters.cluster(name, lambda _: 1))
     sites = {site.id for site in clusters.cluster(name, lambda _: 1).sites}
     first = iter(range(CONTROL_PORT + 1, CONTROL_PORT + 1 + len(sites)))
-    ports = {one: free_port(taken, next(first) if one in sites else None) for one in sorted(ids)}
-    return clusters.cluster(name, ports)
+    chosen = {one: ports.take(next(first) if one in sites else None) for one in sorted(ids)}
+    return clusters.cluster(name, chosen)
 
 
-def _take_own(url: str, taken: set[int]) -> None:
+def _take_own(url: str, ports: Ports) -> None:
     parts = urlsplit(url)
     if parts.hostname not in ("127.0.0.1", "localhost") or parts.port is None:
         raise ConfigError(f"{url} is not on this machine: `fairlead up` runs all nodes here, on http://127.0.0.1:PORT")
-    if parts.port in taken or not is_free(parts.port):
+    if not ports.claim(parts.port):
         raise ConfigError(f"port {parts.port} of {url} is in use: give the node or site another one")
-    taken.add(parts.port)
 
 
 def _check_policy(order: Order) -> None:

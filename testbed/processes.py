@@ -3,10 +3,8 @@
 import ctypes
 import os
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 import psutil
 
@@ -70,43 +68,6 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
     except psutil.Error:
         return
-
-
-def free_port(taken: set[int], wanted: int | None = None) -> int:
-    """Return a loopback port that nobody listens on and that is not in `taken`, to which it is added.
-
-    `wanted` is preferred. Others come from below the range that the kernel hands to outgoing connections, so that a
-    port stays free while the process that owns it is restarted.
-    """
-    low, high = 20_000, _first_outgoing_port()
-    start = low + (os.getpid() * 37) % (high - low)
-    candidates = ([wanted] if wanted else []) + [
-        low + (start - low + step) % (high - low) for step in range(high - low)
-    ]
-    for port in candidates:
-        if port not in taken and is_free(port):
-            taken.add(port)
-            return port
-    raise OSError(f"no free loopback port between {low} and {high}")
-
-
-def is_free(port: int) -> bool:
-    """Return whether a loopback port can be listened on now."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _first_outgoing_port() -> int:
-    try:
-        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
-    except (OSError, ValueError, IndexError):
-        first = 32_768
-    return first if first > 22_000 else 32_768
 
 
 def clean_environment(environ: Mapping[str, str], mark: str) -> dict[str, str]:

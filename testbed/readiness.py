@@ -19,7 +19,7 @@ TELL_EVERY_S = 2.0
 """Wall seconds after which it is said again what is waited for."""
 
 DEATHS_MOST = 4
-"""A child that died so often in a row, before anything was ready, will not come up."""
+"""A child that died so often before anything was ready will not come up."""
 
 
 class Waiting:

@@ -52,6 +52,8 @@ class Child:
     """Monotonic wall time."""
     deaths: int = 0
     """Unexpected ends in a row."""
+    died: int = 0
+    """All unexpected ends."""
     status: int | None = None
     """Exit status once it has ended: negative for a signal."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -77,14 +79,16 @@ class Supervisor:
     def start(self, program: Program) -> Child:
         """Start a program and keep it running; a program of the same name must not run."""
         before = self._children.get(program.name)
-        child = Child(program, self._spawn(program), time.monotonic(), before.deaths if before else 0)
+        child = Child(program, self._spawn(program), time.monotonic())
+        if before is not None:
+            child.deaths, child.died = before.deaths, before.died
         self._children[program.name] = child
         self._record()
         return child
 
     def deaths(self) -> tuple[tuple[str, int], ...]:
-        """Return the names of children that keep dying and how often in a row."""
-        return tuple((name, child.deaths) for name, child in self._children.items() if child.deaths)
+        """Return the names of children that have died and how often, all in all."""
+        return tuple((name, child.died) for name, child in self._children.items() if child.died)
 
     def running(self) -> dict[str, int]:
         """Return the pids of the children that run, by name."""
@@ -161,6 +165,7 @@ class Supervisor:
         """Start a child again that has died: at once the first time, later and later if that does not help."""
         stable = time.monotonic() - child.started_at_s > STABLE_AFTER_S
         child.deaths = 1 if stable else child.deaths + 1
+        child.died += 1
         wait_s = 0.0 if child.deaths == 1 else min(MOST_BACKOFF_S, FIRST_BACKOFF_S * 2 ** (child.deaths - 2))
         self._tell(f"{child.program.name} {how_ended(child.status)}: started again in {wait_s:.1f} s")
         task = asyncio.get_running_loop().create_task(self._restart(child.program, wait_s))

@@ -1,6 +1,7 @@
 """Directories, ports and programs of a local cluster, and what is refused before anything starts."""
 
 import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import Settings
 from testbed.clusters import cluster
-from testbed.layout import Keys, Order, Programs, lay_out
+from testbed.layout import Keys, Layout, Order, Programs, lay_out
+from testbed.ports import Ports, is_free
 from testbed.scenarios import scenario
 
 KEYS = Keys({"admin": "a", "agent": "b", "gateway": "c"}, "shared")
@@ -30,9 +32,23 @@ def order(directory: Path | None, **settings: object) -> Order:
     )
 
 
-def test_every_process_reads_one_complete_settings_file(tmp_path: Path) -> None:
+@pytest.fixture
+def laid() -> Iterator[Callable[[Order], Layout]]:
+    """Yield what lays out an order; ports and temporary places are given back afterwards."""
+    layouts: list[Layout] = []
+
+    def lay(one: Order) -> Layout:
+        layouts.append(lay_out(one, now_s=1000.0))
+        return layouts[-1]
+
+    yield lay
+    for layout in layouts:
+        layout.remove()
+
+
+def test_every_process_reads_one_complete_settings_file(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
     """What is written reads back as the settings; all ports differ; the cluster stands there in full."""
-    layout = lay_out(order(tmp_path, speed=30.0), now_s=1000.0)
+    layout = laid(order(tmp_path, speed=30.0))
     layout.write()
     assert Settings.model_validate(yaml.safe_load(layout.file.read_text())) == layout.settings
     assert isinstance(layout.settings.cluster, Cluster)
@@ -41,9 +57,9 @@ def test_every_process_reads_one_complete_settings_file(tmp_path: Path) -> None:
     assert len({*urls, layout.settings.control.url, f"mongodb on {layout.mongod_port}"}) == 7 + 3 + 2
 
 
-def test_the_programs_are_one_of_each_and_one_per_node(tmp_path: Path) -> None:
+def test_the_programs_are_one_of_each_and_one_per_node(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
     """Three gateways are ingresses too; secrets are in the environment, never in arguments."""
-    programs = Programs(lay_out(order(tmp_path), now_s=1000.0), KEYS)
+    programs = Programs(laid(order(tmp_path)), KEYS)
     names = [program.name for program in (*programs.database(), *programs.deciders(), *programs.edge())]
     assert names[:4] == ["mongod", "control", "planner", "slot-agent"]
     assert sum(name.startswith("gateway-") for name in names) == 7
@@ -54,39 +70,51 @@ def test_the_programs_are_one_of_each_and_one_per_node(tmp_path: Path) -> None:
         assert not {"a", "b", "c", "shared"} & set(program.argv)
 
 
-def test_a_port_in_use_is_refused_and_another_taken_by_default(tmp_path: Path) -> None:
+def test_a_port_is_given_to_one_run_only() -> None:
+    """What one run was given no other gets, also before anything listens there; afterwards it is free again."""
+    one, other = Ports(), Ports()
+    port = one.take()
+    assert is_free(port)
+    assert not other.claim(port)
+    assert other.take(port) != port
+    one.release()
+    assert other.claim(port)
+    other.release()
+
+
+def test_a_port_in_use_is_refused_and_another_taken_by_default(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
     """Who asks for a port gets it or an error; who does not gets a free one."""
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         port = int(busy.getsockname()[1])
         with pytest.raises(ConfigError, match=f"port {port} of the control API is in use"):
-            lay_out(replace(order(tmp_path), port=port), now_s=1000.0)
+            laid(replace(order(tmp_path), port=port))
 
 
-def test_sed_static_is_given_the_searched_placement(tmp_path: Path) -> None:
+def test_sed_static_is_given_the_searched_placement(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
     """Its file names every node; another policy finds none, also after a run that left one."""
-    lay_out(order(tmp_path, policy="sed-static"), now_s=1000.0).write()
+    laid(order(tmp_path, policy="sed-static")).write()
     placed = yaml.safe_load((tmp_path / "static.json").read_text())
     assert sorted(one["node"] for one in placed) == [f"node-{at}" for at in range(1, 8)]
-    lay_out(order(tmp_path), now_s=1000.0).write()
+    laid(order(tmp_path)).write()
     assert not (tmp_path / "static.json").exists()
 
 
-def test_a_cluster_of_ones_own_must_be_on_this_machine(tmp_path: Path) -> None:
+def test_a_cluster_of_ones_own_must_be_on_this_machine(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
     """Nodes elsewhere are run by single processes, not by `up`."""
     own = cluster("home3", lambda who: 1 if who == "node-1" else 20_000)
     document = own.to_document()
     document["nodes"][0]["keeper_url"] = "http://edge.example:9000"
     with pytest.raises(ConfigError, match="not on this machine"):
-        lay_out(order(tmp_path, cluster=Cluster.model_validate(document)), now_s=1000.0)
+        laid(order(tmp_path, cluster=Cluster.model_validate(document)))
     with pytest.raises(ConfigError, match="at least one node"):
-        lay_out(order(tmp_path, cluster=Cluster(nodes=(), models=(), sites=())), now_s=1000.0)
+        laid(order(tmp_path, cluster=Cluster(nodes=(), models=(), sites=())))
 
 
-def test_a_temporary_place_is_removed(tmp_path: Path) -> None:
+def test_a_temporary_place_is_removed(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
     """Without a state directory there is one for the run only."""
-    layout = lay_out(order(None), now_s=1000.0)
+    layout = laid(order(None))
     layout.write()
     assert layout.file.is_file()
     layout.remove()

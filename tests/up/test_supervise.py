@@ -111,12 +111,3 @@ def test_the_sweeper_ends_what_a_killed_run_leaves(tmp_path: Path) -> None:
     assert sweeper.wait(10) == 0
     assert left.wait(10) == -signal.SIGTERM
     assert not scratch.exists()
-
-
-def test_a_port_that_is_taken_is_not_given_out() -> None:
-    """A wanted port is used when free; otherwise another one that nobody listens on."""
-    taken: set[int] = set()
-    first = processes.free_port(taken)
-    assert processes.is_free(first)
-    assert processes.free_port(taken, first) != first
-    assert processes.free_port(set(), first) == first
