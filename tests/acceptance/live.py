@@ -173,10 +173,15 @@ class Up:
     def left(self) -> str:
         """Return what an ended system left behind, in words; empty if nothing."""
         said = [f"process {p.pid} {' '.join(p.cmdline())[:80]}" for p in self.processes()]
-        said += [f"port {port} in use" for port in sorted(self.ports) if not _free(port)]
+        said += [f"port {port} in use" for port in sorted(self.ports) if not _free(port) and not self._others(port)]
         said += [f"temporary {path}" for path in sorted(self.temporary.rglob("*"))[:5]]
         said += [f"pointer {path.name}" for path in (self.folder / "xdg").rglob("up-*.json")]
         return ", ".join(said)
+
+    def _others(self, port: int) -> bool:
+        """Return whether a process that is not of this system has taken the port since."""
+        pids = {c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.pid}
+        return bool(pids) and not pids & {p.pid for p in self.processes()}
 
     def close(self) -> None:
         """End whatever of it is still there, however it stands."""
