@@ -170,7 +170,8 @@ def test_invariant_12_a_decision_does_not_undo_the_one_before_it(i: SlotInput) -
     first = decide_slot(i)
     if first.placement is None:
         return
-    again = decide_slot(i.model_copy(update={"placement": first.placement, "trigger": "event", "next_placement": 3}))
+    then = {"placement": first.placement, "state": first.state, "trigger": "event", "next_placement": 3}
+    again = decide_slot(i.model_copy(update=then))
     now = placed(again) if again.placement is not None else placed(first)
     demands, resident = demand(i), here(i)
     up = {n.node for n in i.snapshot.nodes if n.up}
