@@ -84,7 +84,8 @@ class Layout:
         static = self.directory / "static.json"
         static.unlink(missing_ok=True)
         if self.settings.policy == "sed-static":
-            placement = [one.to_document() for one in searched_placement(self.order.scenario.cluster)]
+            searched = searched_placement(self.order.scenario.cluster, self.order.scenario.name)
+            placement = [one.to_document() for one in searched]
             static.write_text(json.dumps(placement, indent=1), encoding="utf-8")
 
     def remove(self) -> None:

@@ -137,13 +137,17 @@ def scenario(name: str) -> Scenario:
     raise ConfigError(f"no scenario is named {name!r}: there are {', '.join(s.name for s in SCENARIOS)}")
 
 
-def searched_placement(cluster: str) -> tuple[NodePlacement, ...]:
-    """Return the placement that `sed-static` is given on a named cluster; empty where none was searched."""
-    found = resources.files("testbed").joinpath("data", f"{cluster}-sed-static.json")
-    if not found.is_file():
-        return ()
-    document = json.loads(found.read_text(encoding="utf-8"))
-    return tuple(NodePlacement.model_validate(one) for one in document["placement"])
+def searched_placement(cluster: str, name: str = "") -> tuple[NodePlacement, ...]:
+    """Return the placement that `sed-static` is given in a scenario; empty where none was searched.
+
+    The one that was searched on the scenario's own course of demand if there is one, else the one of its cluster.
+    """
+    for stem in (name, cluster):
+        found = resources.files("testbed").joinpath("data", f"{stem}-sed-static.json")
+        if stem and found.is_file():
+            document = json.loads(found.read_text(encoding="utf-8"))
+            return tuple(NodePlacement.model_validate(one) for one in document["placement"])
+    return ()
 
 
 def mean_rates(spans: Iterator[Span], until_s: float) -> dict[str, float]:
