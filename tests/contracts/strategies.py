@@ -12,23 +12,11 @@ from hypothesis import assume
 from pydantic import StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
-from fairlead.contracts import cluster, decisions, events, plans, ports, readings, settings, tickets, tuning
+from docs.generate import messages
+from fairlead.contracts import cluster, plans
 from fairlead.contracts.base import Message
 
-MODULES = (cluster, decisions, events, plans, ports, readings, settings, tickets, tuning)
-"""Modules that define messages."""
-
-MESSAGES: tuple[type[Message], ...] = tuple(
-    sorted(
-        {
-            value
-            for module in MODULES
-            for value in vars(module).values()
-            if isinstance(value, type) and issubclass(value, Message) and value is not Message
-        },
-        key=lambda one: one.__name__,
-    )
-)
+MESSAGES: tuple[type[Message], ...] = messages()
 """All messages, by name."""
 
 IDS = st.sampled_from(["a", "b2", "node-1", "small-text", "x" * 63])
