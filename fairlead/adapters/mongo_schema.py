@@ -177,8 +177,11 @@ async def _step(driver: Driver, version: int, *, busy: bool) -> None:
     """Run the migration from `version` if no other process claims it first."""
     meta = driver.collection("meta")
     async with driver.asking("claim a migration"):
-        claimed = await meta.update_one({"_id": "schema", "version": version, "busy": busy}, {"$set": {"busy": True}})
+        claimed = await meta.update_one(
+            {"_id": "schema", "version": version, "busy": True if busy else {"$ne": True}}, {"$set": {"busy": True}}
+        )
     if claimed.matched_count == 0:
+        await asyncio.sleep(MIGRATION_LOOK_S)
         return
     try:
         await MIGRATIONS[version](driver)

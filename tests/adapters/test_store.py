@@ -11,6 +11,7 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import GenerationSeen
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch, StaleGeneration
 from fairlead.contracts.events import Event, EventKind, Mode, Wake
+from fairlead.contracts.plans import Placement, RoutingTable
 from fairlead.contracts.ports import Store
 from fairlead.contracts.settings import MongoSettings
 from tests.adapters import store_examples as some
@@ -225,15 +226,16 @@ async def test_invariant_09_an_older_placement_or_table_never_replaces_a_newer_o
     """Nor does one that names a plan or placement that is not in force."""
     await store.publish_slot(some.placement(1), some.table(1), some.slot_record(1))
     await store.publish_slot(some.placement(2), some.table(2), some.slot_record(2))
-    for late in (
+    late_ones: tuple[tuple[Placement | None, RoutingTable | None], ...] = (
         (some.placement(2), some.table(3)),
         (some.placement(3), some.table(2, 3)),
         (some.placement(3), some.table(3, 2)),
         (some.placement(3, plan_generation=1), None),
         (None, some.table(3, 1)),
-    ):
+    )
+    for placement, table in late_ones:
         with pytest.raises(StaleGeneration):
-            await store.publish_slot(*late, some.slot_record(3))
+            await store.publish_slot(placement, table, some.slot_record(3))
     assert (await store.current_placement(), await store.current_table()) == (some.placement(2), some.table(2))
     assert await store.generations() == GenerationSeen(plan=0, placement=2, table=2)
     with pytest.raises(NotFound):
