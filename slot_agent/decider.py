@@ -56,31 +56,33 @@ class Decider:
         self.standings.forget()
         self._memory = None
 
-    async def decide_slot(self, slot: int) -> None:
+    async def decide_slot(self, slot: int, *, patient: bool = False) -> None:
         """Put a placement and a table for `slot` in force, unless they are. Raises `StoreUnavailable`.
 
-        What people and the planner may have changed is read again even if no event said so, once an epoch everything.
+        With patience nothing is decided while no node at all is heard any more: it is rather us who are deaf, because
+        the database was away or this machine stood still, and the next reports are on their way.
         """
+        # what people and the planner may have changed is read even if no event said so, once an epoch everything
         if slot % self._case.settings.controller.epoch_slots == 0:
             self.standings.forget()
         self.standings.forget("plan", "overrides")
-        await self._decided("slot", slot, forced=True)
+        await self._decided("slot", slot, forced=True, patient=patient)
 
     async def decide_event(self, slot: int, *, forced: bool) -> None:
         """Put in force what changes by rule 1, if anything does. Raises `StoreUnavailable`.
 
         Unless `forced`, it is decided only where something may have changed: a request is held, a model is missed,
-        a node or a pod is not as it was at the last decision.
+        a node or a pod is not as it was at the last decision. While no node is heard any more nothing is.
         """
-        await self._decided("event", slot, forced=forced)
+        await self._decided("event", slot, forced=forced, patient=True)
 
-    async def _decided(self, trigger: Trigger, slot: int, *, forced: bool) -> None:
+    async def _decided(self, trigger: Trigger, slot: int, *, forced: bool, patient: bool) -> None:
         timeout_s = self._case.settings.mongodb.timeout_s
         began_s = self._clock.wall_s()
         for _ in range(TRIES):
             try:
                 async with asyncio.timeout(timeout_s):
-                    if await self._try(trigger, slot, began_s, forced=forced):
+                    if await self._try(trigger, slot, began_s, forced=forced, patient=patient):
                         return
             except TimeoutError as error:
                 raise StoreUnavailable(f"the store did not answer a decision within {timeout_s} s") from error
@@ -88,7 +90,7 @@ class Decider:
             self.forget()
         raise StoreUnavailable(f"slot {slot}: another process was first {TRIES} times: is a third slot agent running?")
 
-    async def _try(self, trigger: Trigger, slot: int, began_s: float, *, forced: bool) -> bool:
+    async def _try(self, trigger: Trigger, slot: int, began_s: float, *, forced: bool, patient: bool) -> bool:
         """Return False if another decision was put in force meanwhile."""
         standing, nodes, gateways, arrived = await asyncio.gather(
             self.standings.read(),
@@ -107,6 +109,9 @@ class Decider:
         wakes = self.wakes.pending(now_s, gateways)
         snapshot = fold(now_s, standing.cluster, nodes, gateways, arrived, memory.arrived, settings)
         shape = _shape(snapshot)
+        if patient and _is_deaf(snapshot):
+            self._metrics.deaf.inc()
+            return True
         if not (forced or wakes or shape != self._shape or any(m.held for m in snapshot.models)):
             return True
         given = self._given(trigger, slot, standing, with_wakes(snapshot, wakes), memory)
@@ -195,6 +200,11 @@ class Decider:
 
 def _shape(snapshot: Snapshot) -> Shape:
     return tuple((n.node, n.up, tuple((p.model, p.phase, p.blocked) for p in n.pods)) for n in snapshot.nodes)
+
+
+def _is_deaf(snapshot: Snapshot) -> bool:
+    """Tell whether nodes were heard before and none is now."""
+    return not any(n.up for n in snapshot.nodes) and any(n.observed_at_s is not None for n in snapshot.nodes)
 
 
 def _in_force(plan: EpochPlan | None, now_s: float) -> EpochPlan | None:

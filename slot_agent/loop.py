@@ -16,6 +16,9 @@ from slot_agent.decider import Case, Decider, DecideSlot
 from slot_agent.metrics import SlotMetrics
 from slot_agent.wakes import wake_of
 
+DEAF_RATIO = 0.6
+"""Share of a slot that its decision may wait for a first report when none is heard: leaves time to be punctual."""
+
 WATCHED: Sequence[EventKind] = ("wake", "override", "node", "model", "site", "plan")
 
 
@@ -101,7 +104,8 @@ class SlotAgent:
         forced, event_due = self._event_forced, self._event_due
         self._event_due = self._event_forced = False
         if self._decider.decided < slot:
-            await self._decider.decide_slot(slot)
+            waits_until_s = self._slots.begins_at_s(slot) + DEAF_RATIO * self._slots.length_s
+            await self._decider.decide_slot(slot, patient=self._clock.now_s() < waits_until_s)
         elif event_due:
             await self._decider.decide_event(slot, forced=forced)
 

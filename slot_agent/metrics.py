@@ -29,6 +29,9 @@ class SlotMetrics:
         self.unchanged = Counter(
             "fairlead_slot_unchanged", "Events that changed nothing and were not journaled", registry=self.registry
         )
+        self.deaf = Counter(
+            "fairlead_slot_deaf", "Decisions put off because no node at all was heard any more", registry=self.registry
+        )
         self.slots = Counter("fairlead_slots", "Slots that ended", registry=self.registry)
         self.late = Counter(
             "fairlead_slots_late", "Slots that ended without a decision of their own", registry=self.registry

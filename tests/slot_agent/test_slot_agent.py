@@ -96,7 +96,7 @@ async def test_each_slot_gets_a_decision_of_its_own_at_its_begin() -> None:
 async def test_an_agent_that_starts_inside_a_slot_decides_it_at_once() -> None:
     """And the next at its begin."""
     async with world() as w:
-        await w.clock.advance(37.0)
+        await w.seconds(37)
         await w.agent(keep_and_start)
         await w.seconds(25)
         records = await w.journal("slot")
@@ -407,3 +407,30 @@ async def test_a_table_gets_a_row_once_a_model_has_a_pod() -> None:
         table = await w.store.current_table()
         assert table is not None
         assert "m3" in {r.model for r in table.rows}
+
+
+async def test_while_no_node_at_all_is_heard_decisions_wait_for_reports() -> None:
+    """It is rather us who are deaf: no event is decided, and a slot only when most of it has passed."""
+    async with world() as w:
+        metrics = SlotMetrics()
+        await w.agent(decide_slot, metrics)
+        await w.seconds(32)
+        for node in w.edge.cluster.nodes:
+            w.edge.lose(node.id)
+        await w.seconds(26)
+        assert [r.kind for r in await w.journal()] == ["slot", "slot"]
+        await w.seconds(7)
+        w.edge.lost.clear()
+        await w.seconds(15)
+        back = (await w.journal())[-1]
+        assert isinstance(back.input, SlotInput)
+        assert back.input.slot == 2
+        assert all(n.up for n in back.input.snapshot.nodes)
+        assert back.made_at_s == ORIGIN_S + 75.0
+        for node in w.edge.cluster.nodes:
+            w.edge.lose(node.id)
+        await w.seconds(65)
+        late = (await w.journal("slot"))[-1]
+        assert late.made_at_s == ORIGIN_S + 140.0
+        assert count(metrics, "fairlead_slots_late") == 0.0
+        assert count(metrics, "fairlead_slot_deaf") > 0.0

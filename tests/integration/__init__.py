@@ -1,0 +1,1 @@
+"""Tests of several processes' worth of Fairlead at once."""
