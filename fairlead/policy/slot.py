@@ -98,9 +98,8 @@ def _marginal(i: SlotInput, view: Board) -> Placed:
     """Return the placement of CONTROL §2 rules 1 to 4."""
     settings, start = i.settings, i.settings.rate_start_per_s
     draft = carried(view, start)
-    lost = homeless(draft, start)
     overridden(draft, settings.event_horizon_s)
-    on_demand(draft, settings, lost)
+    on_demand(draft, settings, homeless(draft, start))
     evacuated(draft, start)
     prices: tuple[ShadowPrice, ...] = ()
     if i.trigger == "slot":
