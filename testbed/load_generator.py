@@ -329,7 +329,10 @@ async def _start_at_s(option: str | None, clock: Clock) -> float:
     """
     if option is None:
         return clock.now_s()
-    told = (await asyncio.to_thread(sys.stdin.readline)).strip() if option == "-" else option
+    told = option
+    if option == "-":
+        print(json.dumps({"prepared": True}), flush=True)
+        told = (await asyncio.to_thread(sys.stdin.readline)).strip()
     try:
         return float(told)
     except ValueError as error:

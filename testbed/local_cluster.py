@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from control_api.access import new_token
 from fairlead.adapters import mongod
@@ -29,7 +29,7 @@ from testbed.layout import Keys, Layout, Order, Programs, lay_out
 from testbed.picture import Moment, take
 from testbed.processes import adopt_orphans, clean_environment
 from testbed.readiness import Waiting, not_ready
-from testbed.summary import Facts, Pods, assemble, in_words, last_progress, open_without_outcome
+from testbed.summary import Facts, Pods, assemble, in_words, is_prepared, last_progress, open_without_outcome
 from testbed.supervise import Child, Supervisor, how_ended
 from testbed.surroundings import Screen, locked, on_screen, swept
 
@@ -125,7 +125,7 @@ class LocalCluster:
         after = await _insist(store.pod_totals)
         decisions = await self._decisions(store, start_at_s)
         await self._end_processes()
-        progress = last_progress(self._layout.directory / "logs" / "load-generator.log") or {}
+        progress = last_progress(self._generator_log()) or {}
         trace = self._layout.order.trace
         return assemble(
             Facts(
@@ -205,8 +205,9 @@ class LocalCluster:
         sites = tuple(site.url for site in layout.cluster.sites)
         self._pointer = announce(url, keys.tokens["admin"], str(layout.directory), sites)
         self._screen.tell(f"control API {url}, gateways {' '.join(sites)}")
-        since_s = layout.settings.clock_origin_s
+        since_s = self._clock.now_s()
         await waiting.until("all gateways and pods", lambda: _looked(store, layout, since_s))
+        await waiting.until("the clients", partial(self._unprepared, clients.child))
         return store, clients
 
     def _start_edge(self, programs: Programs) -> None:
@@ -232,6 +233,18 @@ class LocalCluster:
 
         await waiting.until("the database", missing)
         return found[0]
+
+    async def _unprepared(self, clients: Child) -> str:
+        if clients.status is not None:
+            self._raise_ended(clients)
+        return "" if is_prepared(self._generator_log()) else "they prepare their demand"
+
+    def _raise_ended(self, clients: Child) -> NoReturn:
+        tail = self._supervisor.tail(clients.program.name)
+        raise FairleadError(f"the load generator {how_ended(clients.status)}: {tail}")
+
+    def _generator_log(self) -> Path:
+        return self._layout.directory / "logs" / "load-generator.log"
 
     async def _continue(self, store: Store) -> None:
         """Let simulated time go on where an earlier run in this database has ended, if that is ahead of the clock.
@@ -277,8 +290,7 @@ class LocalCluster:
             with contextlib.suppress(asyncio.CancelledError):
                 await looking
         if player.status != 0 or (duration_s is None and not self._stop.is_set()):
-            tail = self._supervisor.tail(player.program.name)
-            raise FairleadError(f"the load generator {how_ended(player.status)}: {tail}")
+            self._raise_ended(player)
         return end_at_s
 
     async def _look(self, store: Store, start_at_s: float) -> None:

@@ -152,6 +152,11 @@ def open_without_outcome(log: Path, outcomes: Path) -> int:
     return sum(one not in known for one in left)
 
 
+def is_prepared(log: Path) -> bool:
+    """Return whether the load generator has said that it waits to be told when to begin."""
+    return log.is_file() and '"prepared"' in log.read_text(encoding="utf-8", errors="replace")
+
+
 def last_progress(log: Path) -> dict[str, Any] | None:
     """Return the load generator's last word about itself, None where it has not ended in order."""
     try:

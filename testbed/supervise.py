@@ -133,7 +133,7 @@ class Supervisor:
         (self._directory / "processes.json").unlink(missing_ok=True)
 
     def _spawn(self, program: Program) -> int:
-        with (self._logs / f"{program.name}.log").open("ab") as log:
+        with (self._logs / f"{program.name}.log").open("ab" if program.restart else "wb") as log:
             process = subprocess.Popen(
                 program.argv,
                 stdin=program.stdin,
