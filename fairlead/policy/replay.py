@@ -4,7 +4,7 @@ import itertools
 import json
 
 from fairlead.contracts.base import Message
-from fairlead.contracts.decisions import DecisionRecord, EpochInput, Replayed, SlotInput
+from fairlead.contracts.decisions import DecisionRecord, Replayed, SlotInput
 from fairlead.contracts.errors import foreign
 from fairlead.policy.epoch import decide_epoch
 from fairlead.policy.registry import decide_slot
@@ -17,12 +17,9 @@ def again(record: DecisionRecord) -> Replayed:
 
     Outputs are compared as JSON with one value a line, fields in the order of their declaration.
     """
+    given = record.input
     try:
-        match record.input:
-            case SlotInput() as given:
-                output: Message = decide_slot(given)
-            case EpochInput() as given:
-                output = decide_epoch(given)
+        output: Message = decide_slot(given) if isinstance(given, SlotInput) else decide_epoch(given)
     except (ValueError, LookupError, ArithmeticError) as error:
         return _different(record, f"recorded: a decision\nreplayed: {type(error).__name__}: {foreign(error)}")
     if output.to_json() == record.output.to_json():

@@ -1,5 +1,6 @@
 """The neutral plan, and why a proposed plan is infeasible."""
 
+from math import nextafter
 from typing import Any
 
 import pytest
@@ -184,3 +185,10 @@ def test_an_instant_is_in_the_period_that_began_last(
     assert periods.begins_at_s(at) <= now_s < periods.begins_at_s(at + 1)
     assert periods.at(periods.begins_at_s(at)) == at
     assert periods.at(origin_s - 1.0) == 0
+
+
+def test_an_instant_just_before_a_period_is_not_in_it() -> None:
+    """Where the quotient is rounded up to the next whole number."""
+    periods = Periods(762.3, 43.3)
+    assert nextafter(periods.begins_at_s(35), 0.0) < periods.begins_at_s(35)
+    assert periods.at(nextafter(periods.begins_at_s(35), 0.0)) == 34
