@@ -1,4 +1,4 @@
-"""HTTP/1.1 of a few lines on asyncio protocols: a pod and a client that cost next to nothing beside what is measured."""
+"""HTTP/1.1 of a few lines on asyncio protocols: a pod and a client that cost little beside what is measured."""
 
 import asyncio
 import time

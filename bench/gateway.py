@@ -74,8 +74,10 @@ async def _pod(port: int) -> None:
 
 
 def _gateway(settings: Path, node: str | None, site: str | None) -> None:
+    from fairlead.adapters.log import configure
     from gateway import service
 
+    configure("error", "bench")
     uvloop.run(service.serve(Settings.from_json(settings.read_bytes()), node, site, ""))
 
 
@@ -87,7 +89,7 @@ async def _measure(rate_rps: float, for_s: float) -> None:
             await _listening(pod_port)
             found = [await _load("pod alone", pod_port, (), rate_rps, for_s)]
             for name, together in (("ingress with local keeper", True), ("ingress and remote keeper", False)):
-                async with _gateways(Path(directory) / name.replace(" ", "-"), pod_port, together) as (port, processes):
+                async with _gateways(Path(tempfile.mkdtemp(dir=directory)), pod_port, together) as (port, processes):
                     found.append(await _load(name, port, processes, rate_rps, for_s))
                     memory_mb = [p.memory_info().rss / 1e6 for p in processes]
                     print(f"{name}: resident {', '.join(f'{m:.0f} MB' for m in memory_mb)}")
@@ -136,7 +138,8 @@ async def _load(name: str, port: int, processes: tuple[psutil.Process, ...], rat
 async def _stream(client: BareClient, rate_rps: float, for_s: float, prefix: str) -> list[tuple[float, int]]:
     draw = random.Random(7)
     loop = asyncio.get_running_loop()
-    began_s, at_s, sent = loop.time(), 0.0, []
+    began_s, at_s = loop.time(), 0.0
+    sent: list[asyncio.Task[tuple[float, int]]] = []
     while (at_s := at_s + draw.expovariate(rate_rps)) < for_s:
         left_s = began_s + at_s - loop.time()
         if left_s > 0:
@@ -163,7 +166,6 @@ async def _gateways(
     directory: Path, pod_port: int, together: bool
 ) -> AsyncIterator[tuple[int, tuple[psutil.Process, ...]]]:
     """Start the gateway's processes and declare the pod to the keeper until the end."""
-    directory.mkdir()
     keeper_port, site_port = _free_port(), _free_port()
     launch = Launch(launcher="exec", command=("true",))
     model = ModelSpec(
@@ -219,16 +221,17 @@ async def _declare(url: str, pod_port: int) -> None:
 
 @asynccontextmanager
 async def _process(role: str, *rest: str) -> AsyncIterator[psutil.Process]:
-    child = subprocess.Popen([sys.executable, "-m", "bench.gateway", "--role", role, "--", *rest])
+    words = (sys.executable, "-m", "bench.gateway", "--role", role, "--", *rest)
+    child = await asyncio.create_subprocess_exec(*words)
     try:
         yield psutil.Process(child.pid)
     finally:
         child.terminate()
         try:
-            await asyncio.to_thread(child.wait, 5.0)
-        except subprocess.TimeoutExpired:
+            await asyncio.wait_for(child.wait(), 5.0)
+        except TimeoutError:
             child.kill()
-            child.wait()
+            await child.wait()
 
 
 async def _listening(port: int) -> None:

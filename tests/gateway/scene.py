@@ -3,8 +3,8 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,10 @@ DEADLINE_S = 20.0
 
 CHAT = "/v1/chat/completions"
 
+Exchange = AbstractAsyncContextManager[aiohttp.ClientResponse]
+Answer = tuple[int, Mapping[str, str], bytes]
+"""Status, headers, body."""
+
 
 async def until(condition: Callable[[], bool], what: str = "the condition") -> None:
     """Return once `condition()` holds."""
@@ -40,7 +44,9 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def model(name: str, *, kind: Kind = "text", work_s: float = 0.02, start_delay_s: float = 4.0, concurrency: int = 1):
+def model(
+    name: str, *, kind: Kind = "text", work_s: float = 0.02, start_delay_s: float = 4.0, concurrency: int = 1
+) -> ModelSpec:
     """Return a model's definition."""
     return ModelSpec(
         id=name,
@@ -191,7 +197,13 @@ class Scene:
         return pod
 
     async def declare(
-        self, node: str, model: str, phase: Phase | None, *, instance: str | None = None, ready_at_s: float | None = None
+        self,
+        node: str,
+        model: str,
+        phase: Phase | None,
+        *,
+        instance: str | None = None,
+        ready_at_s: float | None = None,
     ) -> None:
         """Say a pod's phase to its keeper, None for gone; all other pods of the node are said again."""
         if phase is None:
@@ -233,13 +245,13 @@ class Scene:
         """Return where a site's clients send requests."""
         return next(s.url for s in self.cluster.sites if s.id == site)
 
-    def ask(self, site: str = "s0", model: str = "alpha", request: str | None = None, **body: object):
+    def ask(self, site: str = "s0", model: str = "alpha", request: str | None = None, **body: object) -> Exchange:
         """Send a chat request; use as an async context manager."""
         headers = {} if request is None else {"x-request-id": request}
         document = {"model": model, "messages": [{"role": "user", "content": "hello"}], **body}
         return self.client.post(self.url(site) + CHAT, json=document, headers=headers)
 
-    async def asked(self, site: str = "s0", model: str = "alpha", request: str | None = None, **body: object):
+    async def asked(self, site: str = "s0", model: str = "alpha", request: str | None = None, **body: object) -> Answer:
         """Send a chat request and return status, headers and body."""
         async with self.ask(site, model, request, **body) as answer:
             return answer.status, answer.headers, await answer.read()
@@ -247,7 +259,11 @@ class Scene:
     def outcomes(self) -> list[Outcome]:
         """Return all outcomes that the gateways have logged."""
         directory = Path(self.settings.state_dir) / "outcomes"
-        return [Outcome.from_json(line) for path in sorted(directory.glob("*.jsonl")) for line in path.read_text().splitlines()]
+        return [
+            Outcome.from_json(line)
+            for path in sorted(directory.glob("*.jsonl"))
+            for line in path.read_text().splitlines()
+        ]
 
     def outcome(self, request: str) -> Outcome:
         """Return the one outcome of a request."""
@@ -265,12 +281,12 @@ class Scene:
 
 @asynccontextmanager
 async def scene(tmp_path: Path, cluster: Cluster, **policy: float) -> AsyncIterator[Scene]:
-    """A scene without gateways; at the end everything is stopped and its books are checked."""
+    """Make a scene without gateways; at its end everything is stopped and its books are checked."""
     settings = Settings(
         state_dir=str(tmp_path),
         cluster=cluster,
         gateway=GatewaySettings(body_limit_bytes=2_000_000),
-        controller=PolicySettings(**{"report_s": 0.2, "refresh_s": 0.2, "coalesce_s": 0.01, **policy}),
+        controller=PolicySettings(report_s=0.2, refresh_s=0.2, coalesce_s=0.01).model_copy(update=dict(policy)),
     )
     async with aiohttp.ClientSession() as client:
         one = Scene(cluster, settings, MemoryControl(cluster), client)

@@ -2,27 +2,17 @@
 
 import asyncio
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-import pytest
 
-from fairlead.adapters.clock import ScaledClock
-from fairlead.adapters.keeper_http import HttpKeeper
-from fairlead.contracts.cluster import SiteSpec
-from fairlead.contracts.plans import ModelWork, NodeSpeed, Row, RoutingTable, Share
-from fairlead.contracts.tickets import PodEndpoint, PodSet
-from tests.gateway.scene import Scene, TinyPod, model, scene, small_cluster, until
+from fairlead.contracts.plans import ModelWork, NodeSpeed, RoutingTable, Row, Rule, Share
+from tests.gateway.scene import Scene, model, scene, small_cluster, until
 
 
-def table(generation: int, shares: dict[str, float], *, expires_at_s: float = 4e9, explore: float = 0.0, **fields):
+def table(
+    generation: int, shares: dict[str, float], *, expires_at_s: float = 4e9, rule: Rule = "marginal"
+) -> RoutingTable:
     """Return a table with one row for `alpha`."""
     return RoutingTable(
         generation=generation,
@@ -37,9 +27,9 @@ def table(generation: int, shares: dict[str, float], *, expires_at_s: float = 4e
             Row(
                 zone="*",
                 model="alpha",
-                rule=fields.get("rule", "marginal"),
+                rule=rule,
                 prior_weight_s=0.0,
-                explore=explore,
+                explore=0.0,
                 shares=tuple(Share(node=n, probability=p) for n, p in sorted(shares.items())),
             ),
         ),
@@ -56,6 +46,7 @@ def reaches(s: Scene, site_gateway: str, *nodes: str) -> bool:
 
 
 async def test_an_ingress_serves_through_remote_keepers_and_spreads_by_their_load(tmp_path: Path) -> None:
+    """Nine long requests on three equal nodes: three each."""
     async with scene(tmp_path, small_cluster(nodes=3, models=(model("alpha", work_s=60.0),))) as s:
         for gateway in (("n0", "s0"), ("n1", None), ("n2", None)):
             await s.gateway(*gateway)
@@ -73,6 +64,7 @@ async def test_an_ingress_serves_through_remote_keepers_and_spreads_by_their_loa
 
 
 async def test_waiting_tickets_move_when_their_pod_drains(tmp_path: Path) -> None:
+    """They are answered elsewhere as a second attempt, the running one where it was."""
     async with scene(tmp_path, small_cluster(nodes=2)) as s:
         await s.gateway("n0", "s0")
         await s.gateway("n1", None)
@@ -93,6 +85,7 @@ async def test_waiting_tickets_move_when_their_pod_drains(tmp_path: Path) -> Non
 
 
 async def test_a_request_lost_before_its_first_byte_is_sent_again_exactly_once(tmp_path: Path) -> None:
+    """A second loss is the end: 502, failed, and the third node never sees it."""
     async with scene(tmp_path, small_cluster(nodes=3)) as s:
         await s.gateway("n0", "s0")
         await s.gateway("n1", None)
@@ -107,7 +100,8 @@ async def test_a_request_lost_before_its_first_byte_is_sent_again_exactly_once(t
             await until(lambda: any(p.running for p in pods.values()))
             node = next(n for n, p in pods.items() if p.running)
             await pods.pop(node).die()
-            await until(lambda turn=turn: s.gateways["n0"].ledger.moved["lost"] == 1 or turn == 1)
+            if turn == 0:
+                await until(lambda: s.gateways["n0"].ledger.moved["lost"] == 1)
         status, _, body = await asked
         assert (status, json.loads(body)["error"]["code"]) == (502, "pod_lost")
         assert (s.outcome("r").status, s.outcome("r").reason, s.outcome("r").attempts) == ("failed", "pod-lost", 2)
@@ -115,6 +109,7 @@ async def test_a_request_lost_before_its_first_byte_is_sent_again_exactly_once(t
 
 
 async def test_a_whole_answer_lost_midway_is_sent_again_for_its_client_saw_nothing(tmp_path: Path) -> None:
+    """Its client gets one answer."""
     async with scene(tmp_path, small_cluster(nodes=2)) as s:
         await s.gateway("n0", "s0")
         await s.gateway("n1", None)
@@ -132,6 +127,7 @@ async def test_a_whole_answer_lost_midway_is_sent_again_for_its_client_saw_nothi
 
 
 async def test_a_stream_lost_after_its_first_byte_has_failed_and_its_client_sees_it(tmp_path: Path) -> None:
+    """An error event, then a connection without its proper end; nothing is started anew."""
     async with scene(tmp_path, small_cluster(nodes=2)) as s:
         await s.gateway("n0", "s0")
         await s.gateway("n1", None)
@@ -143,9 +139,13 @@ async def test_a_stream_lost_after_its_first_byte_has_failed_and_its_client_sees
             assert await answer.content.readline() == b'data: {"n": 0}\n'
             await next(p for p in pods.values() if p.running).die()
             rest = b""
-            with pytest.raises(aiohttp.ClientPayloadError):
+            try:
                 while piece := await answer.content.readany():
                     rest += piece
+                ended_properly = True
+            except aiohttp.ClientPayloadError:
+                ended_properly = False
+        assert not ended_properly
         assert b'"code": "pod_lost"' in rest
         await until(lambda: len(s.outcomes()) == 1)
         assert (s.outcome("st").status, s.outcome("st").reason) == ("failed", "pod-lost")
@@ -153,6 +153,7 @@ async def test_a_stream_lost_after_its_first_byte_has_failed_and_its_client_sees
 
 
 async def test_invariant_09_an_older_table_never_steers(tmp_path: Path) -> None:
+    """Neither an older nor the same generation replaces the one in force."""
     async with scene(tmp_path, small_cluster(nodes=2)) as s:
         gateway = await s.gateway("n0", "s0")
         s.control.publish(table(7, {"n0": 1.0}))
@@ -170,6 +171,7 @@ async def test_invariant_09_an_older_table_never_steers(tmp_path: Path) -> None:
 
 
 async def test_an_expired_table_steers_three_slots_more_then_shortest_expected_delay_does(tmp_path: Path) -> None:
+    """Without a control plane no request is refused for that."""
     async with scene(tmp_path, small_cluster(nodes=2), slot_s=0.5) as s:
         gateway = await s.gateway("n0", "s0")
         await s.gateway("n1", None)
@@ -187,6 +189,7 @@ async def test_an_expired_table_steers_three_slots_more_then_shortest_expected_d
 
 
 async def test_without_any_control_plane_requests_are_served_and_reports_kept(tmp_path: Path) -> None:
+    """The spool delivers them all, in order, once it is back."""
     async with scene(tmp_path, small_cluster()) as s:
         s.control.away = True
         await s.gateway("n0", "s0")
@@ -200,6 +203,7 @@ async def test_without_any_control_plane_requests_are_served_and_reports_kept(tm
 
 
 async def test_reports_carry_counts_choices_samples_and_the_keepers_state(tmp_path: Path) -> None:
+    """One in a hundred choices is there in full."""
     async with scene(tmp_path, small_cluster()) as s:
         await s.gateway("n0", "s0")
         await s.pod("n0", "alpha")
@@ -218,6 +222,7 @@ async def test_reports_carry_counts_choices_samples_and_the_keepers_state(tmp_pa
 
 
 async def test_a_stopped_node_is_left_out_and_its_tickets_move(tmp_path: Path) -> None:
+    """A gateway that ends in order gives its waiting tickets back."""
     async with scene(tmp_path, small_cluster(nodes=2)) as s:
         await s.gateway("n0", "s0")
         await s.gateway("n1", None)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ FAR_S = 4e9
 
 
 def ticket(request: str, attempt: int = 1, *, body: bytes = b"{}", deadline_at_s: float = FAR_S) -> Offer:
+    """Return an offer."""
     return Offer(
         ticket=Ticket(request=request, attempt=attempt),
         site="s0",
@@ -48,6 +50,8 @@ class Heard:
 
 @dataclass
 class Bench:
+    """A keeper, the port to it, and its scene."""
+
     scene: Scene
     port: KeeperPort
     keeper: Keeper
@@ -67,10 +71,9 @@ class Bench:
         return heard
 
 
-
-
 @asynccontextmanager
 async def bench(tmp_path: Path, kind: str) -> AsyncIterator[Bench]:
+    """Run a keeper that is reached in the way `kind` says."""
     async with scene(tmp_path, small_cluster(models=(model("alpha"),))) as s:
         gateway = await s.gateway("n0", None)
         assert gateway.keeper is not None
@@ -85,7 +88,12 @@ async def bench(tmp_path: Path, kind: str) -> AsyncIterator[Bench]:
 both = pytest.mark.parametrize("kind", ["local", "http"])
 
 
+def _inside(keeper: Keeper, count: int) -> bool:
+    return keeper.running + keeper.waiting == count
+
+
 async def ended(heard: Heard) -> Update | bytes:
+    """Return the last update of an offer."""
     assert heard.task is not None
     await asyncio.wait_for(heard.task, 20)
     return heard.updates[-1]
@@ -93,6 +101,7 @@ async def ended(heard: Heard) -> Update | bytes:
 
 @both
 async def test_an_idle_pod_starts_at_once(tmp_path: Path, kind: str) -> None:
+    """Granted, head, bytes, done: no turn in a queue."""
     async with bench(tmp_path, kind) as b:
         await b.scene.pod("n0", "alpha")
         heard = b.offer(ticket("r"))
@@ -104,13 +113,14 @@ async def test_an_idle_pod_starts_at_once(tmp_path: Path, kind: str) -> None:
 
 @both
 async def test_a_busy_pod_queues_first_come_first_served(tmp_path: Path, kind: str) -> None:
+    """Each is told how many are ahead, and they start in that order."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha")
         pod.gate.clear()
         heard = []
         for i in range(4):
             heard.append(b.offer(ticket(f"r{i}")))
-            await until(lambda i=i: b.keeper.running + b.keeper.waiting == i + 1)
+            await until(partial(_inside, b.keeper, i + 1))
         await until(lambda: all(h.updates for h in heard))
         assert [h.updates[0].ahead for h in heard[1:]] == [1, 2, 3]  # type: ignore[union-attr]
         pod.gate.set()
@@ -122,6 +132,7 @@ async def test_a_busy_pod_queues_first_come_first_served(tmp_path: Path, kind: s
 
 @both
 async def test_without_a_pod_an_offer_is_refused(tmp_path: Path, kind: str) -> None:
+    """Nothing of it remains."""
     async with bench(tmp_path, kind) as b:
         assert await ended(b.offer(ticket("r"))) == Refused(reason="no-pod")
 
@@ -130,6 +141,7 @@ async def test_without_a_pod_an_offer_is_refused(tmp_path: Path, kind: str) -> N
 async def test_a_draining_pod_refuses_gives_back_who_waits_and_lets_the_granted_finish(
     tmp_path: Path, kind: str
 ) -> None:
+    """No acknowledgement from anywhere else is needed."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha")
         pod.gate.clear()
@@ -148,6 +160,7 @@ async def test_a_draining_pod_refuses_gives_back_who_waits_and_lets_the_granted_
 
 @both
 async def test_a_pod_that_is_gone_fails_who_runs_and_gives_back_who_waits(tmp_path: Path, kind: str) -> None:
+    """Even if its connection still stands."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha")
         pod.gate.clear()
@@ -164,6 +177,7 @@ async def test_a_pod_that_is_gone_fails_who_runs_and_gives_back_who_waits(tmp_pa
 
 @both
 async def test_a_killed_pod_fails_who_runs_with_the_phase(tmp_path: Path, kind: str) -> None:
+    """It takes no offers until its agent has declared it again."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha", pieces=2, halt_after_first=True)
         pod.gate.clear()
@@ -181,6 +195,7 @@ async def test_a_killed_pod_fails_who_runs_with_the_phase(tmp_path: Path, kind: 
 
 @both
 async def test_a_pod_that_cannot_be_reached_gives_the_ticket_back(tmp_path: Path, kind: str) -> None:
+    """The ticket never started, so it is not failed."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha")
         await pod.die()
@@ -189,6 +204,7 @@ async def test_a_pod_that_cannot_be_reached_gives_the_ticket_back(tmp_path: Path
 
 @both
 async def test_a_waiting_ticket_is_withdrawn_and_a_running_one_has_started(tmp_path: Path, kind: str) -> None:
+    """A withdrawn one never reaches the pod; ids are percent-encoded on the way."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha")
         pod.gate.clear()
@@ -207,6 +223,7 @@ async def test_a_waiting_ticket_is_withdrawn_and_a_running_one_has_started(tmp_p
 
 @both
 async def test_an_offer_that_comes_after_its_withdrawal_never_starts(tmp_path: Path, kind: str) -> None:
+    """The next attempt does."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha")
         assert (await b.port.withdraw(ticket("r"))).state == "withdrawn"
@@ -217,6 +234,7 @@ async def test_an_offer_that_comes_after_its_withdrawal_never_starts(tmp_path: P
 
 @both
 async def test_closing_the_iterator_gives_the_ticket_up(tmp_path: Path, kind: str) -> None:
+    """Waiting ones leave the queue, running ones are broken off at the pod."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha")
         pod.gate.clear()
@@ -234,6 +252,7 @@ async def test_closing_the_iterator_gives_the_ticket_up(tmp_path: Path, kind: st
 
 @both
 async def test_a_ticket_past_its_deadline_comes_back(tmp_path: Path, kind: str) -> None:
+    """It waited and did not start."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha")
         pod.gate.clear()
@@ -247,6 +266,7 @@ async def test_a_ticket_past_its_deadline_comes_back(tmp_path: Path, kind: str) 
 
 @both
 async def test_a_large_body_reaches_the_pod_whole(tmp_path: Path, kind: str) -> None:
+    """Above 64 KB it follows the grant."""
     async with bench(tmp_path, kind) as b:
         pod = await b.scene.pod("n0", "alpha")
         body = b'{"x": "' + b"a" * 1_500_000 + b'"}'
@@ -256,6 +276,7 @@ async def test_a_large_body_reaches_the_pod_whole(tmp_path: Path, kind: str) -> 
 
 @both
 async def test_invariant_09_an_older_set_of_pods_is_refused(tmp_path: Path, kind: str) -> None:
+    """By sequence within an agent's process, by process after its restart."""
     async with bench(tmp_path, kind) as b:
         await b.scene.pod("n0", "alpha")
         b.scene.sequence -= 1
@@ -269,6 +290,7 @@ async def test_invariant_09_an_older_set_of_pods_is_refused(tmp_path: Path, kind
 
 
 async def test_a_new_agent_that_has_not_found_a_running_pod_yet_does_not_break_it_off(tmp_path: Path) -> None:
+    """Its first set may be incomplete; the request finishes."""
     async with bench(tmp_path, "local") as b:
         pod = await b.scene.pod("n0", "alpha")
         pod.gate.clear()
@@ -283,6 +305,7 @@ async def test_a_new_agent_that_has_not_found_a_running_pod_yet_does_not_break_i
 
 
 async def test_a_keeper_that_is_away_refuses_and_cannot_withdraw(tmp_path: Path) -> None:
+    """No connection means that nothing of the offer is there."""
     from tests.gateway.scene import free_port
 
     keeper = HttpKeeper(f"http://127.0.0.1:{free_port()}", None, ScaledClock())
@@ -295,6 +318,8 @@ async def test_a_keeper_that_is_away_refuses_and_cannot_withdraw(tmp_path: Path)
 
 
 async def test_a_silent_keeper_times_out(tmp_path: Path) -> None:
+    """Neither an offer nor a withdrawal waits for ever."""
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -322,6 +347,7 @@ async def _all(keeper: HttpKeeper, offer: Offer) -> list[Update | bytes]:
 
 
 async def test_a_keeper_with_a_token_refuses_others(tmp_path: Path) -> None:
+    """A wrong and a missing token get 403."""
     async with scene(tmp_path, small_cluster()) as s:
         from gateway.keeper_api import KeeperApi
         from gateway.serving import listening
@@ -344,6 +370,7 @@ async def test_a_keeper_with_a_token_refuses_others(tmp_path: Path) -> None:
 
 
 async def test_state_is_pushed_on_change_and_declared_pods_are_answered_with_their_use(tmp_path: Path) -> None:
+    """Counts reach the listener as they change."""
     async with bench(tmp_path, "http") as b:
         assert isinstance(b.port, HttpKeeper)
         pod = await b.scene.pod("n0", "alpha")
@@ -367,5 +394,3 @@ async def test_state_is_pushed_on_change_and_declared_pods_are_answered_with_the
         assert uses.pods[0].used_at_s is not None
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
-
-

@@ -3,15 +3,18 @@
 import asyncio
 import io
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import GatewaySettings
-from tests.gateway.scene import CHAT, free_port, model, scene, small_cluster, until
+from tests.gateway.scene import CHAT, model, scene, small_cluster, until
 
 
 async def test_a_request_is_answered_by_the_pod_with_fairleads_headers(tmp_path: Path) -> None:
+    """The pod's bytes come back with node, decision and wait, and one outcome is logged."""
     async with scene(tmp_path, small_cluster()) as s:
         await s.gateway("n0", "s0")
         pod = await s.pod("n0", "alpha")
@@ -27,6 +30,7 @@ async def test_a_request_is_answered_by_the_pod_with_fairleads_headers(tmp_path:
 
 
 async def test_a_request_without_an_id_gets_one(tmp_path: Path) -> None:
+    """The pod and the client see the same id."""
     async with scene(tmp_path, small_cluster()) as s:
         await s.gateway("n0", "s0")
         pod = await s.pod("n0", "alpha")
@@ -35,6 +39,7 @@ async def test_a_request_without_an_id_gets_one(tmp_path: Path) -> None:
 
 
 async def test_models_are_listed(tmp_path: Path) -> None:
+    """In OpenAI's shape, all of the cluster, one by its id, 404 for others."""
     async with scene(tmp_path, small_cluster(models=(model("alpha"), model("beta", kind="image")))) as s:
         await s.gateway("n0", "s0")
         async with s.client.get(s.url("s0") + "/v1/models") as answer:
@@ -71,6 +76,7 @@ async def test_models_are_listed(tmp_path: Path) -> None:
 async def test_bad_input_gets_openais_error_envelope_and_is_no_arrival(
     tmp_path: Path, path: str, body: bytes, headers: dict[str, str], status: int, code: str
 ) -> None:
+    """Each refusal has its status and a stable code, and changes no count of arrivals."""
     async with scene(tmp_path, small_cluster(models=(model("alpha"), model("beta", kind="image")))) as s:
         gateway = await s.gateway("n0", "s0")
         async with s.client.post(s.url("s0") + path, data=io.BytesIO(body), headers=headers) as answer:
@@ -82,10 +88,11 @@ async def test_bad_input_gets_openais_error_envelope_and_is_no_arrival(
 
 
 async def test_a_chunked_body_over_the_limit_is_refused(tmp_path: Path) -> None:
+    """The limit holds without a content-length, too."""
     async with scene(tmp_path, small_cluster()) as s:
         await s.gateway("n0", "s0")
 
-        async def pieces():  # noqa: ANN202  # what aiohttp takes
+        async def pieces() -> AsyncIterator[bytes]:
             for _ in range(40):
                 yield b"a" * 65_536
 
@@ -94,6 +101,7 @@ async def test_a_chunked_body_over_the_limit_is_refused(tmp_path: Path) -> None:
 
 
 async def test_an_id_in_flight_is_refused_a_second_time(tmp_path: Path) -> None:
+    """The second gets 409, the first its answer, the pod one request."""
     async with scene(tmp_path, small_cluster()) as s:
         await s.gateway("n0", "s0")
         pod = await s.pod("n0", "alpha")
@@ -109,6 +117,7 @@ async def test_an_id_in_flight_is_refused_a_second_time(tmp_path: Path) -> None:
 
 
 async def test_more_open_requests_than_the_limit_get_429(tmp_path: Path) -> None:
+    """With Retry-After; the one inside goes on."""
     async with scene(tmp_path, small_cluster()) as s:
         s.settings = s.settings.model_copy(update={"gateway": GatewaySettings(open_limit=1)})
         await s.gateway("n0", "s0")
@@ -124,6 +133,7 @@ async def test_more_open_requests_than_the_limit_get_429(tmp_path: Path) -> None
 
 
 async def test_a_stream_reaches_the_client_piece_by_piece(tmp_path: Path) -> None:
+    """The first event is there before the pod has made the second."""
     async with scene(tmp_path, small_cluster()) as s:
         await s.gateway("n0", "s0")
         pod = await s.pod("n0", "alpha", pieces=3, halt_after_first=True)
@@ -141,6 +151,7 @@ async def test_a_stream_reaches_the_client_piece_by_piece(tmp_path: Path) -> Non
 
 
 async def test_a_pods_own_error_is_passed_on_and_counts_as_failed(tmp_path: Path) -> None:
+    """Status and body are the pod's, the outcome says so."""
     async with scene(tmp_path, small_cluster()) as s:
         await s.gateway("n0", "s0")
         await s.pod("n0", "alpha", status=500)
@@ -150,6 +161,7 @@ async def test_a_pods_own_error_is_passed_on_and_counts_as_failed(tmp_path: Path
 
 
 async def test_a_request_without_any_pod_is_held_wakes_once_and_is_served_when_one_appears(tmp_path: Path) -> None:
+    """However many wait there is one wake, and they are served in their order."""
     async with scene(tmp_path, small_cluster(), refresh_s=100.0) as s:
         gateway = await s.gateway("n0", "s0")
         held = [asyncio.create_task(s.asked(request=f"h-{i}")) for i in range(5)]
@@ -165,6 +177,7 @@ async def test_a_request_without_any_pod_is_held_wakes_once_and_is_served_when_o
 
 
 async def test_a_held_request_waits_in_the_queue_of_a_starting_pod(tmp_path: Path) -> None:
+    """It moves from the ingress to the keeper before the pod is ready."""
     async with scene(tmp_path, small_cluster()) as s:
         gateway = await s.gateway("n0", "s0")
         held = asyncio.create_task(s.asked())
@@ -176,6 +189,7 @@ async def test_a_held_request_waits_in_the_queue_of_a_starting_pod(tmp_path: Pat
 
 
 async def test_hold_timeout_gives_503_with_stage_and_eta(tmp_path: Path) -> None:
+    """Retry-After is the start delay without a pod, the time left with a starting one."""
     async with scene(tmp_path, small_cluster(), hold_timeout_s=0.3) as s:
         await s.gateway("n0", "s0")
         status, headers, body = await s.asked(request="late")
@@ -192,6 +206,7 @@ async def test_hold_timeout_gives_503_with_stage_and_eta(tmp_path: Path) -> None
 
 
 async def test_a_client_that_leaves_gives_its_place_up(tmp_path: Path) -> None:
+    """Waiting or running, its ticket is withdrawn and the outcome is cancelled."""
     async with scene(tmp_path, small_cluster()) as s:
         gateway = await s.gateway("n0", "s0")
         pod = await s.pod("n0", "alpha")
@@ -212,6 +227,7 @@ async def test_a_client_that_leaves_gives_its_place_up(tmp_path: Path) -> None:
 
 
 async def test_a_wait_longer_than_half_the_start_wakes(tmp_path: Path) -> None:
+    """The control side hears of it before anybody is held."""
     cluster = small_cluster(models=(model("alpha", work_s=3.0, start_delay_s=4.0),))
     async with scene(tmp_path, cluster) as s:
         await s.gateway("n0", "s0")
@@ -229,6 +245,7 @@ async def test_a_wait_longer_than_half_the_start_wakes(tmp_path: Path) -> None:
 
 
 async def test_at_most_its_concurrency_is_inside_a_pod(tmp_path: Path) -> None:
+    """Three of twenty at any time."""
     cluster = small_cluster(models=(model("alpha", concurrency=3),))
     async with scene(tmp_path, cluster) as s:
         await s.gateway("n0", "s0")
@@ -239,6 +256,7 @@ async def test_at_most_its_concurrency_is_inside_a_pod(tmp_path: Path) -> None:
 
 
 async def test_health_and_metrics_on_both_ports(tmp_path: Path) -> None:
+    """Each role answers /healthz and /metrics with the same books."""
     async with scene(tmp_path, small_cluster()) as s:
         gateway = await s.gateway("n0", "s0")
         await s.pod("n0", "alpha")
@@ -253,11 +271,9 @@ async def test_health_and_metrics_on_both_ports(tmp_path: Path) -> None:
 
 
 async def test_a_port_in_use_is_named(tmp_path: Path) -> None:
-    from fairlead.contracts.errors import ConfigError
-
+    """The error names role, address and what to do."""
     cluster = small_cluster()
     async with scene(tmp_path, cluster) as s:
         await s.gateway("n0", None)
-        with pytest.raises(ConfigError, match="cannot listen on 127.0.0.1:"):
+        with pytest.raises(ConfigError, match="cannot listen on"):
             await s.gateway("n0", None)
-    assert free_port()
