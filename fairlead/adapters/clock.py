@@ -6,7 +6,7 @@ import itertools
 import time
 
 LEAST_SLEEP_S = 0.001
-"""Timers of uvloop count whole milliseconds: a shorter sleep returns at once and the loop spins (measured 2026-11-21)."""
+"""Timers of uvloop count whole milliseconds: a shorter sleep returns at once and spins (measured 2026-11-21)."""
 
 
 class ScaledClock:

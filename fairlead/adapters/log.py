@@ -9,7 +9,7 @@ import structlog
 def configure(level: str, process: str) -> None:
     """Send structlog's events of `level` and above to standard error, each with the name of the process."""
     tail: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if sys.stderr.isatty()
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
