@@ -1,6 +1,7 @@
 """A slot decision from beginning to end: rates, placement, table, reasons and prices, as they are published."""
 
 from dataclasses import dataclass
+from typing import assert_never
 
 import numpy as np
 
@@ -82,6 +83,8 @@ def _placed(i: SlotInput, view: Board) -> Placed:
             nodes = i.static or random_placement(i.cluster, i.seed)
             draft, awake = static_draft(view, nodes, i.settings.rate_start_per_s)
             return Placed(draft.placed(awake), draft)
+        case _:
+            assert_never(i.policy)
 
 
 def _first(i: SlotInput, view: Board) -> Placed:
@@ -146,3 +149,5 @@ def _rows(i: SlotInput, view: Board, support: Flags) -> tuple[Row, ...]:
             return table_rows(view, support, even(support), "strict", i.settings)
         case "least-loaded-slot":
             return table_rows(view, support, least_loaded(view, support), "strict", i.settings)
+        case _:
+            assert_never(i.policy)

@@ -87,6 +87,8 @@ def test_of_the_displaced_only_as_many_go_as_are_needed() -> None:
     held = [asked("m1", held=1, oldest_s=0.2, ago_s=0.2)]
     decision = decide_slot(slot_input(shape, views, held, rates={"m1": 0.01, "m2": 0.0, "m3": 0.01}))
     assert placed(decision)["n1"] == awake("n1", "m1", "m2", stoppable=("m3",))
+    both = cluster([node("n1", 6.0)], [model("m1", 6.0), model("m2", 1.0), model("m3", 5.0)])
+    assert placed(decide_slot(slot_input(both, views, held)))["n1"] == awake("n1", "m1", stoppable=("m2", "m3"))
 
 
 def test_longest_held_goes_first() -> None:

@@ -42,7 +42,7 @@ def test_no_other_table_has_a_clearly_smaller_sum_of_squares(i: SlotInput, seed:
     of = board(i, by_model(i, i.state))
     support: Flags = of.pods.ready
     sent = filled(of, support, SLOT_S)
-    draws = np.random.default_rng(int(chance.getrandbits(32)))
+    draws = np.random.default_rng(seed)
     for _ in range(5):
         other = draws.dirichlet(np.ones(len(of.nodes)), size=len(of.models)).T * support
         totals = other.sum(axis=0)
