@@ -10,7 +10,7 @@ from fairlead.contracts.tuning import Weights
 from fairlead.policy.fairness import ModelStats, jain, normalised_jain, readings
 from fairlead.policy.objective import Measured, objective
 
-SHARES = st.lists(st.floats(0.0, 1e6), max_size=8)
+SHARES = st.lists(st.just(0.0) | st.floats(1e-6, 1e6), max_size=8)
 
 
 def stats(
