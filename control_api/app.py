@@ -1,5 +1,6 @@
 """The application: all routes, every refusal a problem document, and an OpenAPI document of the shared messages."""
 
+import re
 from typing import Any
 
 import pydantic.json_schema
@@ -8,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from control_api import cluster_routes, decision_routes, people_routes, reading_routes
 from control_api.access import WHO_MAY, Access
@@ -50,7 +51,7 @@ MESSAGES: tuple[type[Message], ...] = (
 health = APIRouter(route_class=ControlRoute)
 
 
-@health.get("/healthz", operation_id="healthz", tags=["health"], response_model=None)
+@health.get("/healthz", operation_id="healthz", tags=["health"], response_class=PlainTextResponse)
 async def healthz() -> Response:
     """Answer while the process lives, whatever the database does."""
     return Response("ok\n", media_type="text/plain")
@@ -60,7 +61,7 @@ async def healthz() -> Response:
     "/readyz",
     operation_id="readyz",
     tags=["health"],
-    response_model=None,
+    response_class=PlainTextResponse,
     responses={503: {"description": "The database does not answer", "content": {"application/problem+json": {}}}},
 )
 async def readyz(request: Request) -> Response:
@@ -71,7 +72,7 @@ async def readyz(request: Request) -> Response:
     return Response("ready\n", media_type="text/plain")
 
 
-@health.get("/metrics", operation_id="metrics", tags=["health"], response_model=None)
+@health.get("/metrics", operation_id="metrics", tags=["health"], response_class=PlainTextResponse)
 async def metrics(request: Request) -> Response:
     """Return what is measured, for Prometheus."""
     return Response(context_of(request).metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
@@ -118,7 +119,18 @@ def create_app(context: Context, version: str) -> FastAPI:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    return refused(error, request.url.path)
+    response = refused(error, request.url.path)
+    if response.status_code == 405:
+        response.headers["Allow"] = ", ".join(_allowed(request.app, request.url.path))
+    return response
+
+
+def _allowed(app: FastAPI, path: str) -> list[str]:
+    """Return the methods of a path; each is a route of its own, and the router knows of the first one only."""
+    paths: dict[str, dict[str, Any]] = app.openapi()["paths"]
+    fitting = [template for template in paths if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", template), path)]
+    nearest = max(fitting, key=lambda template: len(re.sub(r"\{\w+\}", "", template)), default=None)
+    return sorted(method.upper() for method in paths[nearest]) if nearest is not None else ["GET"]
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
@@ -129,13 +141,16 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     )
     components = document.setdefault("components", {})
     components["schemas"] = definitions["$defs"]
-    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    secured = app.state.context.settings.control.auth
+    if secured:
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for path in document["paths"].values():
         for operation in path.values():
             roles = WHO_MAY.get(operation["operationId"])
             if roles is None:
                 operation.get("responses", {}).pop("422", None)
                 continue
-            operation["security"] = [{"token": []}]
+            if secured:
+                operation["security"] = [{"token": []}]
             operation["x-roles"] = sorted(roles)
     return document

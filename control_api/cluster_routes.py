@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 from fastapi import APIRouter, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from control_api.context import ControlRoute, context_of
@@ -30,6 +31,22 @@ def _same(name: str, item: Spec) -> Spec:
     if item.id != name:
         raise InputError(f"the path names {name!r}, the body {item.id!r}: an id cannot change")
     return item
+
+
+@router.post("/models/{model}:wake", operation_id="wake_model", tags=["cluster"], **described(status=204, body=Wake))
+async def wake_model(request: Request, model: IdPath) -> Response:
+    """Tell the slot agent that a model is missed."""
+    wake = await body_of(request, Wake)
+    if wake.model != model:
+        raise InputError(f"the path names model {model!r}, the body {wake.model!r}")
+    await context_of(request).store.wake(wake)
+    return Response(status_code=204)
+
+
+@router.api_route("/models/{model}:wake", methods=["GET", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+async def wake_is_posted() -> Response:
+    """Refuse the methods of a model: its path, tried after this one, would take `:wake` for a part of the id."""
+    raise HTTPException(405, headers={"Allow": "POST"})
 
 
 @router.get("/cluster", operation_id="read_cluster", tags=["cluster"], **described(Cluster))
@@ -134,16 +151,6 @@ async def change_model(request: Request, model: IdPath, if_match: IfMatch = None
 async def delete_model(request: Request, model: IdPath, if_match: IfMatch = None) -> Response:
     """Take out a model that still has the revision of `If-Match`."""
     await context_of(request).store.delete_model(model, if_revision=expected_revision(if_match))
-    return Response(status_code=204)
-
-
-@router.post("/models/{model}:wake", operation_id="wake_model", tags=["cluster"], **described(status=204, body=Wake))
-async def wake_model(request: Request, model: IdPath) -> Response:
-    """Tell the slot agent that a model is missed."""
-    wake = await body_of(request, Wake)
-    if wake.model != model:
-        raise InputError(f"the path names model {model!r}, the body {wake.model!r}")
-    await context_of(request).store.wake(wake)
     return Response(status_code=204)
 
 
