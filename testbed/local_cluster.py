@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +19,7 @@ from fairlead.adapters import mongod
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.mongo import connect
 from fairlead.contracts.decisions import DecisionSummary
-from fairlead.contracts.errors import ConfigError, FairleadError, Unavailable
+from fairlead.contracts.errors import FairleadError, Unavailable
 from fairlead.contracts.events import Role
 from fairlead.contracts.ports import Store
 from testbed.client_stats import Window
@@ -29,6 +28,7 @@ from testbed.layout import Keys, Layout, Order, Programs, lay_out
 from testbed.picture import Moment, take
 from testbed.processes import adopt_orphans, clean_environment
 from testbed.readiness import Waiting, not_ready
+from testbed.resuming import resumed
 from testbed.summary import Facts, Pods, assemble, in_words, is_prepared, last_progress, open_without_outcome
 from testbed.supervise import Child, Supervisor, how_ended
 from testbed.surroundings import Screen, locked, on_screen, swept
@@ -49,9 +49,6 @@ LEAVE_S = 2.0
 
 LEAD_S = 0.2
 """Wall seconds between telling the clients when to begin and that beginning."""
-
-GAP_S = 120.0
-"""Domain seconds between an earlier run's last word in a database and this run: all its readings are too old then."""
 
 ROLES: tuple[Role, ...] = ("admin", "agent", "gateway")
 
@@ -106,6 +103,7 @@ class LocalCluster:
         self._token_ids: list[str] = []
         self._pointer: Path | None = None
         self._ready_after_s = 0.0
+        self._starts_before = 0
 
     async def run(self, announce: Announce) -> dict[str, Any] | None:
         """Start everything, play the demand, and return the summary; None if stopped before."""
@@ -142,7 +140,7 @@ class LocalCluster:
                 outcomes=self._layout.directory / "outcomes",
                 sent=progress.get("sent"),
                 generator={k: v for k, v in progress.items() if k in ("resent", "late_mean_s", "late_most_s")},
-                pods=Pods(after[0] - before[0], after[1] - before[1], before[0]),
+                pods=Pods(after[0] - before[0], after[1] - before[1], before[0] - self._starts_before),
                 decisions=decisions,
                 restarts=self._supervisor.restarted,
             )
@@ -189,9 +187,10 @@ class LocalCluster:
         if fresh:
             self._start_edge(programs)
         store = self._store = await self._database(waiting)
+        self._starts_before = (await store.pod_totals())[0]
         if not fresh:
-            await self._continue(store)
-            layout = self._layout
+            layout = self._layout = await resumed(layout, store, time.time())
+            self._clock = ScaledClock(layout.settings.speed, layout.settings.clock_origin_s)
             programs = Programs(layout, keys)
             self._start_edge(programs)
         await store.replace_cluster(layout.cluster)
@@ -245,33 +244,6 @@ class LocalCluster:
 
     def _generator_log(self) -> Path:
         return self._layout.directory / "logs" / "load-generator.log"
-
-    async def _continue(self, store: Store) -> None:
-        """Let simulated time go on where an earlier run in this database has ended, if that is ahead of the clock.
-
-        Raises `ConfigError` where the database is another cluster's, or its time cannot be caught up with.
-        """
-        ours = [node.id for node in self._layout.cluster.nodes]
-        theirs = [node.id for node in (await store.cluster()).nodes]
-        name = self._layout.settings.mongodb.database
-        if theirs and theirs != ours:
-            raise ConfigError(
-                f"database {name!r} holds another cluster (nodes {', '.join(theirs[:5])}…): choose another --state-dir "
-                "or mongodb.database"
-            )
-        now_s, speed = time.time(), self._layout.settings.speed
-        resume_s = await _last_word_s(store) + GAP_S
-        origin_s = now_s
-        if resume_s > now_s:
-            if speed <= 1.0:
-                raise ConfigError(
-                    f"database {name!r} holds a run whose simulated time is {resume_s - now_s:.0f} s ahead of the "
-                    "clock: choose a --speed above 1, another --state-dir, or wait"
-                )
-            origin_s = (now_s * speed - resume_s) / (speed - 1.0)
-        settings = self._layout.settings.model_copy(update={"clock_origin_s": origin_s})
-        self._layout = replace(self._layout, settings=settings)
-        self._clock = ScaledClock(speed, origin_s)
 
     async def _play(self, store: Store, player: Child, start_at_s: float) -> float:
         """Show the run until the demand has ended, its grace included; return the instant at which sending ended."""
@@ -378,14 +350,6 @@ async def _looked(store: Store, layout: Layout, since_s: float) -> str:
         return await not_ready(store, layout.cluster, since_s)
     except Unavailable as error:
         return str(error)[:120]
-
-
-async def _last_word_s(store: Store) -> float:
-    """Return the newest domain instant that a database knows of, 0 if none."""
-    decisions = (await store.decision_summaries(agent=None, limit=1, cursor=None)).items
-    nodes, gateways = await store.latest_node_reports(), await store.latest_gateway_reports()
-    observed = (*(r.observed_at_s for r in nodes), *(r.observed_at_s for r in gateways))
-    return max((*(d.made_at_s for d in decisions), *observed), default=0.0)
 
 
 async def _insist(read: Callable[[], Any], tries: int = 20) -> Any:
