@@ -211,7 +211,7 @@ async def test_a_mongod_that_ends_at_once_is_said(tmp_path: Path, monkeypatch: p
     """With its status and where its log is, not after the whole time-out."""
     program(tmp_path / "mongod", "#!/bin/sh\nexit 48\n")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(StoreUnavailable, match=r"ended with 48 .* mongod\.log"):
+    with pytest.raises(StoreUnavailable, match=r"ended with 48 .*mongod\.log"):
         async with mongod.embedded(tmp_path / "state"):
             pass
 
