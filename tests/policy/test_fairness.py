@@ -27,7 +27,9 @@ def test_invariant_11_indices_lie_between_zero_and_one(xs: list[float]) -> None:
 
 
 @given(SHARES, st.floats(1e-6, 1e6), st.randoms(use_true_random=False))
-def test_invariant_11_scaling_and_reordering_change_nothing(xs: list[float], factor: float, order: random.Random) -> None:
+def test_invariant_11_scaling_and_reordering_change_nothing(
+    xs: list[float], factor: float, order: random.Random
+) -> None:
     """J'(kx) = J'(x), in whatever order."""
     scaled = [x * factor for x in xs]
     order.shuffle(scaled)
