@@ -29,7 +29,7 @@ REACHED = struct.Struct("<II")
 BEGIN, CANCEL = 1, 2
 
 PACKET_BYTES = 4096
-"""More than the longest message: 16 marks take 141 bytes."""
+"""More than the longest message: 8 marks take 77 bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,10 @@ LOAD_SHARE = 0.9
 STOP_S = 1.0
 """Domain seconds that a stop takes (CONTROL §4)."""
 
-PIECE_S = 0.05
-"""Wall seconds of work between two pieces of a stream: 20 a second look continuous to a reader."""
+PIECE_S = 0.1
+"""Wall seconds of work between two pieces of a stream: ten a second look continuous to a reader."""
 
-MOST_PIECES = 16
+MOST_PIECES = 8
 """Pieces of one stream at most: each costs a wake-up of pod, clock, keeper, ingress and client."""
 
 BODY_BYTES = 64_000_000

@@ -83,6 +83,8 @@ class WarmParent:
         self._clock = clock
         self._clients: dict[int, Client] = {}
         self._children: dict[int, Child] = {}
+        self._channels: dict[int, Child] = {}
+        self._instances: dict[str, Child] = {}
         self._clocks: dict[str, SharedClock] = {}
         self._ending = False
         self._wake, wake = socket.socketpair()
@@ -109,12 +111,13 @@ class WarmParent:
 
     def _turn(self, timeout_s: float | None) -> None:
         """Wait for what comes first: a message, a mark, a signal."""
-        channels = {child.channel.fileno(): child for child in self._children.values()}
+        channels = self._channels
         watched = [self._wake.fileno(), self._listener.fileno(), *self._clients, *channels]
         ready, _, _ = select.select(watched, [], [], timeout_s)
         for descriptor in ready:
-            if descriptor in channels:
-                self._hear(channels[descriptor])
+            child = channels.get(descriptor)
+            if child is not None:
+                self._hear(child)
         now_s = time.monotonic()
         for node_clock in self._clocks.values():
             self._tell(node_clock.advance(now_s))
@@ -156,10 +159,10 @@ class WarmParent:
     def _tell(self, reached: tuple[Reached, ...]) -> None:
         """Tell pods which marks were reached."""
         for one in reached:
-            for child in self._children.values():
-                if child.instance == one.pod:
-                    with contextlib.suppress(OSError):
-                        child.channel.send(REACHED.pack(one.request, one.mark))
+            child = self._instances.get(one.pod)
+            if child is not None:
+                with contextlib.suppress(OSError):
+                    child.channel.send(REACHED.pack(one.request, one.mark))
 
     def _reap(self) -> None:
         """Free what ended pods claimed."""
@@ -171,6 +174,7 @@ class WarmParent:
         child = self._children.pop(pid, None)
         if child is not None:
             self._tell(self._clocks[child.node].remove(child.instance, time.monotonic()))
+            del self._channels[child.channel.fileno()], self._instances[child.instance]
             child.channel.close()
 
     def _serve(self, client: Client) -> None:
@@ -209,6 +213,8 @@ class WarmParent:
         model = ModelSpec.from_json(json.dumps(call["model"]))
         plan = PodPlan(node.id, node.speed, model, str(call["instance"]), float(call["ordered_at_s"]))
         self._reap()
+        if plan.instance in self._instances:
+            raise PodFault(f"instance {plan.instance} lives already: give each start a name of its own")
         claimed = sum(c.memory_bytes for c in self._children.values() if c.node == node.id)
         if claimed + model.memory_bytes > node.memory_bytes:
             raise PodFault(
@@ -240,7 +246,7 @@ class WarmParent:
             plan.ordered_at_s,
             ours,
         )
-        self._children[pid] = child
+        self._children[pid] = self._channels[ours.fileno()] = self._instances[child.instance] = child
         return child
 
     def _become(self, plan: PodPlan, listener: socket.socket, channel: socket.socket) -> None:
