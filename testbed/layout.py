@@ -193,22 +193,32 @@ class Keys:
     keeper: str
 
 
+def database(layout: Layout) -> tuple[Program, ...]:
+    """Return the database, where it is ours to run."""
+    if layout.mongod_port is None:
+        return ()
+    return (Program("mongod", tuple(mongod.command(layout.directory, layout.mongod_port))),)
+
+
 class Programs:
-    """The programs of a layout."""
+    """The programs of a layout, but for its database."""
 
     def __init__(self, layout: Layout, keys: Keys) -> None:
         self._layout = layout
         self._keys = keys
 
-    def database(self) -> tuple[Program, ...]:
-        """Return the database, where it is ours to run."""
-        if self._layout.mongod_port is None:
-            return ()
-        return (Program("mongod", tuple(mongod.command(self._layout.directory, self._layout.mongod_port))),)
+    @property
+    def admin_token(self) -> str:
+        """What commands of the same user show to the control API."""
+        return self._keys.tokens["admin"]
 
-    def deciders(self) -> tuple[Program, ...]:
-        """Return the core side: control API, planner, slot agent."""
-        return tuple(self._ours(name, name, "admin") for name in ("control", "planner", "slot-agent"))
+    def core(self) -> tuple[Program, ...]:
+        """Return control API and planner."""
+        return (self._ours("control", "control", "admin"), self._ours("planner", "planner", "admin"))
+
+    def slot_agent(self) -> Program:
+        """Return the slot agent: its first placement is for the nodes that have reported when it starts."""
+        return self._ours("slot-agent", "slot-agent", "admin")
 
     def edge(self) -> tuple[Program, ...]:
         """Return warm parent, gateways and node agents."""

@@ -8,7 +8,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,10 +24,10 @@ from fairlead.contracts.events import Role
 from fairlead.contracts.ports import Store
 from testbed.client_stats import Window
 from testbed.client_tail import ClientTail
-from testbed.layout import Keys, Layout, Order, Programs, lay_out
+from testbed.layout import Keys, Layout, Order, Programs, database, lay_out
 from testbed.picture import Moment, take
 from testbed.processes import adopt_orphans, clean_environment
-from testbed.readiness import Waiting, not_ready
+from testbed.readiness import Waiting, missing_pod, missing_report
 from testbed.resuming import resumed
 from testbed.summary import Facts, Pods, assemble, in_words, is_prepared, last_progress, open_without_outcome
 from testbed.supervise import Child, Supervisor, how_ended
@@ -178,44 +178,40 @@ class LocalCluster:
         layout = self._layout
         slowest_s = max(model.start_delay_s for model in layout.cluster.models) / layout.settings.speed
         waiting = Waiting(self._supervisor, self._screen.tell, START_LIMIT_S + 3 * slowest_s)
-        secrets_by_role = {role: new_token(role, f"fairlead up, {layout.run}", time.time()) for role in ROLES}
-        keys = Keys({str(role): secret for role, (secret, _) in secrets_by_role.items()}, secrets.token_urlsafe(24))
-        programs = Programs(layout, keys)
-        fresh = layout.mongod_port is not None and not (layout.directory / "mongod").exists()
-        for program in programs.database():
-            self._supervisor.start(program)
-        if fresh:
-            self._start_edge(programs)
         store = self._store = await self._database(waiting)
         self._starts_before = (await store.pod_totals())[0]
-        if not fresh:
-            layout = self._layout = await resumed(layout, store, time.time())
-            self._clock = ScaledClock(layout.settings.speed, layout.settings.clock_origin_s)
-            programs = Programs(layout, keys)
-            self._start_edge(programs)
+        layout = self._layout = await resumed(layout, store, time.time())
+        self._clock = ScaledClock(layout.settings.speed, layout.settings.clock_origin_s)
         await store.replace_cluster(layout.cluster)
-        for _, record in secrets_by_role.values():
-            await store.add_token(record)
-            self._token_ids.append(record.id)
-        for program in programs.deciders():
+        programs = Programs(layout, await self._keys(store))
+        layout.write()
+        for program in (*programs.core(), *programs.edge()):
             self._supervisor.start(program)
-        clients = Clients(self._supervisor, programs)
         url = layout.settings.control.url
         sites = tuple(site.url for site in layout.cluster.sites)
-        self._pointer = announce(url, keys.tokens["admin"], str(layout.directory), sites)
+        self._pointer = announce(url, programs.admin_token, str(layout.directory), sites)
         self._screen.tell(f"control API {url}, gateways {' '.join(sites)}")
         since_s = self._clock.now_s()
-        await waiting.until("all gateways and pods", lambda: _looked(store, layout, since_s))
+        await waiting.until("all nodes", partial(_patient, partial(missing_report, store, layout.cluster, since_s)))
+        self._supervisor.start(programs.slot_agent())
+        clients = Clients(self._supervisor, programs)
+        await waiting.until("all pods", partial(_patient, partial(missing_pod, store, layout.cluster, since_s)))
         await waiting.until("the clients", partial(self._unprepared, clients.child))
         return store, clients
 
-    def _start_edge(self, programs: Programs) -> None:
-        self._layout.write()
-        for program in programs.edge():
-            self._supervisor.start(program)
+    async def _keys(self, store: Store) -> Keys:
+        """Return the secrets of the run, known to the store."""
+        tokens = {}
+        for role in ROLES:
+            tokens[str(role)], record = new_token(role, f"fairlead up, {self._layout.run}", time.time())
+            await store.add_token(record)
+            self._token_ids.append(record.id)
+        return Keys(tokens, secrets.token_urlsafe(24))
 
     async def _database(self, waiting: Waiting) -> Store:
-        """Return the store once the database answers."""
+        """Return the store once the database, started here unless it is the user's, answers."""
+        for program in database(self._layout):
+            self._supervisor.start(program)
         settings = self._layout.settings.mongodb
         assert settings.uri is not None
         found: list[Store] = []
@@ -345,9 +341,10 @@ class Clients:
         os.close(self._ours)
 
 
-async def _looked(store: Store, layout: Layout, since_s: float) -> str:
+async def _patient(look: Callable[[], Awaitable[str]]) -> str:
+    """Return what a look finds missing, also where the database does not answer for a moment."""
     try:
-        return await not_ready(store, layout.cluster, since_s)
+        return await look()
     except Unavailable as error:
         return str(error)[:120]
 

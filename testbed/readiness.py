@@ -1,4 +1,4 @@
-"""When a local cluster is ready: every gateway steers, and every pod of the placement in force answers."""
+"""When a local cluster is ready: all have reported, every gateway steers, every placed pod answers."""
 
 import asyncio
 import time
@@ -51,8 +51,20 @@ class Waiting:
             raise Unavailable(f"{what} did not come up in time: {found}")
 
 
-async def not_ready(store: Store, cluster: Cluster, since_s: float) -> str:
-    """Return what a cluster still lacks to be ready, empty if nothing; readings from before `since_s` do not count."""
+async def missing_report(store: Store, cluster: Cluster, since_s: float) -> str:
+    """Return who has not reported since `since_s`, a domain instant; empty once all agents and gateways have."""
+    nodes = {r.node for r in await store.latest_node_reports() if r.observed_at_s >= since_s}
+    gateways = [r for r in await store.latest_gateway_reports() if r.observed_at_s >= since_s]
+    keepers = {report.keeper.node for report in gateways if report.keeper is not None}
+    ingresses = {report.site for report in gateways}
+    silent = [f"agent of {node.id}" for node in cluster.nodes if node.id not in nodes]
+    silent += [f"keeper of {node.id}" for node in cluster.nodes if node.id not in keepers]
+    silent += [f"ingress of {site.id}" for site in cluster.sites if site.id not in ingresses]
+    return f"no report from {len(silent)}, such as the {silent[0]}" if silent else ""
+
+
+async def missing_pod(store: Store, cluster: Cluster, since_s: float) -> str:
+    """Return what is still to come before every placed pod can be asked; readings before `since_s` do not count."""
     placement, table = await store.current_placement(), await store.current_table()
     if placement is None or placement.created_at_s < since_s:
         return "no placement yet"
@@ -60,22 +72,9 @@ async def not_ready(store: Store, cluster: Cluster, since_s: float) -> str:
         return "no routing table yet"
     nodes = {r.node: r for r in await store.latest_node_reports() if r.observed_at_s >= since_s}
     gateways = {r.gateway: r for r in await store.latest_gateway_reports() if r.observed_at_s >= since_s}
-    return _without_report(cluster, nodes, gateways) or _without_pod(placement, nodes, gateways)
-
-
-def _without_report(cluster: Cluster, nodes: dict[str, NodeReport], gateways: dict[str, GatewayReport]) -> str:
-    for node in cluster.nodes:
-        if node.id not in nodes:
-            return f"no report from the agent of {node.id}"
-    keepers = {report.keeper.node for report in gateways.values() if report.keeper is not None}
-    ingresses = {report.site for report in gateways.values() if report.table_generation > 0}
-    for node in cluster.nodes:
-        if node.id not in keepers:
-            return f"no report from the keeper of {node.id}"
-    for site in cluster.sites:
-        if site.id not in ingresses:
-            return f"no routing table at {site.id}"
-    return ""
+    steered = {report.site for report in gateways.values() if report.table_generation > 0}
+    unsteered = [site.id for site in cluster.sites if site.id not in steered]
+    return _without_pod(placement, nodes, gateways) or (f"no routing table at {unsteered[0]}" if unsteered else "")
 
 
 def _without_pod(placement: Placement, nodes: dict[str, NodeReport], gateways: dict[str, GatewayReport]) -> str:

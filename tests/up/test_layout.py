@@ -12,7 +12,7 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import Settings
 from testbed.clusters import cluster
-from testbed.layout import Keys, Layout, Order, Programs, lay_out
+from testbed.layout import Keys, Layout, Order, Programs, database, lay_out
 from testbed.ports import Ports, is_free
 from testbed.scenarios import scenario
 
@@ -59,8 +59,9 @@ def test_every_process_reads_one_complete_settings_file(tmp_path: Path, laid: Ca
 
 def test_the_programs_are_one_of_each_and_one_per_node(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
     """Three gateways are ingresses too; secrets are in the environment, never in arguments."""
-    programs = Programs(laid(order(tmp_path)), KEYS)
-    names = [program.name for program in (*programs.database(), *programs.deciders(), *programs.edge())]
+    layout = laid(order(tmp_path))
+    programs = Programs(layout, KEYS)
+    names = [program.name for program in (*database(layout), *programs.core(), programs.slot_agent(), *programs.edge())]
     assert names[:4] == ["mongod", "control", "planner", "slot-agent"]
     assert sum(name.startswith("gateway-") for name in names) == 7
     assert sum(name.startswith("node-agent-") for name in names) == 7

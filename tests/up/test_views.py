@@ -19,7 +19,7 @@ from testbed.client_tail import ClientTail
 from testbed.clusters import cluster
 from testbed.live_view import LiveView
 from testbed.picture import Moment, Picture, line, take
-from testbed.readiness import not_ready
+from testbed.readiness import missing_pod, missing_report
 
 NOW_S = 1_000_000.0
 
@@ -134,14 +134,16 @@ async def test_a_cluster_is_ready_when_every_placed_pod_answers(city: Cluster) -
     """Placement, table, all reporters, all pods by agent and keeper; readings from an earlier run do not count."""
     store = MemoryStore(VirtualClock(NOW_S))
     await store.replace_cluster(city)
-    assert await not_ready(store, city, NOW_S) == "no placement yet"
+    assert "agent of node-1" in await missing_report(store, city, NOW_S)
+    assert await missing_pod(store, city, NOW_S) == "no placement yet"
     nodes = await decide(store, city)
-    assert "no report from the agent" in await not_ready(store, city, NOW_S)
     await report(store, city, nodes, "starting", 1)
-    assert "pods are starting" in await not_ready(store, city, NOW_S)
+    assert await missing_report(store, city, NOW_S) == ""
+    assert "pods are starting" in await missing_pod(store, city, NOW_S)
     await report(store, city, nodes, "ready", 2)
-    assert await not_ready(store, city, NOW_S) == ""
-    assert await not_ready(store, city, NOW_S + 1.0) == "no placement yet"
+    assert await missing_pod(store, city, NOW_S) == ""
+    assert await missing_pod(store, city, NOW_S + 1.0) == "no placement yet"
+    assert await missing_report(store, city, NOW_S + 1.0) != ""
 
 
 def log_of(path: Path) -> ClientLog:
