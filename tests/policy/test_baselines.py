@@ -135,6 +135,7 @@ def test_lru_starts_a_second_pod_for_a_long_wait_where_there_is_less_than_half_t
     for others, started in (
         ((view("n2", pod("m2", count=3)), view("n3", pod("m2", count=2))), ["n3"]),
         ((view("n2", pod("m1", count=4)), view("n3")), ["n3"]),
+        ((view("n2", pod("m1", count=6)), view("n3")), ["n3"]),
         ((view("n2", pod("m1", "starting", ready_in_s=9.0)), view("n3")), []),
         ((view("n2", pod("m1", count=1)), view("n3")), []),
     ):
