@@ -13,7 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 
 from control_api import cluster_routes, decision_routes, people_routes, reading_routes
 from control_api.access import WHO_MAY, Access
-from control_api.context import Context, ControlRoute, context_of, refused
+from control_api.context import Context, ControlRoute, Shortcut, context_of, refused
 from control_api.messages import REFERENCE
 from control_api.metrics import ControlMetrics
 from control_api.problems import problem
@@ -116,6 +116,17 @@ def create_app(context: Context, version: str) -> FastAPI:
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's own way to extend the document
     return app
+
+
+def hastened(app: FastAPI) -> Shortcut:
+    """Return the application with a shortcut to its reports."""
+    return Shortcut(
+        app,
+        {
+            ("POST", "/api/v1/reports/node"): ("report_node", reading_routes.report_node),
+            ("POST", "/api/v1/reports/gateway"): ("report_gateway", reading_routes.report_gateway),
+        },
+    )
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

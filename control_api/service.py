@@ -9,10 +9,10 @@ from importlib.metadata import version
 
 import structlog
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from control_api.access import is_loopback
-from control_api.app import context, create_app
+from control_api.app import context, create_app, hastened
 from control_api.context import Context
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.mongo import MongoStore
@@ -37,7 +37,7 @@ async def serve(settings: Settings) -> None:
     clock = ScaledClock(settings.speed, settings.clock_origin_s)
     store = MongoStore(settings.mongodb, clock)
     parts = context(settings, store, clock)
-    server = server_of(create_app(parts, version("fairlead")), settings.control)
+    server = server_of(hastened(create_app(parts, version("fairlead"))), settings.control)
     try:
         async with asyncio.TaskGroup() as group:
             working = group.create_task(_work(parts, store))
@@ -102,7 +102,7 @@ def listening(control: ControlSettings) -> Iterator[socket.socket]:
         yield door
 
 
-def server_of(app: FastAPI, control: ControlSettings) -> uvicorn.Server:
+def server_of(app: ASGIApp, control: ControlSettings) -> uvicorn.Server:
     """Return a server for the application, which leaves the process's signals alone."""
     if (control.tls_certificate is None) != (control.tls_key is None):
         raise ConfigError("control.tls_certificate and control.tls_key go together: set both or none")

@@ -16,13 +16,13 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
 from fairlead.adapters import store_rules as rules
-from fairlead.adapters.mongo_driver import JOURNALED, NEWEST_FIRST, Document, Driver, after_key, page_of, wall_now
+from fairlead.adapters.mongo_driver import FOLLOWED, NEWEST_FIRST, Document, Driver, after_key, page_of, wall_now
 from fairlead.contracts.errors import StoreUnavailable
 from fairlead.contracts.ports import Page
 from fairlead.contracts.readings import Choice, GatewayReport, NodeReport, Outcome
 
-LINGER_S = 0.02
-"""Wall seconds that a report waits for others to share its write; 85 reports a second then share 31 writes."""
+LINGER_S = 0.03
+"""Wall seconds that a report waits for others to share its write; 85 reports a second then share 24 writes."""
 
 HISTORY_EVERY_S = 1.0
 """Wall seconds between writes of history, which keeps the last report of each reporter in between."""
@@ -59,10 +59,10 @@ class Readings:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._latest = driver.collection("latest", JOURNALED)
-        self._outcomes = driver.collection("outcomes", JOURNALED)
-        self._choices = driver.collection("choices", JOURNALED)
-        self._history = driver.collection("reports", JOURNALED)
+        self._latest = driver.collection("latest")
+        self._outcomes = driver.collection("outcomes", FOLLOWED)
+        self._choices = driver.collection("choices", FOLLOWED)
+        self._history = driver.collection("reports", FOLLOWED)
         self._seen: dict[str, rules.Seen | None] = {}
         self._pending: list[_Entry] = []
         self._writer: asyncio.Task[None] | None = None

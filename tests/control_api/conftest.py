@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from control_api.access import new_token
-from control_api.app import context, create_app
+from control_api.app import context, create_app, hastened
 from control_api.context import Context
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.memory_store import MemoryStore
@@ -53,7 +53,7 @@ async def api() -> AsyncIterator[Api]:
     store = MemoryStore()
     await store.replace_cluster(some.cluster())
     parts = context(settings, store, ScaledClock())
-    transport = httpx.ASGITransport(create_app(parts, "0"))
+    transport = httpx.ASGITransport(hastened(create_app(parts, "0")))
     clients: dict[Role, httpx.AsyncClient] = {}
     for role in ROLES:
         secret, record = new_token(role, "", 0.0)
