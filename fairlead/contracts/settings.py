@@ -75,7 +75,7 @@ class NodeAgentSettings(Message):
     """Domain seconds before a crashed pod starts again; doubles with each crash in a row."""
     backoff_most_s: Positive = 300.0
     spool_bytes: Bytes = 16_000_000
-    """Reports kept on disk while the control plane is away; beyond, the oldest go and are counted."""
+    """Reports kept on disk while the control plane is away; beyond, newer ones are refused and counted."""
 
 
 class DeciderSettings(Message):
