@@ -70,25 +70,25 @@ def register(app: typer.Typer) -> None:
 def control(config: Config = None) -> None:
     """Run the control API, on the database of the settings."""
     settings = _with_database(_prepare(config, "control"))
-    from control_api import service
+    from control_api.service import serve
 
-    _run(service.serve(settings))
+    _run(serve(settings))
 
 
 def planner(config: Config = None) -> None:
     """Run the planner: a plan each epoch."""
     settings = _with_database(_prepare(config, "planner"))
-    from planner import service
+    from planner.service import serve
 
-    _run(service.serve(settings))
+    _run(serve(settings))
 
 
 def slot_agent(config: Config = None) -> None:
     """Run the slot agent: a placement and a routing table each slot, and at once when a model is missed."""
     settings = _with_database(_prepare(config, "slot-agent"))
-    from slot_agent import service
+    from slot_agent.service import serve
 
-    _run(service.serve(settings))
+    _run(serve(settings))
 
 
 def node_agent(
@@ -99,9 +99,9 @@ def node_agent(
     """Run the agent of one node: starts, drains and stops its pods as the placement says."""
     settings = _prepare(config, f"node-agent-{node}")
     token = _token(settings, token_file)
-    from node_agent import service
+    from node_agent.service import serve
 
-    _run(service.serve(settings, node, token))
+    _run(serve(settings, node, token))
 
 
 def gateway(
@@ -119,9 +119,9 @@ def gateway(
         raise typer.BadParameter("a gateway needs --node, --site or both")
     settings = _prepare(config, f"gateway-{node or site}")
     token = _token(settings, token_file)
-    from gateway import service
+    from gateway.service import serve
 
-    _run(service.serve(settings, node, site, token))
+    _run(serve(settings, node, site, token))
 
 
 def _prepare(config: Path | None, process: str) -> "Settings":
