@@ -295,6 +295,8 @@ class _Attempt:
                 one.refusals += 1
                 ingress.view_refused(self._node, one.ask.model)
                 return "moved"
+            case Returned() if self._head is not None:
+                return await self.lost(f"it was given back ({update.reason}) after it had begun")
             case Returned():
                 one.node = one.granted_at_s = None
                 if update.reason == "deadline":

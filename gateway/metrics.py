@@ -1,11 +1,10 @@
 """What `/metrics` of a gateway says: read from its books when somebody scrapes, so that no request pays for it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 
 from fairlead.adapters.spool import Outbox, Spool
 from fairlead.contracts.ports import Clock
@@ -15,6 +14,9 @@ from gateway.loops import Loops
 from gateway.serving import Answer
 from gateway.view import View
 from gateway.wakes import Wakes
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 CATALOGUE: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "fairlead_gateway_requests_arrived": ("counter", "Requests accepted", ("site", "model")),
@@ -38,7 +40,45 @@ CATALOGUE: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """Name, type, help and labels of every metric; counters gain `_total` where they are exposed."""
 
 
-class GatewayMetrics(Collector):
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One metric with its values."""
+
+    name: str
+    kind: str
+    words: str
+    labels: tuple[str, ...]
+    samples: tuple[tuple[tuple[str, ...], float], ...]
+
+
+def exposition(collect: Callable[[], Iterator[Family]]) -> Callable[[], bytes]:
+    """Return what writes the metrics in Prometheus' text format; its library is loaded at the first scrape only."""
+    from prometheus_client import CollectorRegistry, generate_latest
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.registry import Collector
+
+    class Books(Collector):
+        """Reads the books at each scrape."""
+
+        def describe(self) -> "Iterator[Metric]":
+            """Return nothing: the registry asks at the first scrape."""
+            return iter(())
+
+        def collect(self) -> "Iterator[Metric]":
+            """Yield every metric."""
+            for one in collect():
+                kind = CounterMetricFamily if one.kind == "counter" else GaugeMetricFamily
+                family = kind(one.name, one.words, labels=one.labels)
+                for values, value in one.samples:
+                    family.add_metric(values, value)
+                yield family
+
+    registry = CollectorRegistry()
+    registry.register(Books())
+    return lambda: generate_latest(registry)
+
+
+class GatewayMetrics:
     """Reads the books of one gateway."""
 
     def __init__(self, gateway: str, clock: Clock, loops: Loops, outbox: Outbox, spool: Spool) -> None:
@@ -50,8 +90,7 @@ class GatewayMetrics(Collector):
         self._spool = spool
         self._site: tuple[str, Ledger, View, Wakes] | None = None
         self._keeper: Keeper | None = None
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
+        self._expose: Callable[[], bytes] | None = None
 
     def ingress(self, site: str, ledger: Ledger, view: View, wakes: Wakes) -> None:
         """Say what an ingress does, too."""
@@ -65,13 +104,11 @@ class GatewayMetrics(Collector):
         """Answer `/metrics`; None for another path."""
         if request.path != "/metrics":
             return None
-        return web.Response(body=generate_latest(self._registry), headers={"content-type": "text/plain; version=0.0.4"})
+        if self._expose is None:
+            self._expose = exposition(self.collect)
+        return web.Response(body=self._expose(), headers={"content-type": "text/plain; version=0.0.4"})
 
-    def describe(self) -> Iterator[Metric]:
-        """Return nothing: the registry asks at the first scrape."""
-        return iter(())
-
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """Yield every metric with its present values."""
         found: dict[str, list[tuple[tuple[str, ...], float]]] = {name: [] for name in CATALOGUE}
         self._collect_gateway(found)
@@ -81,10 +118,7 @@ class GatewayMetrics(Collector):
             self._collect_keeper(found, self._keeper)
         for name, samples in found.items():
             kind, words, labels = CATALOGUE[name]
-            family = (CounterMetricFamily if kind == "counter" else GaugeMetricFamily)(name, words, labels=labels)
-            for values, value in samples:
-                family.add_metric(values, value)
-            yield family
+            yield Family(name, kind, words, labels, tuple(samples))
 
     def _collect_gateway(self, found: dict[str, list[tuple[tuple[str, ...], float]]]) -> None:
         me = self._gateway

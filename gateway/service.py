@@ -194,7 +194,7 @@ class Gateway:
         if self.keeper is not None:
             ingress.keepers[self.keeper.node] = self.keeper
             self.view.stands_beside(self.keeper.node, self.keeper.load)
-            self.keeper.on_pods = ingress.look_again
+            self.keeper.tell_pods_to(ingress.look_again)
         return ingress
 
     def _apply(self, cluster: Cluster, tasks: asyncio.TaskGroup) -> None:
@@ -202,7 +202,7 @@ class Gateway:
         self._cluster = cluster
         delays = {m.id: m.start_delay_s for m in cluster.models}
         if self.keeper is not None:
-            self.keeper.limits = replace(self.keeper.limits, start_delay_s=delays)
+            self.keeper.learn_start_delays(delays)
         if self.ingress is None or self._openai is None or self._site is None:
             return
         self.ingress.limits = replace(self.ingress.limits, start_delay_s=delays)

@@ -12,6 +12,7 @@ of the offer is there: `Refused`.
 """
 
 import asyncio
+import io
 import struct
 from collections.abc import AsyncGenerator
 from typing import TypeVar
@@ -21,7 +22,8 @@ import aiohttp
 from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
-from fairlead.adapters.pod_http import sendable
+from fairlead.adapters.http_post import Answer as Posted
+from fairlead.adapters.http_post import Poster, Target, Unreached
 from fairlead.contracts.base import Message
 from fairlead.contracts.errors import KeeperUnavailable, foreign
 from fairlead.contracts.ports import Clock
@@ -106,7 +108,8 @@ class HttpKeeper:
     ) -> None:
         """Reach the keeper at `url`; time-outs in wall seconds, `silence_s` between two pieces of an answer."""
         self._root = URL(url.rstrip("/") + ROOT)
-        self._offers = self._root / "offers"
+        self._offers = Target(self._root / "offers")
+        self._poster = Poster(connect_timeout_s=connect_timeout_s, silence_s=silence_s)
         self._clock = clock
         self._inline_bytes = inline_bytes
         self._connect_timeout_s = connect_timeout_s
@@ -121,15 +124,15 @@ class HttpKeeper:
         headers = {**self._headers, OFFER_HEADER: offer.to_json()}
         try:
             async with asyncio.timeout(self._connect_timeout_s + self._ack_timeout_s):
-                answer = await self._client().post(self._offers, data=body if inline else None, headers=headers)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError):
+                answer = await self._poster.post(self._offers, headers, body if inline else b"")
+        except Unreached:
             yield Refused(reason="stopped")
             return
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._gone("an offer", error) from error
         try:
             if answer.status != 200:
-                words = foreign((await answer.content.read(256)).decode(errors="replace"))
+                words = foreign((await answer.readany()).decode(errors="replace"))
                 raise KeeperUnavailable(f"the keeper at {self._root} answered an offer with {answer.status}: {words}")
             buffer = bytearray()
             waiting = True
@@ -180,22 +183,23 @@ class HttpKeeper:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._poster.close()
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
-    async def _next(self, answer: aiohttp.ClientResponse, waiting: Offer | None) -> bytes:
+    async def _next(self, answer: Posted, waiting: Offer | None) -> bytes:
         """Return the next piece; a ticket that waits does so at most until its deadline and the time of a word."""
         if waiting is None:
-            return await answer.content.readany()
+            return await answer.readany()
         left_s = max(0.0, waiting.deadline_at_s - self._clock.now_s()) / self._clock.speed
         async with asyncio.timeout(left_s + self._ack_timeout_s):
-            return await answer.content.readany()
+            return await answer.readany()
 
     async def _send_body(self, offer: Offer, body: bytes) -> None:
         url = URL(f"{self._root}{ticket_path(offer)}/body", encoded=True)
         headers = {**self._headers, "x-fairlead-site": offer.site}
-        async with self._client().put(url, data=sendable(body), headers=headers) as taken:
+        async with self._client().put(url, data=io.BytesIO(body), headers=headers) as taken:
             if taken.status != 204:
                 raise KeeperUnavailable(f"the keeper at {self._root} refused a body with {taken.status}")
 

@@ -79,7 +79,7 @@ class World:
         for node, keeper in self.keepers.items():
             self.ingress.keepers[node] = keeper
             self.view.stands_beside(node, keeper.load)
-            keeper.on_pods = self.ingress.look_again
+            keeper.tell_pods_to(self.ingress.look_again)
 
     async def settle(self) -> None:
         """Let everything happen that can happen, then hold the invariant."""
