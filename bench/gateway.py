@@ -2,10 +2,12 @@
 
     python -m bench.gateway [--rate 500] [--seconds 8]
 
-Three set-ups in one run, the same bare pod behind each: the pod alone; an ingress with its keeper in one process; an
-ingress and a keeper in two. Requests and answers have 1 KB, arrivals are a Poisson stream that does not wait for
-answers. The control plane is away, as static stability allows. CPU is that of the gateway's processes, user and
-system, idle CPU of the same processes taken off; added latency is the difference of the quantiles to those of the pod.
+Four set-ups in one run: a bare pod alone; an aiohttp server that answers by itself, which is what the library costs; an
+ingress with its keeper in one process, and an ingress and a keeper in two, with that pod behind them. Requests and
+answers have 1 KB. First arrivals are a Poisson stream that does not wait for answers, then eight clients ask without a
+pause: a process that is woken for each request pays for the waking, a busy one does not. The control plane is away, as
+static stability allows. CPU is that of the processes in question, user and system, idle CPU taken off; added latency
+is the difference of the quantiles to those of the pod alone.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from pathlib import Path
 
 import psutil
 import uvloop
+from aiohttp import web
 
 from bench._bare_http import BareClient, BarePod
 from fairlead.adapters.clock import ScaledClock
@@ -33,6 +36,7 @@ from fairlead.contracts.cluster import Cluster, Launch, ModelSpec, NodeSpec, Sit
 from fairlead.contracts.errors import KeeperUnavailable
 from fairlead.contracts.settings import ControlSettings, Settings
 from fairlead.contracts.tickets import PodEndpoint, PodSet
+from gateway.serving import listening
 
 PATH = "/v1/chat/completions"
 BODY = json.dumps({"model": "alpha", "messages": [{"role": "user", "content": "a" * 940}]}).encode()
@@ -47,6 +51,9 @@ class Figures:
     p99_ms: float
     cpu_ms: float
     """Of all its processes, a request."""
+    busy_cpu_ms: float
+    """The same with eight clients that ask without a pause."""
+    busy_rps: float
     requests: int
     failed: int
 
@@ -56,11 +63,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, default=500.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=8.0, help="of load for each set-up")
-    parser.add_argument("--role", choices=("pod", "gateway"), help=argparse.SUPPRESS)
+    parser.add_argument("--role", choices=("pod", "library", "gateway"), help=argparse.SUPPRESS)
     parser.add_argument("rest", nargs="*", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.role == "pod":
         uvloop.run(_pod(int(asked.rest[0])))
+    elif asked.role == "library":
+        uvloop.run(_library(int(asked.rest[0])))
     elif asked.role == "gateway":
         _gateway(Path(asked.rest[0]), asked.rest[1] or None, asked.rest[2] or None)
     else:
@@ -71,6 +80,15 @@ def main() -> int:
 async def _pod(port: int) -> None:
     server = await asyncio.get_running_loop().create_server(BarePod, "127.0.0.1", port)
     await server.serve_forever()
+
+
+async def _library(port: int) -> None:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        await request.read()
+        return web.Response(body=BarePod.BODY, headers={"content-type": "application/json"})
+
+    async with listening("127.0.0.1", port, (answer,), body_limit_bytes=1_000_000, what="the benchmark"):
+        await asyncio.Event().wait()
 
 
 def _gateway(settings: Path, node: str | None, site: str | None) -> None:
@@ -88,6 +106,10 @@ async def _measure(rate_rps: float, for_s: float) -> None:
             pod = await stack.enter_async_context(_process("pod", str(pod_port)))
             await _listening(pod_port)
             found = [await _load("pod alone", pod_port, (), rate_rps, for_s)]
+            library_port = _free_port()
+            async with _process("library", str(library_port)) as library:
+                await _listening(library_port)
+                found.append(await _load("aiohttp alone", library_port, (library,), rate_rps, for_s))
             for name, together in (("ingress with local keeper", True), ("ingress and remote keeper", False)):
                 async with _gateways(Path(tempfile.mkdtemp(dir=directory)), pod_port, together) as (port, processes):
                     found.append(await _load(name, port, processes, rate_rps, for_s))
@@ -104,10 +126,12 @@ def _print(found: list[Figures], rate_rps: float) -> None:
         print(
             f"  {one.name:28} p50 {one.p50_ms:6.2f} ms  p99 {one.p99_ms:6.2f} ms  "
             f"added p50 {one.p50_ms - bare.p50_ms:5.2f}  p99 {one.p99_ms - bare.p99_ms:6.2f} ms  "
-            f"CPU {one.cpu_ms:.3f} ms a request  ({one.requests} requests, {one.failed} failed)"
+            f"CPU {one.cpu_ms:.3f} ms a request, {one.busy_cpu_ms:.3f} when busy at {one.busy_rps:.0f}/s  "
+            f"({one.requests} requests, {one.failed} failed)"
         )
-    hops = found[2].cpu_ms / 2
-    print(f"  CPU a request and hop: {found[1].cpu_ms:.3f} ms with one process, {hops:.3f} ms with two")
+    one, two = found[2], found[3]
+    print(f"  CPU a request and hop: {one.cpu_ms:.3f} ms with one process, {two.cpu_ms / 2:.3f} ms with two")
+    print(f"  the same when busy:    {one.busy_cpu_ms:.3f} ms with one process, {two.busy_cpu_ms / 2:.3f} ms with two")
     began_s = time.perf_counter()
     code = "import time; import gateway.service; print(time.process_time())"
     cpu_s = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
@@ -123,6 +147,10 @@ async def _load(name: str, port: int, processes: tuple[psutil.Process, ...], rat
     answers = await _stream(client, rate_rps, for_s, name.replace(" ", "-"))
     took_s = time.perf_counter() - began_s
     used_s = _cpu_s(processes) - before_s - idle * took_s
+    busy_before_s, busy_began_s = _cpu_s(processes), time.perf_counter()
+    busy = await _busy(client, for_s / 2, f"busy-{name.replace(' ', '-')}")
+    busy_took_s = time.perf_counter() - busy_began_s
+    busy_used_s = _cpu_s(processes) - busy_before_s - idle * busy_took_s
     client.close()
     times = sorted(t for t, _ in answers)
     return Figures(
@@ -130,6 +158,8 @@ async def _load(name: str, port: int, processes: tuple[psutil.Process, ...], rat
         1000 * times[len(times) // 2],
         1000 * times[int(0.99 * len(times))],
         1000 * used_s / len(answers),
+        1000 * busy_used_s / busy,
+        busy / busy_took_s,
         len(answers),
         sum(1 for _, status in answers if status != 200),
     )
@@ -146,6 +176,20 @@ async def _stream(client: BareClient, rate_rps: float, for_s: float, prefix: str
             await asyncio.sleep(left_s)
         sent.append(asyncio.create_task(client.post(PATH, f"{prefix}-{len(sent)}", BODY)))
     return list(await asyncio.gather(*sent))
+
+
+async def _busy(client: BareClient, for_s: float, prefix: str) -> int:
+    """Return how many requests eight clients got answered that ask without a pause."""
+    end_s = time.perf_counter() + for_s
+
+    async def line(number: int) -> int:
+        count = 0
+        while time.perf_counter() < end_s:
+            await client.post(PATH, f"{prefix}-{number}-{count}", BODY)
+            count += 1
+        return count
+
+    return sum(await asyncio.gather(*[line(i) for i in range(8)]))
 
 
 async def _idle(processes: tuple[psutil.Process, ...]) -> float:

@@ -141,7 +141,7 @@ class KeeperApi:
             given = request.headers.get("authorization", "").encode()
             return hmac.compare_digest(given, self._expected)
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        return peer is not None and ipaddress.ip_address(peer[0]).is_loopback
+        return peer is not None and (peer[0] == "127.0.0.1" or ipaddress.ip_address(peer[0]).is_loopback)
 
 
 def _problem(status: int, code: str, detail: str) -> web.Response:
