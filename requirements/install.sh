@@ -28,4 +28,6 @@ pip install --quiet --no-deps --no-build-isolation --editable .
 "$venv/bin/python" -m compileall -q "$venv/lib" > /dev/null || true # skips what pip has compiled; 20 processes start 3 x faster
 missing="$("$venv/bin/python" -c 'from fairlead.adapters.mongod import binary, missing_libraries as missing; print(*missing(binary()))' 2>/dev/null || true)"
 [ -z "$missing" ] || say "note: $missing missing, which the embedded MongoDB needs (Debian: apt install libcurl4 libssl3); or set FAIRLEAD_MONGODB_URI"
+"$venv/bin/python" -c 'import xllamacpp' 2>/dev/null ||
+    say "note: the engine of scenario home3 cannot be loaded: $("$venv/bin/python" -c 'import xllamacpp' 2>&1 | tail -1) (Debian: apt install libgomp1)"
 say "done in $((SECONDS - start)) s: $venv/bin/fairlead"

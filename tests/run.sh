@@ -8,6 +8,9 @@ FLOOR=80 # rises, never falls
 
 if [ $# -gt 0 ]; then exec "$bin/python" -m pytest "$@"; fi
 start=$SECONDS
+COVERAGE_FILE="$(mktemp)" # its own: two runs in one folder do not disturb one another
+export COVERAGE_FILE
+trap 'rm -f "$COVERAGE_FILE"' EXIT
 echo "test: units, properties, real processes with a real MongoDB, one short fairlead up"
 status=0
 "$bin/python" -m pytest -q --durations=10 --cov --cov-report= || status=$?
