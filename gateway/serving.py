@@ -13,6 +13,9 @@ Answer = web.StreamResponse
 Handler = Callable[[web.BaseRequest], Awaitable[Answer | None]]
 """Returns None for a path that it does not know."""
 
+CLIENT_GONE = 499
+"""Status that nobody gets to see: the client closed the connection."""
+
 KEEP_ALIVE_S = 75.0
 """Wall seconds that an idle connection stays: above the 15 s after which aiohttp's clients drop theirs."""
 
@@ -24,10 +27,15 @@ async def listening(
     """Serve on a port, asking each handler in turn, and yield the port; requests in flight are cancelled at the end."""
 
     async def handle(request: web.BaseRequest) -> Answer:
-        for handler in handlers:
-            answer = await handler(request)
-            if answer is not None:
-                return answer
+        try:
+            for handler in handlers:
+                answer = await handler(request)
+                if answer is not None:
+                    return answer
+        except ConnectionError:  # the client left in the middle of a write: there is nobody to answer
+            if request.transport is not None:
+                request.transport.close()
+            return web.Response(status=CLIENT_GONE)
         return web.json_response(
             {
                 "error": {

@@ -226,6 +226,23 @@ async def test_a_client_that_leaves_gives_its_place_up(tmp_path: Path) -> None:
         await until(lambda: gateway.keeper is not None and gateway.keeper.running == 0)
 
 
+async def test_a_client_that_leaves_in_the_middle_of_a_stream_is_no_fault(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The outcome is cancelled, the pod is told, and the server logs no error."""
+    async with scene(tmp_path, small_cluster()) as s:
+        gateway = await s.gateway("n0", "s0")
+        pod = await s.pod("n0", "alpha", pieces=100_000)
+        for turn in range(20):
+            async with s.ask(request=f"r{turn}", stream=True) as answer:
+                await answer.content.readline()
+                answer.close()
+        await until(lambda: len(gateway.ledger.ended) == 1 and not gateway.ledger.open)
+        assert gateway.ledger.ended["alpha", "cancelled"] == 20
+        await until(lambda: pod.running == 0)
+    assert [r.getMessage() for r in caplog.records if r.name == "aiohttp.server"] == []
+
+
 async def test_a_wait_longer_than_half_the_start_wakes(tmp_path: Path) -> None:
     """The control side hears of it before anybody is held."""
     cluster = small_cluster(models=(model("alpha", work_s=3.0, start_delay_s=4.0),))
