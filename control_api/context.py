@@ -1,5 +1,6 @@
 """What every route works on, and the route that checks, times and answers for all of them."""
 
+import difflib
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from control_api import problems
 from control_api.access import WHO_MAY, Access, Unauthenticated
 from control_api.metrics import ControlMetrics
 from control_api.watch import Watch
-from fairlead.contracts.errors import FairleadError
+from fairlead.contracts.errors import FairleadError, InputError, foreign
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
 
@@ -71,11 +72,23 @@ def answering(operation: str, handle: Handler) -> Handler:
 
 
 class ControlRoute(APIRoute):
-    """A route of which every call is answered as `answering` does."""
+    """A route of which every call is answered as `answering` does, and which refuses unknown query parameters."""
 
     def get_route_handler(self) -> Handler:
         """Wrap what FastAPI makes of the function."""
-        return answering(self.operation_id or self.name, super().get_route_handler())
+        handle = super().get_route_handler()
+        operation = self.operation_id or self.name
+        known = frozenset(parameter.alias for parameter in self.dependant.query_params)
+
+        async def checked(request: Request) -> Response:
+            unknown = sorted(set(request.query_params) - known)
+            if unknown and operation in WHO_MAY:
+                near = difflib.get_close_matches(unknown[0], known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
+                raise InputError(f"query parameter {foreign(unknown[0])!r} is unknown: {hint}")
+            return await handle(request)
+
+        return answering(operation, checked)
 
 
 class Shortcut:

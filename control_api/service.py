@@ -37,18 +37,24 @@ async def serve(settings: Settings) -> None:
     clock = ScaledClock(settings.speed, settings.clock_origin_s)
     store = MongoStore(settings.mongodb, clock)
     parts = context(settings, store, clock)
-    server = server_of(hastened(create_app(parts, version("fairlead"))), settings.control)
     try:
-        async with asyncio.TaskGroup() as group:
-            working = group.create_task(_work(parts, store))
-            try:
-                await _listen(server, parts)
-            finally:
-                working.cancel()
-    except BaseExceptionGroup as group_error:
-        raise group_error.exceptions[0] from None
+        server = server_of(hastened(create_app(parts, version("fairlead"))), settings.control)
+        with listening(settings.control) as door:
+            await _run(server, door, parts, store)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
     finally:
         await store.close()
+
+
+async def _run(server: uvicorn.Server, door: socket.socket, parts: Context, store: MongoStore) -> None:
+    """Work and answer until this is cancelled or the database is refused."""
+    async with asyncio.TaskGroup() as group:
+        working = group.create_task(_work(parts, store))
+        try:
+            await _answer(server, door, parts)
+        finally:
+            working.cancel()
 
 
 async def _work(parts: Context, store: MongoStore) -> None:
@@ -72,18 +78,17 @@ async def _first_cluster(parts: Context) -> None:
         await parts.store.replace_cluster(cluster)
 
 
-async def _listen(server: uvicorn.Server, parts: Context) -> None:
-    """Run the server until this is cancelled; raises `ConfigError` if it cannot listen there."""
-    control = parts.settings.control
-    with listening(control) as door:
-        running = asyncio.ensure_future(server.serve(sockets=[door]))
-        structlog.get_logger("control").info("listening", host=control.host, port=door.getsockname()[1])
-        try:
-            await asyncio.shield(running)
-        finally:
-            parts.watch.close()
-            server.should_exit = True
-            await asyncio.wait((running,), timeout=LAST_ANSWERS_S + 1)
+async def _answer(server: uvicorn.Server, door: socket.socket, parts: Context) -> None:
+    """Run the server until this is cancelled, then let open calls end."""
+    host, port = door.getsockname()[:2]
+    structlog.get_logger("control").info("listening", host=host, port=port)
+    running = asyncio.ensure_future(server.serve(sockets=[door]))
+    try:
+        await asyncio.shield(running)
+    finally:
+        parts.watch.close()
+        server.should_exit = True
+        await asyncio.wait((running,), timeout=LAST_ANSWERS_S + 1)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias, TypeVar
 
+import pymongo
 from pymongo import AsyncMongoClient, WriteConcern
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
@@ -76,14 +77,19 @@ class Driver:
 
     @asynccontextmanager
     async def asking(self, what: str) -> AsyncIterator[None]:
-        """Bound what is asked inside by the time-out; raises `StoreUnavailable` for whatever the driver raises."""
+        """Bound what is asked inside by the time-out; raises `StoreUnavailable` for whatever the driver raises.
+
+        The driver keeps the time itself: cancelled while it connects it would leave a socket open. Twice the time ends
+        what it forgets.
+        """
         try:
-            async with asyncio.timeout(self.timeout_s):
-                yield
+            with pymongo.timeout(self.timeout_s):
+                async with asyncio.timeout(2 * self.timeout_s):
+                    yield
         except PyMongoError as error:
             raise StoreUnavailable(f"MongoDB could not {what}: {foreign(error)}") from error
         except TimeoutError as error:
-            raise StoreUnavailable(f"MongoDB did not {what} within {self.timeout_s:g} s") from error
+            raise StoreUnavailable(f"MongoDB did not {what} within {2 * self.timeout_s:g} s") from error
 
     async def atomically(self, what: str, work: Callable[[Session], Awaitable[Result]]) -> Result:
         """Return what `work` returns, all of whose writes happen or none; run again where it met another writer."""

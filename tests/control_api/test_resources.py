@@ -136,6 +136,8 @@ async def test_http_itself_refuses_with_problems_too(api: Api) -> None:
     )
     assert "query.limit" in refused(await api.admin.get(f"{ROOT}/decisions?limit=0"), 422, "bad-input")
     refused(await api.admin.get(f"{ROOT}/decisions?cursor=xyz"), 422, "bad-input")
+    near = refused(await api.admin.get(f"{ROOT}/decisions?limits=3"), 422, "bad-input")
+    assert near == "query parameter 'limits' is unknown: did you mean 'limit'?"
     refused(await api.admin.get(f"{ROOT}/decisions?agent=nobody"), 422, "bad-input")
     refused(await api.admin.get(f"{ROOT}/mode/nobody"), 422, "bad-input")
     refused(await api.admin.get(f"{ROOT}/events?kinds=plan,colour"), 422, "bad-input")
