@@ -43,6 +43,7 @@ LABELS = frozenset(
         "result",
         "place",
         "why",
+        "reporter",
     ]
 )
 """Labels of metrics: ids of a cluster, or words of a closed set."""
