@@ -53,6 +53,7 @@ def open_client(settings: MongoSettings) -> Client:
             connectTimeoutMS=int(timeout_ms * SELECT_RATIO),
             socketTimeoutMS=timeout_ms,
             maxPoolSize=16,
+            serverMonitoringMode="poll",  # one connection less for each process; a lost server is seen by what is asked
         )
     except (InvalidURI, DriverConfigurationError, ValueError) as error:
         raise ConfigError(f"mongodb.uri cannot be used: {foreign(error)}") from error
