@@ -32,7 +32,8 @@ VERSION = 2
 """Of what this file declares; older ones are migrated, newer ones refused."""
 
 PACK_LEVEL = 3
-"""Of zlib: 150 KB of decision shrink to about a twelfth in 2 ms; level 6 takes twice that (measured 2026-11)."""
+"""Of zlib: a record of 7 × 24 shrinks from 22 to 3.7 KB in 0.07 ms, of 100 × 20 from 85 to 12 KB in 0.4 ms; level 6
+saves a tenth more in two and a half times that (measured 2026-11)."""
 
 MIGRATION_LIMIT_S = 600.0
 """Wall seconds that a migration may take before another process believes that it died."""
