@@ -32,10 +32,12 @@ CACHE_GB = 0.25
 """The least that mongod takes; a city7 journal of a day is a few tens of MB."""
 
 OPLOG_MB = 256
-"""How far back change streams can resume: city7 at speed 30 writes 220 KB/s (`bench/reports.py`, 2026-11), so 20 min."""
+"""How far back change streams can resume: city7 at speed 30 writes 220 KB/s
+(`bench/reports.py`, 2026-11), so 20 min."""
 
 START_FOR_S = 30.0
-"""Wall seconds to come up and elect itself; measured 0.7 s, 1.0 s after a kill -9 (2026-11): the rest is for a busy disk."""
+"""Wall seconds to come up and elect itself; measured 0.7 s, 1.0 s after a kill -9 (2026-11); the rest is for a
+busy disk."""
 
 STOP_FOR_S = 10.0
 """Wall seconds to end after SIGTERM before it is killed; its journal makes that safe."""
