@@ -212,7 +212,8 @@ class Keeper:
         pod = entry.pod
         if not isinstance(body, bytes):
             try:
-                body = await asyncio.wait_for(body, BODY_TIMEOUT_S)
+                async with asyncio.timeout(BODY_TIMEOUT_S):
+                    body = await body
             except TimeoutError:
                 yield Failed(phase="connect", reason=f"its body did not follow within {BODY_TIMEOUT_S:g} s")
                 return

@@ -99,7 +99,8 @@ class MemoryControl:
         """Wait for a change; False once the deadline has passed."""
         left_s = deadline_s - asyncio.get_running_loop().time()
         try:
-            await asyncio.wait_for(self._changed.wait(), left_s)
+            async with asyncio.timeout(left_s):
+                await self._changed.wait()
         except TimeoutError:
             return False
         return True

@@ -7,7 +7,7 @@ from typing import Any
 
 from pymongo.errors import OperationFailure, PyMongoError
 
-from fairlead.adapters.mongo_driver import Document, Driver
+from fairlead.adapters.mongo_driver import Cancellation, Document, Driver
 from fairlead.contracts.errors import StoreUnavailable, foreign
 from fairlead.contracts.events import Event, EventKind
 from fairlead.contracts.ports import Clock
@@ -75,6 +75,7 @@ async def changes(driver: Driver, clock: Clock, kinds: Sequence[EventKind]) -> A
     sequence = 0
     broken_at_s: float | None = None
     wait_s = BACKOFF_S[0]
+    cancellation = Cancellation()
     while True:
         try:
             async with await driver.database.watch(
@@ -82,6 +83,7 @@ async def changes(driver: Driver, clock: Clock, kinds: Sequence[EventKind]) -> A
             ) as stream:
                 while stream.alive:
                     change = await stream.try_next()
+                    cancellation.heed()
                     token = stream.resume_token or token
                     broken_at_s, wait_s = None, BACKOFF_S[0]
                     if change is not None:

@@ -64,6 +64,28 @@ def wall_now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
 
 
+class Cancellation:
+    """Notices a cancellation that the driver has swallowed.
+
+    Its network calls go through `asyncio.wait_for`, which in Python 3.11 returns the answer, and drops the
+    cancellation, where both come at once (github.com/python/cpython/issues/86296): 13 of 150 cancelled readers of a
+    change stream went on for ever (measured 2026-11-21).
+    """
+
+    def __init__(self) -> None:
+        self._asked = _cancellations()
+
+    def heed(self) -> None:
+        """Raise `CancelledError` if the task was asked to end since this was made."""
+        if _cancellations() > self._asked:
+            raise asyncio.CancelledError
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
 class Driver:
     """A client, its database, and the one way of asking them."""
 
@@ -83,10 +105,12 @@ class Driver:
         The driver keeps the time itself: cancelled while it connects it would leave a socket open. Twice the time ends
         what it forgets.
         """
+        cancellation = Cancellation()
         try:
             with pymongo.timeout(self.timeout_s):
                 async with asyncio.timeout(2 * self.timeout_s):
                     yield
+            cancellation.heed()
         except PyMongoError as error:
             raise StoreUnavailable(f"MongoDB could not {what}: {foreign(error)}") from error
         except TimeoutError as error:

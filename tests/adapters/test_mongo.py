@@ -17,7 +17,7 @@ from fairlead.adapters import mongo_schema, mongod
 from fairlead.adapters.mongo import MongoStore, connect
 from fairlead.adapters.mongo_driver import Driver
 from fairlead.contracts.errors import ConfigError, SchemaTooNew, StoreUnavailable
-from fairlead.contracts.events import Event
+from fairlead.contracts.events import Event, Wake
 from fairlead.contracts.settings import MongoSettings
 from tests.adapters import store_examples as some
 
@@ -180,6 +180,28 @@ async def test_a_killed_mongod_comes_back_with_everything_acknowledged(tmp_path:
         await asyncio.gather(listening, return_exceptions=True)
         assert [event.sequence for event in heard] == list(range(1, len(heard) + 1))
         await store.close()
+
+
+async def test_a_reader_of_changes_ends_when_it_is_cancelled(mongo_store: MongoStore) -> None:
+    """Also where a change comes at the same instant, which the driver answers in place of the cancellation."""
+    wake = Wake(model="text", reason="missing", site=None, wait_s=1.0, at_s=1.0)
+    for turn in range(12):
+        heard = asyncio.Event()
+
+        async def listen(heard: asyncio.Event = heard) -> None:
+            async for _ in mongo_store.changes(["wake"]):
+                heard.set()
+
+        listening = asyncio.create_task(listen())
+        async with asyncio.timeout(DEADLINE_S):
+            while not heard.is_set():
+                await mongo_store.wake(wake)
+        telling = [asyncio.create_task(mongo_store.wake(wake)) for _ in range(3)]
+        await telling[turn % 3]
+        listening.cancel()
+        done, _ = await asyncio.wait([listening], timeout=DEADLINE_S)
+        assert done, f"in turn {turn} the reader went on"
+        await asyncio.gather(*telling)
 
 
 async def test_an_embedded_database_moves_to_another_port(tmp_path: Path) -> None:
