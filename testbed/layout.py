@@ -53,8 +53,8 @@ class Layout:
     """Complete: what the settings file says that every process reads."""
     cluster: Cluster
     directory: Path
-    scratch: Path | None
-    """A temporary directory to be removed at the end."""
+    scratch: tuple[Path, ...]
+    """Temporary directories, to be removed at the end."""
     run: str
     """Names the run: the mark of its processes, the beginning of its requests' ids."""
     mongod_port: int | None
@@ -91,8 +91,8 @@ class Layout:
     def remove(self) -> None:
         """Remove what is temporary and give the ports back."""
         self.ports.release()
-        if self.scratch is not None:
-            shutil.rmtree(self.scratch, ignore_errors=True)
+        for folder in self.scratch:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def lay_out(order: Order, now_s: float) -> Layout:
@@ -113,17 +113,17 @@ def _laid_out(order: Order, now_s: float, ports: Ports) -> Layout:
     control = _control_port(order, ports)
     shape = _cluster(order, ports)
     run = f"run-{round(now_s)}-{os.getpid()}"
-    scratch = Path(tempfile.mkdtemp(prefix="fairlead-")) if order.directory is None else None
-    directory = order.directory or scratch
-    assert directory is not None
+    directory = order.directory or Path(tempfile.mkdtemp(prefix="fairlead-"))
+    scratch: tuple[Path, ...] = (directory,) if order.directory is None else ()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"--state-dir {directory} cannot be made: {foreign(error)}") from error
     socket = directory / "warm-parent.sock"
     if len(str(socket)) > SOCKET_PATH_MOST:
-        scratch = Path(tempfile.mkdtemp(prefix="fairlead-"))
-        socket = scratch / "warm-parent.sock"
+        short = Path(tempfile.mkdtemp(prefix="fairlead-", dir="/tmp"))
+        scratch += (short,)
+        socket = short / "warm-parent.sock"
     port = ports.take() if order.settings.mongodb.uri is None else None
     given = order.settings
     uri = given.mongodb.uri if port is None else mongod.uri_of(port)

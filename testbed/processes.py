@@ -11,6 +11,9 @@ import psutil
 MARK = "FAIRLEAD_RUN"
 """Environment variable that every process of a run carries, so that none can be left behind."""
 
+GONE_S = 20.0
+"""Wall seconds that the kernel may take to end a killed process, which may be writing to a slow disk."""
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 """Numbers of prctl(2), from linux/prctl.h."""
@@ -56,11 +59,26 @@ def end(processes: Iterable[psutil.Process], *, grace_s: float) -> int:
     present = list(processes)
     for process in present:
         _signal(process, signal.SIGTERM)
-    _, left = psutil.wait_procs(present, timeout=grace_s)
+    left = _remaining(present, grace_s)
     for process in left:
         _signal(process, signal.SIGKILL)
-    psutil.wait_procs(left, timeout=grace_s)
+    _remaining(left, GONE_S)
     return len(left)
+
+
+def _remaining(processes: Iterable[psutil.Process], timeout_s: float) -> list[psutil.Process]:
+    """Return which processes have not ended after `timeout_s` wall seconds; a zombie has, whoever will reap it."""
+    until_s = time.monotonic() + timeout_s
+    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < until_s:
+        time.sleep(0.02)
+    return left
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

@@ -49,7 +49,7 @@ def locked(directory: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def swept(layout: Layout) -> Iterator[None]:
     """Keep a process that cleans up if this one is killed with -9; whatever it was needed for, it ends with us."""
-    remove = ["--remove", str(layout.scratch)] if layout.scratch is not None else []
+    remove = [word for folder in layout.scratch for word in ("--remove", str(folder))]
     theirs, ours = os.pipe()
     sweeper = subprocess.Popen(
         [sys.executable, "-m", "testbed.sweeper", "--mark", layout.run, *remove],

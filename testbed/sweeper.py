@@ -19,14 +19,14 @@ def main() -> None:
     """Wait for the end of the run, then end what is left of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mark", required=True, help="mark of the run")
-    parser.add_argument("--remove", help="temporary directory of the run")
+    parser.add_argument("--remove", action="append", default=[], help="temporary directory of the run; may repeat")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
     end(marked(options.mark), grace_s=GRACE_S)
-    if options.remove:
-        shutil.rmtree(options.remove, ignore_errors=True)
+    for folder in options.remove:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

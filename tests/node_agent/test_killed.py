@@ -100,8 +100,9 @@ async def test_pods_outlive_a_killed_agent_and_are_taken_over(machine: Machine) 
     await machine.ready("a", "b")
     pids = {name: machine.pid(name) for name in ("a", "b")}
     await machine.kill()
+    ticks = {name: machine.records()[name].start_ticks or 0 for name in pids}
     for name, pid in pids.items():
-        assert process_table.is_alive(pid, machine.records()[name].start_ticks or 0)
+        assert process_table.is_alive(pid, ticks[name])
     count = len(machine.keeper.declared)
     first = machine.keeper.declared[-1].instance
     await machine.begin()
@@ -114,7 +115,7 @@ async def test_pods_outlive_a_killed_agent_and_are_taken_over(machine: Machine) 
     assert {name: machine.pid(name) for name in ("a", "b")} == pids
     machine.control.publish(placement(2, "a", stoppable=("b",), expires_at_s=1e12))
     await machine.ready("a")
-    await until(lambda: process_table.start_ticks(pids["b"]) is None, "the stopped pod's process is gone")
+    await until(lambda: not process_table.is_alive(pids["b"], ticks["b"]), "the stopped pod's process is gone")
 
 
 async def test_a_killed_pod_is_noticed_and_started_again(machine: Machine) -> None:

@@ -318,4 +318,4 @@ async def test_pods_end_with_their_parent(tmp_path: Path) -> None:
             await emulation.fork(spec("a"))
             await emulation.ready(spec("b"))
     for pod in emulation.pods:
-        assert process_table.start_ticks(pod.pid) is None
+        assert not process_table.is_alive(pod.pid, pod.start_ticks)
