@@ -1,5 +1,6 @@
 """What a run measured: the client's records joined by id with the gateways' outcomes, counts, latency, fairness."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ class Summary:
     """All that is said of a run from the client's side."""
 
     requests: Counts
+    failures: tuple[tuple[str, int], ...]
+    """How many requests failed for each reason, sorted by reason."""
     latency_s: Latency
     fairness: Readings
     models: tuple[ModelStats, ...]
@@ -164,12 +167,16 @@ def summarise(
     inside = (one for one in records if window.start_at_s <= one.due_at_s <= window.end_at_s)
     requests = join(inside, outcomes)
     models = model_stats(requests, cluster, window)
-    return Summary(count(requests), latencies(requests, window), readings(models), models)
+    failures = Counter(one.reason for one in requests if one.fate == "failed")
+    return Summary(
+        count(requests), tuple(sorted(failures.items())), latencies(requests, window), readings(models), models
+    )
 
 
 def _fated(record: ClientRecord, outcome: Outcome | None) -> Fated:
     if record.end in ("finished", "failed"):
-        return _with(record, record.end, record.ended_at_s, record.reason)
+        why = outcome.reason if outcome is not None and record.end == "failed" else ""
+        return _with(record, record.end, record.ended_at_s, why or record.reason)
     if outcome is None:
         return _with(record, "lost", None, "no-trace")
     match outcome.status:

@@ -80,6 +80,7 @@ def assemble(facts: Facts) -> dict[str, Any]:
             "warm_up": 0.0,
         },
         "requests": asdict(clients.requests),
+        "failures": dict(clients.failures),
         "latency_s": {name: rounded(value) for name, value in asdict(clients.latency_s).items()},
         "fairness": {name: rounded(value) for name, value in asdict(clients.fairness).items()},
         "models": models(clients),
@@ -178,7 +179,8 @@ def in_words(summary: dict[str, Any]) -> str:
         f"{summary['duration_s']['simulated'] / 60:.1f} min simulated at speed {summary['speed']:g}, "
         f"in {summary['duration_s']['wall']:.0f} s",
         f"requests   {requests['arrived']} arrived: {requests['finished']} finished, {requests['failed']} failed, "
-        f"{requests['open']} open, {requests['lost']} lost",
+        f"{requests['open']} open, {requests['lost']} lost"
+        + "".join(f"; {reason}: {count}" for reason, count in summary["failures"].items()),
         "latency    " + ", ".join(f"{name} {_seconds(value)}" for name, value in latency.items()),
         "fairness   " + ", ".join(f"{name} {value:.3f}" for name, value in fairness.items()),
         f"pods       {summary['pods']['starts']} started, {summary['pods']['stops']} stopped, after "

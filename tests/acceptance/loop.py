@@ -18,6 +18,7 @@ PROMISED = {
     "pods": ("starts", "stops"),
     "decisions": ("by_source", "by_step"),
     "slots": ("total", "late"),
+    "failures": (),
 }
 """Keys of the JSON object and of its parts."""
 
@@ -46,7 +47,11 @@ def summary(scenario: str, load: float, policy: str, seed: int) -> dict[str, Any
 
 
 def check_contract(report: dict[str, Any], seed: int) -> None:
-    """Raise `Broken` unless a report without faults has all that was promised and nothing was lost."""
+    """Raise `Broken` unless a report without faults has all that was promised and nothing was lost.
+
+    Nothing may fail either, but for requests that a random static placement leaves waiting past `hold_timeout_s`
+    (CONTROL §1): there models stand on nodes that cannot serve their share of the demand.
+    """
     for part, keys in PROMISED.items():
         for key in keys:
             hold(key in report.get(part, {}), f"no {part}.{key} in the report: {json.dumps(report)[:400]}")
@@ -57,7 +62,8 @@ def check_contract(report: dict[str, Any], seed: int) -> None:
     total = sum(requests[key] for key in ("finished", "failed", "open", "lost"))
     hold(total == requests["arrived"] > 0, f"the four do not add up to arrived: {requests}")
     hold(requests["lost"] == 0, f"lost: {requests}")
-    hold(requests["failed"] == 0, f"failed: {requests}")
+    overloaded = {"hold-timeout"} if report["policy"] == "random-static" else set()
+    hold(set(report["failures"]) <= overloaded, f"failed: {requests}, {report['failures']}")
     hold(report["slots"]["late"] == 0, f"late slots: {report['slots']}")
     hold(report["slots"]["total"] >= DURATION_S * SPEED / 30 - 2, f"too few slots: {report['slots']}")
 
