@@ -140,11 +140,16 @@ def _end(pod: Pod, stoppable: bool, forced: bool, now_s: float, limits: Limits) 
         case "draining" if not stoppable:
             return Undrain(pod.model)
         case "draining":
-            drained_for_s = now_s - pod.since_at_s
-            if pod.running == 0 and pod.waiting == 0:
-                return Stop(pod.model, forced=False, lost=0)
-            if drained_for_s >= (FORCE_AFTER_S if forced else limits.drain_limit_s):
-                return Stop(pod.model, forced=True, lost=pod.running or 0)
+            return _stop(pod, FORCE_AFTER_S if forced else limits.drain_limit_s, now_s)
+    return None
+
+
+def _stop(pod: Pod, limit_s: float, now_s: float) -> Stop | None:
+    """Return the stop of a draining pod that is free of requests, or has drained for `limit_s` and is not."""
+    if pod.running == 0 and pod.waiting == 0:
+        return Stop(pod.model, forced=False, lost=0)
+    if now_s - pod.since_at_s >= limit_s:
+        return Stop(pod.model, forced=True, lost=pod.running or 0)
     return None
 
 
