@@ -18,7 +18,6 @@ PROMISED = {
     "pods": ("starts", "stops"),
     "decisions": ("by_source", "by_step"),
     "slots": ("total", "late"),
-    "failures": (),
 }
 """Keys of the JSON object and of its parts."""
 
@@ -63,6 +62,7 @@ def check_contract(report: dict[str, Any], seed: int) -> None:
     hold(total == requests["arrived"] > 0, f"the four do not add up to arrived: {requests}")
     hold(requests["lost"] == 0, f"lost: {requests}")
     overloaded = {"hold-timeout"} if report["policy"] == "random-static" else set()
+    hold(sum(report["failures"].values()) == requests["failed"], f"not each has a reason: {report['failures']}")
     hold(set(report["failures"]) <= overloaded, f"failed: {requests}, {report['failures']}")
     hold(report["slots"]["late"] == 0, f"late slots: {report['slots']}")
     hold(report["slots"]["total"] >= DURATION_S * SPEED / 30 - 2, f"too few slots: {report['slots']}")

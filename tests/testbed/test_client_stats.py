@@ -69,6 +69,15 @@ def test_a_request_has_the_fate_that_both_sides_together_tell(
     assert one.fate == fate
 
 
+def test_a_failure_has_the_gateways_reason_where_it_gave_one() -> None:
+    """The client sees a status; the gateway knows why."""
+    seen = replace(record("a", "failed", ended_at_s=1004.0), reason="status-503")
+    why = outcome("a", "refused").model_copy(update={"reason": "hold-timeout"})
+    assert [one.reason for one in join([seen], {"a": why})] == ["hold-timeout"]
+    assert [one.reason for one in join([seen], {"a": outcome("a", "failed")})] == ["status-503"]
+    assert [one.reason for one in join([seen], {})] == ["status-503"]
+
+
 @given(
     st.lists(
         st.tuples(

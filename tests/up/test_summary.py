@@ -116,6 +116,7 @@ def test_each_request_is_counted_by_its_own_fate(tmp_path: Path) -> None:
     """A request that neither the client nor any gateway saw end is lost; one that the client left is open."""
     summary = assemble(run_of(tmp_path, REQUESTS, (outcome("open", "cancelled"),), sent=4))
     assert summary["requests"] == {"arrived": 4, "finished": 1, "failed": 1, "open": 1, "lost": 1}
+    assert sum(summary["failures"].values()) == 1
     assert summary["latency_s"]["mean"] == pytest.approx((10 + 100 + 10 + 20) / 4)
     assert summary["pods"] == {"starts": 1, "stops": 1, "initial": 15}
     assert (summary["speed"], summary["seed"], summary["version"]) == (30.0, 7, "0")
