@@ -11,7 +11,8 @@ import time
 import numpy as np
 
 from fairlead.contracts.cluster import Cluster, Launch, ModelSpec, NodeSpec
-from fairlead.contracts.decisions import ModelView, NodeView, PodView, Rate, SlotInput, SlotState, Snapshot
+from fairlead.contracts.decisions import ModelView, NodeView, PodView, SlotInput, SlotState, Snapshot
+from fairlead.contracts.plans import Rate
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.registry import decide_slot
 

@@ -55,7 +55,7 @@ class Standings:
                 self.forget("placement", "seen")
             case "override":
                 self.forget("overrides")
-            case "report" | "decision" | "wake" | "mode":
+            case "report" | "decision" | "wake" | "mode" | "proposal":
                 pass
             case _:
                 assert_never(kind)

@@ -9,7 +9,14 @@ from typing import Literal, TypeVar
 import pydantic
 
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
-from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen, SlotDecision, SlotInput
+from fairlead.contracts.decisions import (
+    DecisionRecord,
+    DecisionSummary,
+    EpochDecision,
+    GenerationSeen,
+    SlotDecision,
+    SlotInput,
+)
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch, StaleGeneration, foreign
 from fairlead.contracts.events import EventKind, Mode
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
@@ -172,10 +179,11 @@ def summary_of(record: DecisionRecord) -> DecisionSummary:
         took_s=record.took_s,
         source=record.source,
         version=record.version,
-        plan=0 if isinstance(output, SlotDecision) else output.plan.generation,
+        plan=output.plan.generation if isinstance(output, EpochDecision) and output.plan is not None else 0,
         placement=slot.placement.generation if slot is not None and slot.placement is not None else 0,
         table=slot.table.generation if slot is not None and slot.table is not None else 0,
         steps=output.steps,
+        asks=len(record.dialogue.exchanges) if record.dialogue is not None else 0,
     )
 
 
@@ -183,7 +191,7 @@ def default_mode(agent: str) -> Mode:
     """Return the mode of an agent for which nobody has set one; raises `NotFound` if there is no such agent."""
     match agent:
         case "planner" | "slot-agent":
-            return Mode(agent=agent, mode="auto", by="default", at_s=0.0, revision=0)
+            return Mode(agent=agent, mode="shadow", by="default", at_s=0.0, revision=0)
         case _:
             raise NotFound(f"there is no agent {foreign(agent)!r}: agents are planner and slot-agent")
 

@@ -5,8 +5,21 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fairlead.contracts.base import Count, Generation, Id, Instant, Many, Message, Name, Positive, Seconds, Text
+from fairlead.contracts.cases import Case
 from fairlead.contracts.cluster import Cluster
-from fairlead.contracts.plans import EpochPlan, NodePlacement, Override, Placement, Reason, RoutingTable, Source
+from fairlead.contracts.dialogue import AgentName, Approval, CaseShown, DialogueSettings, Exchange, Judgement, ModeName
+from fairlead.contracts.plans import (
+    EpochPlan,
+    Guide,
+    NodePlacement,
+    Override,
+    Placement,
+    PlanDraft,
+    Rate,
+    Reason,
+    RoutingTable,
+    Source,
+)
 from fairlead.contracts.readings import Phase
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 
@@ -64,13 +77,6 @@ class Snapshot(Message):
     """Reporters whose newest reading was too old to be used."""
 
 
-class Rate(Message):
-    """λ of a model as learned so far."""
-
-    model: Id
-    per_s: Seconds
-
-
 class SlotState(Message):
     """What a slot decider remembers from one decision to the next."""
 
@@ -81,11 +87,37 @@ class SlotState(Message):
     """How many slots policies that take turns have seen."""
 
 
+StepName = Literal[
+    "absent",
+    "call",
+    "parse",
+    "schema",
+    "feasibility",
+    "trust",
+    "twin",
+    "repair",
+    "approval",
+    "mode",
+    "fallback",
+    "operator",
+]
+
+
+class Step(Message):
+    """One rung of the ladder (DESIGN §4) and how it went."""
+
+    name: StepName
+    ok: bool
+    code: Name
+    """Stable reason code, such as `no-llm`, `ok`."""
+    text: Text
+
+
 class SlotInput(Message):
     """All that a slot decision depends on."""
 
-    trigger: Literal["slot", "event"]
-    """`slot`: rules 1 to 5; `event`: rule 1 and what follows from it."""
+    trigger: Literal["slot", "event", "advice"]
+    """`slot`: rules 1 to 5; `event`: rule 1 and what follows from it; `advice`: a table alone, after a dialogue."""
     slot: Count
     now_s: Instant
     seed: Count
@@ -103,21 +135,12 @@ class SlotInput(Message):
     next_placement: Annotated[int, Field(ge=1)]
     next_table: Annotated[int, Field(ge=1)]
     decision: Name
-
-
-StepName = Literal[
-    "absent", "call", "parse", "schema", "feasibility", "trust", "twin", "repair", "fallback", "operator"
-]
-
-
-class Step(Message):
-    """One rung of the ladder (DESIGN §4) and how it went."""
-
-    name: StepName
-    ok: bool
-    code: Name
-    """Stable reason code, such as `no-llm`, `ok`."""
-    text: Text
+    guide: Guide | None = None
+    """What a language model proposed for this slot and may act; each decision of the slot checks it anew."""
+    ladder: Many[Step] = ()
+    """How the dialogue went that this decision follows; empty where it follows none."""
+    llm: Name = "no-llm"
+    """Why no reply is in this decision: `no-llm`, `asked`, `busy`, `off`, `baseline`, `answered` (in an `advice`)."""
 
 
 class ShadowPrice(Message):
@@ -154,23 +177,58 @@ class EpochInput(Message):
     parent: EpochPlan | None
     next_plan: Annotated[int, Field(ge=1)]
     decision: Name
+    rates: Many[Rate] = ()
+    """λ as the newest slot decision has learned it."""
+    prices: Many[ShadowPrice] = ()
+    """Of the newest slot decision."""
+    draft: PlanDraft | None = None
+    """What a language model proposed for this epoch and may act."""
+    ladder: Many[Step] = ()
+    llm: Name = "no-llm"
+    publish: bool = True
+    """False where a plan for the epoch is in force already and the fallback would only repeat it."""
 
 
 class EpochDecision(Message):
     """What a planner returns."""
 
-    plan: EpochPlan
+    plan: EpochPlan | None
+    """None leaves the one in force."""
     steps: Many[Step]
     reasons: Many[Reason]
+
+
+class Dialogue(Message):
+    """All of a dialogue that is needed to hold it again: what was known, asked and answered."""
+
+    id: Name
+    """`<agent>-<slot or epoch>-<number>`."""
+    asked: SlotInput | EpochInput
+    """What was known when it was asked."""
+    settings: DialogueSettings
+    prompt: Name
+    """Id and version of the prompt's text."""
+    cases: Many[Case]
+    """Retrieved cases in full, as the prompt showed them; empty for the slot agent."""
+    shown: Many[CaseShown]
+    exchanges: Many[Exchange]
+    judgements: Many[Judgement]
+    mode: ModeName
+    """As it stood when the proposal was ready."""
+    approval: Approval | None
+    in_time: bool
+
+
+DecisionKind = Literal["epoch", "slot", "event", "advice"]
 
 
 class DecisionRecord(Message):
     """A line of the journal."""
 
     id: Name
-    """`epoch-<plan generation>` or `slot-<placement generation>`."""
-    agent: Literal["planner", "slot-agent"]
-    kind: Literal["epoch", "slot", "event"]
+    """`epoch-<plan generation>`, `slot-<placement generation>`, `slot-table-<table generation>`, `epoch-advice-<…>`."""
+    agent: AgentName
+    kind: DecisionKind
     made_at_s: Instant
     took_s: Seconds
     """Wall time; not part of what is compared at a replay."""
@@ -179,14 +237,16 @@ class DecisionRecord(Message):
     """Of Fairlead."""
     input: SlotInput | EpochInput
     output: SlotDecision | EpochDecision
+    dialogue: Dialogue | None = None
+    """Where a language model was asked for this decision."""
 
 
 class DecisionSummary(Message):
     """A line of the journal without its input and output: what listings carry."""
 
     id: Name
-    agent: Literal["planner", "slot-agent"]
-    kind: Literal["epoch", "slot", "event"]
+    agent: AgentName
+    kind: DecisionKind
     number: Count
     """Of the slot or epoch, counted from the clock's origin."""
     made_at_s: Instant
@@ -198,6 +258,8 @@ class DecisionSummary(Message):
     placement: Generation
     table: Generation
     steps: Many[Step]
+    asks: Count = 0
+    """Questions to a language model for it."""
 
 
 class Replayed(Message):

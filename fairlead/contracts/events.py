@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fairlead.contracts.base import Id, Instant, Message, Name, Seconds, Text
+from fairlead.contracts.dialogue import AgentName, ModeName
 
 
 class Wake(Message):
@@ -19,7 +20,7 @@ class Wake(Message):
 
 
 EventKind = Literal[
-    "report", "plan", "placement", "table", "decision", "wake", "override", "mode", "node", "model", "site"
+    "report", "plan", "placement", "table", "decision", "wake", "override", "mode", "node", "model", "site", "proposal"
 ]
 
 
@@ -37,8 +38,8 @@ class Event(Message):
 class Mode(Message):
     """Who may act for an agent; with no LLM configured everything runs on the fallback and says so."""
 
-    agent: Literal["planner", "slot-agent"]
-    mode: Literal["auto", "assist", "shadow", "off"]
+    agent: AgentName
+    mode: ModeName
     by: Text
     at_s: Instant
     revision: Annotated[int, Field(ge=0)] = 0

@@ -9,6 +9,8 @@ from fairlead.contracts.base import Count, Generation, Id, Instant, Many, Messag
 
 Source = Literal["llm", "fallback", "operator"]
 Level = Annotated[int, Field(ge=0, le=4)]
+NodeRole = Literal["specialist", "generalist", "standby", "drain"]
+Expected = Literal["silent", "falling", "same", "rising", "surging"]
 
 ROW_TOLERANCE = 1e-9
 """How far the sum of a row may be from 1 (DESIGN §8, invariant 3)."""
@@ -18,7 +20,7 @@ class Intent(Message):
     """What the planner wants of a node for an epoch."""
 
     node: Id
-    role: Literal["specialist", "generalist", "standby", "drain"]
+    role: NodeRole
     """`standby` starts nothing new here, `drain` also lets what is here go; the other two are words for people."""
     prefer: Annotated[Many[Id], Field(max_length=3)]
     avoid: Annotated[Many[Id], Field(max_length=3)]
@@ -39,7 +41,14 @@ class ModelPriority(Message):
     model: Id
     priority: Level
     """2 is neutral."""
-    expected: Literal["silent", "falling", "same", "rising", "surging"]
+    expected: Expected
+
+
+class Rate(Message):
+    """λ of a model: as learned so far, or as expected."""
+
+    model: Id
+    per_s: Seconds
 
 
 class Warm(Message):
@@ -65,6 +74,8 @@ class EpochPlan(Message):
     priorities: Many[ModelPriority]
     warm: Many[Warm]
     why: Annotated[str, Field(max_length=280)]
+    rates: Many[Rate] = ()
+    """What is expected to arrive, where a remembered case says it; `warm` is judged by it (CONTROL §2 rule 4)."""
 
     @model_validator(mode="after")
     def _names_each_once(self) -> Self:
@@ -80,6 +91,7 @@ class PlanDraft(Message):
     priorities: Many[ModelPriority]
     warm: Many[Warm]
     why: Annotated[str, Field(max_length=280)]
+    rates: Many[Rate] = ()
 
 
 class Override(Message):
@@ -163,6 +175,9 @@ class Share(Message):
     probability: Ratio
 
 
+Zone = Annotated[str, Field(pattern=r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$")]
+"""A site's id or `*` for all."""
+
 Rule = Literal["marginal", "sed", "rotate", "strict"]
 """How an ingress picks inside a row: least d + e, least d, in turn, or drawn as it stands."""
 
@@ -170,8 +185,7 @@ Rule = Literal["marginal", "sed", "rotate", "strict"]
 class Row(Message):
     """Where requests of one model go from one zone."""
 
-    zone: Annotated[str, Field(pattern=r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$")]
-    """A site's id or `*` for all."""
+    zone: Zone
     model: Id
     rule: Rule
     prior_weight_s: Seconds
@@ -187,6 +201,22 @@ class Row(Message):
         if abs(total - 1.0) > ROW_TOLERANCE:
             raise ValueError(f"row ({self.zone}, {self.model}) sums to {total!r}: probabilities of a row must sum to 1")
         return self
+
+
+class GuideRow(Message):
+    """A row that was proposed: where requests of one model should go from one zone."""
+
+    zone: Zone
+    model: Id
+    shares: Annotated[Many[Share], Field(min_length=1)]
+
+
+class Guide(Message):
+    """Proposed rows that have passed all gates; they steer the tables of their slot while they still fit."""
+
+    slot: Count
+    rows: Annotated[Many[GuideRow], Field(min_length=1)]
+    why: Annotated[str, Field(max_length=280)]
 
 
 class ModelWork(Message):

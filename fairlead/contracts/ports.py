@@ -7,8 +7,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
+from fairlead.contracts.dialogue import (
+    AgentStatus,
+    Answer,
+    Ask,
+    BudgetLimits,
+    BudgetSpent,
+    EndpointStatus,
+    Proposal,
+    Refusal,
+)
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
@@ -84,7 +95,9 @@ class Store(Protocol):
     ) -> None:
         """Put both in force and journal the decision. Raises `StaleGeneration`."""
 
-    async def publish_epoch(self, plan: EpochPlan, record: DecisionRecord) -> None: ...
+    async def publish_epoch(self, plan: EpochPlan | None, record: DecisionRecord) -> None:
+        """Put a plan in force, if there is one, and journal the decision. Raises `StaleGeneration`."""
+
     async def current_plan(self) -> EpochPlan | None: ...
     async def current_placement(self) -> Placement | None: ...
     async def current_table(self) -> RoutingTable | None: ...
@@ -107,6 +120,36 @@ class Store(Protocol):
     async def mode(self, agent: str) -> Mode: ...
     async def put_mode(self, mode: Mode, *, if_revision: int | None) -> Mode: ...
 
+    async def put_proposal(self, proposal: Proposal, *, if_revision: int | None) -> Proposal:
+        """Leave a proposal for a person, or that person's approval. Raises `Conflict`, `RevisionMismatch`."""
+
+    async def proposal(self, proposal: str) -> Proposal: ...
+    async def proposals(self, *, limit: int, cursor: str | None) -> Page[Proposal]: ...
+    async def put_agent_status(self, status: AgentStatus) -> None: ...
+    async def agent_statuses(self) -> tuple[AgentStatus, ...]: ...
+
+    async def reserve(self, ask: str, tokens: int, money: float, limits: BudgetLimits) -> Refusal | None:
+        """Set tokens and money aside for a question, over all agents; refuse what would exceed a limit."""
+
+    async def settle(self, ask: str, tokens: int, money: float) -> None:
+        """Replace what was set aside for a question by what it took; what is never settled stays spent."""
+
+    async def spent(self) -> BudgetSpent: ...
+
+    async def add_case(self, case: Case, *, capacity: int) -> None:
+        """Keep a case, in place of one of its id, and forget what is beyond `capacity` for its cluster."""
+
+    async def case(self, case: str) -> Case: ...
+    async def cases(self, *, cluster: str | None, limit: int, cursor: str | None) -> Page[Case]:
+        """Return cases, those that began last first; of one cluster's digest or of all."""
+
+    async def delete_case(self, case: str) -> None: ...
+    async def cite_cases(self, cases: Sequence[str]) -> None:
+        """Count that a reply has cited these; unknown ones are passed over."""
+
+    async def tallies(self, since_at_s: float, until_at_s: float) -> tuple[ModelTally, ...]:
+        """Return per model what became of the requests that arrived within the window, sorted."""
+
     async def add_token(self, token: TokenRecord) -> None: ...
     async def tokens(self) -> tuple[TokenRecord, ...]: ...
     async def delete_token(self, token: str) -> None: ...
@@ -118,6 +161,16 @@ class Store(Protocol):
         """Yield what changes from now on, in order; ends only by cancellation or `StoreUnavailable`."""
 
     async def ping(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+class Llm(Protocol):
+    """A language model as an agent sees it: one question, one answer; a failure is an answer too."""
+
+    async def ask(self, ask: Ask, *, id: str, deadline_s: float) -> Answer:
+        """Return what comes of a question within `deadline_s` wall seconds; raises nothing but cancellation."""
+
+    def statuses(self) -> tuple[EndpointStatus, ...]: ...
     async def close(self) -> None: ...
 
 

@@ -2,10 +2,11 @@
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from fairlead.contracts.base import Bytes, Count, Message, Positive
+from fairlead.contracts.base import Bytes, Count, Many, Message, Positive, Seconds, Text
 from fairlead.contracts.cluster import Cluster, Url
+from fairlead.contracts.dialogue import BudgetLimits
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -78,6 +79,51 @@ class NodeAgentSettings(Message):
     """Reports kept on disk while the control plane is away; beyond, newer ones are refused and counted."""
 
 
+class LlmEndpoint(Message):
+    """A server that answers OpenAI-shaped chat completions."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s@]+$", max_length=512)]
+    """Base address, such as `https://api.example.com/v1`; without credentials."""
+    key_variable: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = "OPENAI_API_KEY"
+    """Environment variable that holds the key; the key itself is no setting. None sends none."""
+    planner_model: Text | None = None
+    """Name of the model that the planner asks; None takes the first that the server lists. So too the next."""
+    slot_agent_model: Text | None = None
+    prompt_price: Seconds = 0.0
+    """Money for a million tokens of prompt."""
+    reply_price: Seconds = 0.0
+    """Money for a million tokens of reply."""
+
+
+class LlmSettings(Message):
+    """Language models for planner and slot agent; without an endpoint everything runs on the fallback."""
+
+    endpoints: Many[LlmEndpoint] = ()
+    """Asked in this order: the next one where the breaker of the one before is open or it fails with time left."""
+    slot_deadline_ratio: Annotated[float, Field(gt=0, le=0.9)] = 0.6
+    """Share of a wall slot that the slot agent's answers may take together (DESIGN §6)."""
+    planner_deadline_slots: Annotated[float, Field(gt=0, le=9)] = 0.6
+    """Wall slots that the planner's answers may take together; three for a model on a small machine."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    planner_reply_tokens: Annotated[int, Field(ge=16, le=32_768)] = 1200
+    slot_reply_tokens: Annotated[int, Field(ge=16, le=32_768)] = 700
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Questions at once from one agent, over all its endpoints."""
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    """Requests for one question, over all endpoints, while its deadline lasts."""
+    breaker_failures: Annotated[int, Field(ge=1)] = 3
+    """Failures in a row after which an endpoint is not asked for `breaker_open_s`."""
+    breaker_open_s: Positive = 15.0
+    """Wall seconds; then one question tries it again."""
+    budget: BudgetLimits = BudgetLimits()
+    record: str | None = None
+    """File to which each question and its answer are added, a JSON line each."""
+    replay: str | None = None
+    """Such a file, asked in place of an endpoint."""
+    case_capacity: Annotated[int, Field(ge=8, le=100_000)] = 2000
+    """Cases kept for one cluster; the oldest of the commonest regime go first."""
+
+
 class DeciderSettings(Message):
     """The planner, or the slot agent: processes without an HTTP server."""
 
@@ -105,4 +151,5 @@ class Settings(Message):
     node_agent: NodeAgentSettings = NodeAgentSettings()
     planner: DeciderSettings = DeciderSettings()
     slot_agent: DeciderSettings = DeciderSettings()
+    llm: LlmSettings = LlmSettings()
     controller: PolicySettings = PolicySettings()

@@ -61,8 +61,6 @@ class PolicySettings(Message):
     """Share of the uniform distribution in each row."""
     explore: Ratio = 0.0
     """Probability with which a gateway draws from P instead of picking the least price."""
-    candidates: Annotated[int, Field(ge=1)] = 16
-    """More pods than this in a row: draw so many by P and price those."""
     speed_gain: Ratio = 0.15
     """Exponent of the update of v by a completion."""
     speed_clip_low: Positive = 0.4
@@ -70,5 +68,11 @@ class PolicySettings(Message):
     weights: Weights = Weights()
     table_slots: Annotated[int, Field(ge=1)] = 2
     """A table expires after so many slots; it steers for three more."""
+    guide_prior_weight_s: Seconds = 1.0
+    """Weight of log(max P/P) against d + e in the rows that a language model proposed (CONTROL §2 rule 6)."""
+    trust_tv: Ratio = 0.3
+    """Total variation between a proposed row and the fallback's that is still trusted (CONTROL §3, gate 4)."""
+    row_tolerance: Ratio = 0.05
+    """How far a proposed row may be from 1 and still be normalised: models round to two digits."""
     placement_slots: Annotated[int, Field(ge=1)] = 2
     """A placement expires after so many slots; then nothing is stopped."""

@@ -1,6 +1,7 @@
 """λ: how often each model is asked for, learned from arrivals per slot (CONTROL §2)."""
 
-from fairlead.contracts.decisions import Rate, SlotInput, SlotState
+from fairlead.contracts.decisions import SlotInput, SlotState
+from fairlead.contracts.plans import Rate
 
 
 def learned(i: SlotInput) -> SlotState:

@@ -10,7 +10,6 @@ from fairlead.contracts.decisions import (
     ModelView,
     NodeView,
     PodView,
-    Rate,
     SlotDecision,
     SlotInput,
     SlotState,

@@ -1,0 +1,223 @@
+"""A dialogue with a language model: what is asked, what is answered, and what the journal keeps of it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fairlead.contracts.base import Count, Many, Message, Name, Positive, Seconds, Text
+
+AgentName = Literal["planner", "slot-agent"]
+ModeName = Literal["auto", "assist", "shadow", "off"]
+
+REPLY_CHARS = 65_536
+"""A longer reply is not read to its end: 16 times what the largest valid one takes."""
+
+
+class PromptText(Message):
+    """A prompt as its file gives it: text with named places, the constant part first."""
+
+    id: Name
+    """`planner` or `slot`."""
+    version: Annotated[int, Field(ge=1)]
+    system: str
+    """The constant part."""
+    user: str
+    """The part that changes, with `{places}`."""
+    repair: str
+    """What is said when the first reply was not valid; `{fault}` is the validator's message in our own words."""
+
+
+class Sampling(Message):
+    """How a model shall choose its words."""
+
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    """0 takes the likeliest word: the same question gives the same answer where the server allows it."""
+    reply_tokens: Annotated[int, Field(ge=16, le=32_768)] = 1200
+    """Limit of a reply."""
+
+
+class Ask(Message):
+    """One question in full; equal questions have equal JSON."""
+
+    agent: AgentName
+    prompt: Name
+    """Id and version, such as `slot/1`."""
+    turn: Literal["first", "repair"]
+    system: str
+    user: str
+    reply: Literal["PlannerReply", "SlotReply"]
+    reply_schema: str
+    """JSON Schema of the reply with the aliases that may stand in it, canonical JSON."""
+    sampling: Sampling
+
+
+AnswerCode = Literal[
+    "ok",
+    "late",
+    "unreachable",
+    "reset",
+    "busy",
+    "refused",
+    "server-error",
+    "not-openai",
+    "empty",
+    "too-long",
+    "budget-tokens",
+    "budget-money",
+    "breaker-open",
+    "diverged",
+    "no-endpoint",
+]
+"""How a question was answered: `late` past its deadline; `unreachable` no connection; `reset` broken off; `busy` 429;
+`refused` another 4xx; `server-error` 5xx; `not-openai` not that shape or content type; `diverged` not in the recorded
+file; `budget-*` and `breaker-open` were not asked at all."""
+
+
+class Answer(Message):
+    """What came of a question; a failure is an answer too."""
+
+    code: AnswerCode
+    text: Annotated[str, Field(max_length=REPLY_CHARS)] | None
+    """The raw reply; None unless `ok`."""
+    endpoint: Text
+    """Address without credentials; empty where none was asked."""
+    model: Text
+    style: Literal["schema", "json", "text"] | None
+    """How the endpoint was asked for JSON; None where none was asked."""
+    attempts: Count
+    """Requests sent, over all endpoints."""
+    took_s: Seconds
+    """Wall seconds from the question to this answer, measured; given to the dialogue, which may not look at a clock."""
+    prompt_tokens: Count
+    reply_tokens: Count
+    """As the server counted them; where it has not said, what was reserved."""
+    money: Seconds
+    """At the endpoint's prices, in their currency."""
+
+
+class Judge(Message):
+    """Asks the twin whether a proposal is no worse than the fallback."""
+
+    agent: AgentName
+    proposal: str
+    """Canonical JSON of the `PlanDraft` or `Guide`."""
+
+
+class Judgement(Message):
+    """The twin's answer."""
+
+    code: Literal["not-judged", "no-worse", "worse"]
+    text: Text
+
+
+class Exchange(Message):
+    """A question and its answer, as the journal keeps them."""
+
+    id: Name
+    """Sent along as `x-fairlead-ask`, so that a server's log can be joined with the journal."""
+    ask: Ask
+    answer: Answer
+
+
+class Approval(Message):
+    """What a person said of an assisted proposal."""
+
+    answer: Literal["approved", "declined", "expired"]
+    by: Text
+    at_s: Seconds
+
+
+class Proposal(Message):
+    """An assisted proposal that waits for a person."""
+
+    id: Name
+    agent: AgentName
+    created_at_s: Seconds
+    expires_at_s: Seconds
+    """End of the slot, or of the epoch, that it is for."""
+    content: str
+    """Canonical JSON of the `PlanDraft` or `Guide`."""
+    why: Annotated[str, Field(max_length=280)]
+    changes: Many[Text]
+    """What it would change against the fallback, in words."""
+    approval: Approval | None = None
+    revision: Annotated[int, Field(ge=0)] = 0
+
+
+class EndpointStatus(Message):
+    """An endpoint as an agent sees it."""
+
+    url: Text
+    model: Text
+    style: Literal["schema", "json", "text"] | None
+    breaker: Literal["closed", "open", "half-open"]
+    last_code: AnswerCode | None
+
+
+class AgentStatus(Message):
+    """What an agent says of itself and its language model, each time a dialogue ends."""
+
+    agent: AgentName
+    mode: ModeName
+    at_s: Seconds
+    """Domain time."""
+    llm: Text
+    """`none`, or what was configured, without credentials."""
+    endpoints: Many[EndpointStatus]
+    asks: Count
+    dialogues: Count
+    accepted: Count
+    """Dialogues whose proposal passed all gates, since the process began."""
+    fallbacks: Count
+    """Dialogues that ended on the fallback."""
+    prompt_tokens: Count
+    reply_tokens: Count
+    money: Seconds
+    seconds: Seconds
+    """Wall seconds spent waiting for answers."""
+    acting: Literal["llm", "fallback"]
+    why: Text
+    """Why it is the fallback that acts, such as `budget-tokens: 9800 of 10000 tokens an hour are spent`."""
+
+
+class BudgetLimits(Message):
+    """What may be spent in wall time; None is without limit."""
+
+    tokens_per_hour: Count | None = None
+    tokens_per_day: Count | None = None
+    money_per_hour: Seconds | None = None
+    money_per_day: Seconds | None = None
+
+
+class BudgetSpent(Message):
+    """What was spent or is reserved, over all agents: sliding windows, whole minutes, never less than it was."""
+
+    tokens_hour: Count
+    tokens_day: Count
+    money_hour: Seconds
+    money_day: Seconds
+
+
+class Refusal(Message):
+    """Why nothing was reserved."""
+
+    code: Literal["budget-tokens", "budget-money"]
+    text: Text
+
+
+class CaseShown(Message):
+    """A case as a prompt showed it."""
+
+    alias: Name
+    case: Name
+    similarity: Annotated[float, Field(ge=0, le=1)]
+
+
+class DialogueSettings(Message):
+    """What a dialogue may take."""
+
+    deadline_s: Positive
+    """Wall seconds for all its answers together."""
+    sampling: Sampling
+    llm: Text = ""
+    """What was configured."""
