@@ -22,6 +22,7 @@ from fairlead.contracts.plans import (
     NodePlacement,
     Override,
     Placement,
+    Rate,
     Reason,
     Warm,
 )
