@@ -56,6 +56,7 @@ WHO_MAY: dict[str, frozenset[Role]] = {
     "replay_decision": PEOPLE,
     "report_node": AGENTS,
     "report_gateway": GATEWAYS,
+    "read_keepers": EVERYONE,
     "list_outcomes": PEOPLE,
     "list_modes": PEOPLE,
     "read_mode": PEOPLE,

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response, StreamingResponse
 
 from control_api.context import Context, ControlRoute, context_of
-from control_api.messages import JSON, body_of, page
+from control_api.messages import JSON, answer, body_of, page
 from control_api.parameters import Cursor, Limit, described
 from fairlead.adapters.store_rules import EVERY_KIND
 from fairlead.contracts.errors import InputError, foreign
 from fairlead.contracts.events import Event, EventKind
-from fairlead.contracts.readings import Accepted, GatewayReport, NodeReport, Outcome
+from fairlead.contracts.readings import Accepted, GatewayReport, KeeperState, KeeperStates, NodeReport, Outcome
 
 ALIVE_EVERY_S = 15.0
 """Wall seconds of silence after which an event stream says that it is still there; proxies cut after 30 to 60."""
@@ -53,6 +53,21 @@ async def report_gateway(request: Request) -> Response:
     if kept:
         context.metrics.gateway_reported(report)
     return _accepted(context, "gateway", report.gateway, report.observed_at_s, kept)
+
+
+@router.get("/keepers", operation_id="read_keepers", tags=["readings"], **described(KeeperStates))
+async def read_keepers(
+    request: Request,
+    nodes: Annotated[str | None, Query(max_length=65_536, description="Comma-separated; all without.")] = None,
+) -> Response:
+    """Return the queues of nodes as their gateways' newest reports have them: for an ingress whose stream is down."""
+    wanted = None if nodes is None else frozenset(nodes.split(","))
+    newest: dict[str, KeeperState] = {}
+    reports = await context_of(request).store.latest_gateway_reports()
+    for report in sorted(reports, key=lambda r: r.observed_at_s):
+        if report.keeper is not None and (wanted is None or report.keeper.node in wanted):
+            newest[report.keeper.node] = report.keeper
+    return answer(KeeperStates(items=tuple(newest[node] for node in sorted(newest))))
 
 
 @router.get("/outcomes", operation_id="list_outcomes", tags=["readings"], **described(pages=Outcome))

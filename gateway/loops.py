@@ -1,7 +1,7 @@
 """What a gateway does beside requests: it follows keepers and tables, reports, sweeps, and outlives every failure."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Never
 
 import structlog
@@ -25,6 +25,9 @@ TABLE_WAIT_S = 20.0
 
 TABLE_RETRY_MOST_S = 2.0
 """Wall seconds between attempts to reach the control API, which has its own restart within seconds."""
+
+ASK_LEAST_S = 0.5
+"""Wall seconds at the least between questions for states that no stream tells: half of the shortest heartbeat."""
 
 SWEEP_S = 1.0
 """Domain seconds between looks at deadlines: a sixtieth of the shortest default deadline."""
@@ -53,6 +56,20 @@ class Loops:
                 view.lost(node)
 
         await self._steadily(f"state of {node}", listen, RETRY_FIRST_S, RETRY_MOST_S)
+
+    async def ask_around(
+        self, control: Control, view: View, followed: Callable[[], Iterable[str]], every_s: float
+    ) -> Never:
+        """Each period, ask the control API for what it was told of the nodes that no stream tells of."""
+        every_s = max(every_s, ASK_LEAST_S * self._clock.speed)
+
+        async def once() -> None:
+            await self._clock.sleep_for(every_s)
+            if nodes := view.unheard(followed()):
+                for state in await control.keepers(nodes):
+                    view.reported(state)
+
+        await self._steadily("keepers", once, RETRY_FIRST_S, TABLE_RETRY_MOST_S)
 
     async def steer(self, control: Control, view: View) -> Never:
         """Take each new table."""

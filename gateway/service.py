@@ -165,6 +165,8 @@ class Gateway:
             tasks.create_task(self._refresh(tasks, cache))
             if self.ingress is not None:
                 tasks.create_task(self.wakes.run())
+                asking = self.loops.ask_around(self._control, self.view, lambda: self._remote, self._policy.report_s)
+                tasks.create_task(asking)
 
     def _make_keeper(self, node: NodeSpec) -> Keeper:
         policy = self._policy

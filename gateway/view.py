@@ -1,11 +1,12 @@
 """What an ingress knows: the load of each node that it can reach, and the table that steers it.
 
 Loads are the keepers' last words, drained by time-slicing, with own dispatches since added (CONTROL §2). A node whose
-stream is broken, or has been silent for three heartbeats, is not reachable and not priced (DESIGN §8, invariant 10).
+stream is broken is not reachable and not priced until its keeper speaks again, over the stream or by way of the control
+API; so too one that has been silent for three periods (DESIGN §8, invariant 10).
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fairlead.contracts.plans import RoutingTable, Row
@@ -50,6 +51,10 @@ class _Known:
     heard_at_s: float = -math.inf
     """Wall."""
     reachable: bool = False
+    streaming: bool = False
+    """Its words come over the stream; else by way of the control API, if at all."""
+    lost_at_s: float = -math.inf
+    """Domain; what its keeper said before then by another way proves nothing."""
     own: list[Dispatch] = field(default_factory=list)
     doubted: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Per model: domain instant of the refusal, wall instant until which it counts."""
@@ -105,13 +110,29 @@ class View:
 
     def heard(self, state: KeeperState) -> bool:
         """Take a keeper's word; False if it is older than what is known."""
+        self._nodes.setdefault(state.node, _Known()).streaming = True
+        return self._take(state, self._clock.wall_s())
+
+    def reported(self, state: KeeperState) -> bool:
+        """Take a keeper's word that came by way of the control API; False if it is of no use.
+
+        It is of none while the stream is up, if it is older than what is known, or was said before the stream broke:
+        a keeper that died had a last report too.
+        """
         known = self._nodes.setdefault(state.node, _Known())
+        if known.streaming or state.observed_at_s <= known.lost_at_s:
+            return False
+        age_s = max(0.0, self._clock.now_s() - state.observed_at_s) / self._clock.speed
+        return age_s <= self._silence_s and self._take(state, self._clock.wall_s() - age_s)
+
+    def _take(self, state: KeeperState, heard_at_s: float) -> bool:
+        known = self._nodes[state.node]
         if state.instance == known.instance and state.sequence <= known.sequence:
             return False
         at_s, wall_s = state.observed_at_s, self._clock.wall_s()
         before, known.load = known.load, observed(state)
         known.instance, known.sequence = state.instance, state.sequence
-        came_back, known.reachable, known.heard_at_s = not known.reachable, True, wall_s
+        came_back, known.reachable, known.heard_at_s = not known.reachable, True, heard_at_s
         known.doubted = {m: d for m, d in known.doubted.items() if d[0] >= at_s and d[1] > wall_s}
         known.own = [d for d in known.own if d.seen_at_s >= at_s]
         for sent in known.own:
@@ -122,10 +143,15 @@ class View:
         return True
 
     def lost(self, node: str) -> None:
-        """Leave a node out until its keeper speaks again."""
+        """Leave a node whose stream broke out until its keeper speaks again."""
         known = self._nodes.get(node)
-        if known is not None:
-            known.reachable = False
+        if known is not None and known.streaming:
+            known.streaming = known.reachable = False
+            known.lost_at_s = self._clock.now_s()
+
+    def unheard(self, nodes: Iterable[str]) -> tuple[str, ...]:
+        """Return those of `nodes` that no stream tells of now, sorted."""
+        return tuple(sorted(n for n in nodes if n not in self._nodes or not self._nodes[n].streaming))
 
     def forget(self, node: str) -> None:
         """Drop a node that left the cluster."""

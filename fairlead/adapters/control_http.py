@@ -1,5 +1,6 @@
 """The control API as the edge side reaches it: REST over aiohttp, with a bearer token, every wait timed out."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import aiohttp
@@ -16,7 +17,7 @@ from fairlead.contracts.errors import (
 )
 from fairlead.contracts.events import Wake
 from fairlead.contracts.plans import Placement, RoutingTable
-from fairlead.contracts.readings import GatewayReport, NodeReport
+from fairlead.contracts.readings import GatewayReport, KeeperState, KeeperStates, NodeReport
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -61,6 +62,11 @@ class HttpControl:
     async def wake(self, wake: Wake) -> None:
         """Say that a model is missed."""
         await self._exchange("POST", f"/models/{wake.model}:wake", body=wake.to_json())
+
+    async def keepers(self, nodes: Sequence[str]) -> tuple[KeeperState, ...]:
+        """Return what the newest reports say of the queues of these nodes."""
+        content = await self._exchange("GET", "/keepers", query={"nodes": ",".join(nodes)})
+        return self._read(KeeperStates, content).items
 
     async def close(self) -> None:
         """Close the connections."""

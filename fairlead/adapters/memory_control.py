@@ -1,12 +1,13 @@
 """A control API in memory: the fake of the port `Control`, moved by a test."""
 
 import asyncio
+from collections.abc import Sequence
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ControlUnavailable
 from fairlead.contracts.events import Wake
 from fairlead.contracts.plans import Placement, RoutingTable
-from fairlead.contracts.readings import GatewayReport, NodeReport
+from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport
 
 
 class MemoryControl:
@@ -78,6 +79,12 @@ class MemoryControl:
         """Note that a model is missed."""
         self._answer()
         self.wakes.append(wake)
+
+    async def keepers(self, nodes: Sequence[str]) -> tuple[KeeperState, ...]:
+        """Return the newest accepted state of each of these nodes, sorted."""
+        self._answer()
+        newest = {r.keeper.node: r.keeper for r in self.gateway_reports if r.keeper is not None}
+        return tuple(newest[node] for node in sorted(set(nodes) & set(newest)))
 
     async def close(self) -> None:
         """Do nothing: there is no connection."""

@@ -22,7 +22,7 @@ from fairlead.contracts.dialogue import (
 )
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
-from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
+from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, Outcome
 from fairlead.contracts.tickets import Failed, Head, Offer, PodSet, PodUses, Returned, Update, Withdrawal
 
 Item = TypeVar("Item")
@@ -186,6 +186,10 @@ class Control(Protocol):
     async def report_node(self, report: NodeReport) -> None: ...
     async def report_gateway(self, report: GatewayReport) -> None: ...
     async def wake(self, wake: Wake) -> None: ...
+
+    async def keepers(self, nodes: Sequence[str]) -> tuple[KeeperState, ...]:
+        """Return what the newest reports say of the queues of these nodes, sorted; nothing of those never heard."""
+
     async def close(self) -> None: ...
 
 

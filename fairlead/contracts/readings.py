@@ -99,6 +99,12 @@ class KeeperState(Message):
     pods: Many[PodLoad]
 
 
+class KeeperStates(Message):
+    """Loads of several nodes, as their gateways' newest reports have them."""
+
+    items: Many[KeeperState]
+
+
 Status = Literal["finished", "failed", "cancelled", "refused"]
 """`refused` is a 429 or 503 of ours; `cancelled` the client went away; `failed` everything else without an answer."""
 

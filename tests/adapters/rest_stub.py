@@ -9,7 +9,7 @@ from fairlead.adapters.memory_control import MemoryControl
 from fairlead.adapters.memory_keeper_control import MemoryKeeperControl
 from fairlead.contracts.errors import FairleadError
 from fairlead.contracts.events import Wake
-from fairlead.contracts.readings import GatewayReport, NodeReport
+from fairlead.contracts.readings import GatewayReport, KeeperStates, NodeReport
 from fairlead.contracts.tickets import PodSet
 
 TOKEN = "token-of-an-agent"
@@ -44,6 +44,10 @@ async def served(control: MemoryControl, keeper: MemoryKeeperControl | None = No
         await control.wake(Wake.from_json(await request.read()))
         return web.Response(status=204)
 
+    async def keepers(request: web.Request) -> web.Response:
+        found = await control.keepers(request.query["nodes"].split(","))
+        return web.json_response(text=KeeperStates(items=found).to_json())
+
     async def pods(request: web.Request) -> web.Response:
         assert keeper is not None
         return web.json_response(text=(await keeper.declare(PodSet.from_json(await request.read()))).to_json())
@@ -70,6 +74,7 @@ async def served(control: MemoryControl, keeper: MemoryKeeperControl | None = No
             web.post("/api/v1/reports/node", node_report),
             web.post("/api/v1/reports/gateway", gateway_report),
             web.post("/api/v1/models/{model}:wake", wake),
+            web.get("/api/v1/keepers", keepers),
             web.put("/keeper/v1/pods", pods),
         ]
     )

@@ -16,7 +16,7 @@ from fairlead.contracts.errors import ControlUnavailable, Denied, FairleadError,
 from fairlead.contracts.events import Wake
 from fairlead.contracts.plans import RoutingTable
 from fairlead.contracts.ports import Control
-from fairlead.contracts.readings import GatewayReport, NodeReport
+from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport
 from tests.adapters.rest_stub import TOKEN, served
 from tests.node_agent.pods import free_port, model, node, placement
 
@@ -156,6 +156,17 @@ async def test_a_wake_arrives(side: Side) -> None:
     wake = Wake(model="a", reason="missing", site="s1", wait_s=2.5, at_s=7.0)
     await side.edge.wake(wake)
     assert side.core.wakes == [wake]
+
+
+async def test_keepers_are_known_by_their_newest_reports(side: Side) -> None:
+    """Those that were asked for and have reported, sorted."""
+    for sequence, name in enumerate(("b", "a", "c", "a"), 1):
+        state = KeeperState(
+            node=name, instance="k", sequence=sequence, observed_at_s=float(sequence), speed=1.0, pods=()
+        )
+        await side.edge.report_gateway(gateway_report(sequence).model_copy(update={"keeper": state}))
+    found = await side.edge.keepers(("b", "a", "d"))
+    assert [(state.node, state.sequence) for state in found] == [("a", 4), ("b", 1)]
 
 
 async def test_away_is_unavailable(side: Side) -> None:

@@ -8,6 +8,7 @@ import pytest
 from fairlead.contracts.cluster import NodeSpec
 from fairlead.contracts.events import Problem
 from fairlead.contracts.plans import EpochPlan
+from fairlead.contracts.readings import KeeperState
 from tests.adapters import store_examples as some
 from tests.control_api.conftest import BODY_LIMIT, Api
 
@@ -249,6 +250,15 @@ async def test_outcomes_of_reports_are_listed(api: Api) -> None:
     await api.admin.post(f"{ROOT}/reports/gateway", json=report.to_document())
     listed = (await api.admin.get(f"{ROOT}/outcomes")).json()
     assert [one["request"] for one in listed["items"]] == ["r2", "r1"]
+
+
+async def test_queues_of_nodes_are_known_by_their_gateways_reports(api: Api) -> None:
+    """All, or those that an ingress asks for; unknown ones are passed over."""
+    state = KeeperState(node="node-1", instance="k", sequence=1, observed_at_s=1.0, speed=1.0, pods=())
+    report = some.gateway_report(1).model_copy(update={"keeper": state})
+    await api.admin.post(f"{ROOT}/reports/gateway", json=report.to_document())
+    for query, found in (("", 1), ("?nodes=node-1,node-9", 1), ("?nodes=node-2", 0)):
+        assert (await api.admin.get(f"{ROOT}/keepers{query}")).json() == {"items": [state.to_document()] * found}
 
 
 async def test_metrics_tell_of_calls_and_reports_with_known_labels_only(api: Api) -> None:
