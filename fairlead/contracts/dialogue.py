@@ -198,6 +198,46 @@ class BudgetSpent(Message):
     money_day: Seconds
 
 
+class BudgetLeft(Message):
+    """What may still be spent; None is without limit."""
+
+    tokens_hour: Count | None
+    tokens_day: Count | None
+    money_hour: Seconds | None
+    money_day: Seconds | None
+
+
+class Budget(Message):
+    """What the agents may spend together, have spent, and have left."""
+
+    limits: BudgetLimits
+    spent: BudgetSpent
+    left: BudgetLeft
+
+
+class AgentView(Message):
+    """An agent as the control API shows it, also one that has said nothing yet."""
+
+    agent: AgentName
+    mode: ModeName
+    """In force now; `status.mode` is that of its last dialogue."""
+    mode_by: Text
+    """Who set it."""
+    mode_at_s: Seconds
+    """When, domain time; 0 where nobody has."""
+    acting: Literal["llm", "fallback"]
+    why: Text
+    """Why it is the fallback that acts."""
+    status: AgentStatus | None
+
+
+class Agents(Message):
+    """All agents, and the budget that they share."""
+
+    items: Many[AgentView]
+    budget: Budget
+
+
 class Refusal(Message):
     """Why nothing was reserved."""
 

@@ -99,6 +99,7 @@ class Diverged(FairleadError):
     """A replayed decision differs from the recorded one."""
 
     code = "diverged"
+    status = 409
 
 
 class Unavailable(FairleadError):
