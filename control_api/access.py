@@ -4,7 +4,7 @@ import hashlib
 import ipaddress
 import secrets
 
-from fairlead.contracts.errors import Denied, StoreUnavailable
+from fairlead.contracts.errors import Denied, StoreUnavailable, foreign
 from fairlead.contracts.events import Role, TokenRecord
 from fairlead.contracts.ports import Clock, Store
 
@@ -13,6 +13,9 @@ FRESH_S = 5.0
 
 UNKNOWN_EVERY_S = 0.1
 """Wall seconds between looks into the store for tokens that nobody knows, so that guessing costs it little."""
+
+LOCAL = "a client of this machine"
+"""Who calls where nobody needs a token."""
 
 EVERYONE: frozenset[Role] = frozenset(("admin", "operator", "agent", "gateway", "viewer"))
 PEOPLE: frozenset[Role] = frozenset(("admin", "operator", "viewer"))
@@ -58,6 +61,11 @@ WHO_MAY: dict[str, frozenset[Role]] = {
     "report_gateway": GATEWAYS,
     "read_keepers": EVERYONE,
     "list_outcomes": PEOPLE,
+    "list_agents": PEOPLE,
+    "list_proposals": PEOPLE,
+    "read_proposal": PEOPLE,
+    "approve_proposal": OPERATORS,
+    "decline_proposal": OPERATORS,
     "list_modes": PEOPLE,
     "read_mode": PEOPLE,
     "change_mode": OPERATORS,
@@ -83,13 +91,13 @@ class Access:
         self._known: dict[str, TokenRecord] = {}
         self._read_at_s: float | None = None
 
-    async def check(self, operation: str, authorization: str | None, peer: str | None) -> None:
-        """Return if the caller may; raises `Unauthenticated`, `Denied`."""
+    async def check(self, operation: str, authorization: str | None, peer: str | None) -> str:
+        """Return who the caller is, in words for an audit, if that one may; raises `Unauthenticated`, `Denied`."""
         may = WHO_MAY[operation]
         if not self._auth:
             if not is_loopback(peer):
                 raise Denied("without authentication only clients on this machine are answered: set control.auth")
-            return
+            return LOCAL
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("no bearer token: send `Authorization: Bearer …`, made by `fairlead token create`")
@@ -100,6 +108,7 @@ class Access:
             raise Denied(
                 f"{operation} takes the role {' or '.join(sorted(may))}; token {record.id!r} has the role {record.role}"
             )
+        return foreign(f"token {record.id} ({record.note})" if record.note else f"token {record.id}")
 
     async def _record(self, sha256: str) -> TokenRecord | None:
         """Return the token of this hash; while the store is away those last read count."""

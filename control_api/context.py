@@ -47,6 +47,12 @@ def context_of(request: Request) -> Context:
     return context
 
 
+def caller_of(request: Request) -> str:
+    """Return who calls, in words for an audit; every operation of the table of roles knows."""
+    caller: str = request.state.caller
+    return caller
+
+
 def answering(operation: str, handle: Handler) -> Handler:
     """Wrap what handles a call: it asks whether the caller may, counts, times, and tells refusals as problems."""
     log = structlog.get_logger("control")
@@ -57,7 +63,8 @@ def answering(operation: str, handle: Handler) -> Handler:
         try:
             if operation in WHO_MAY:
                 peer = request.client.host if request.client else None
-                await context.access.check(operation, request.headers.get("authorization"), peer)
+                authorization = request.headers.get("authorization")
+                request.state.caller = await context.access.check(operation, authorization, peer)
             response = await handle(request)
         except Exception as error:
             response = refused(error, request.url.path)

@@ -1,13 +1,14 @@
 """What people set: overrides, modes and tokens."""
 
+import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from control_api.access import new_token
-from control_api.context import ControlRoute, context_of
+from control_api.context import ControlRoute, caller_of, context_of
 from control_api.messages import answer, body_of, everything, expected_revision
 from control_api.parameters import AgentPath, IfMatch, NamePath, described
-from fairlead.contracts.errors import InputError
+from fairlead.contracts.errors import InputError, foreign
 from fairlead.contracts.events import Mode, TokenDraft, TokenGiven, TokenRecord
 from fairlead.contracts.plans import Override
 
@@ -68,12 +69,19 @@ async def read_mode(request: Request, agent: AgentPath) -> Response:
     **described(Mode, body=Mode, refusals=(409, 412, 428), tagged=True),
 )
 async def change_mode(request: Request, agent: AgentPath, if_match: IfMatch = None) -> Response:
-    """Change who may act for an agent, from now on."""
+    """Change who may act for an agent, from now on; the instant is ours, and the token stands beside `by`."""
+    context = context_of(request)
     revision = expected_revision(if_match)
     given = await body_of(request, Mode)
     if given.agent != agent:
         raise InputError(f"the path names {agent!r}, the body {given.agent!r}")
-    made = await context_of(request).store.put_mode(given, if_revision=revision)
+    before = await context.store.mode(agent)
+    said = "" if given.by == before.by else given.by  # who reads, changes and sends back says nothing of itself
+    by = foreign(f"{said}, {caller_of(request)}" if said else caller_of(request))
+    changed = given.model_copy(update={"by": by, "at_s": context.clock.now_s()})
+    made = await context.store.put_mode(changed, if_revision=revision)
+    log = structlog.get_logger("audit")
+    log.info("mode changed", agent=agent, before=before.mode, mode=made.mode, by=made.by, revision=made.revision)
     return answer(made, revision=made.revision)
 
 
