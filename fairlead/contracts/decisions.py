@@ -187,6 +187,8 @@ class EpochInput(Message):
     llm: Name = "no-llm"
     publish: bool = True
     """False where a plan for the epoch is in force already and the fallback would only repeat it."""
+    begins_at_s: Instant | None = None
+    """Begin of the epoch, from which `warm` counts: a model is asked before it. None where it has begun."""
 
 
 class EpochDecision(Message):
