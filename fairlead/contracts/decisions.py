@@ -188,7 +188,7 @@ class EpochInput(Message):
     publish: bool = True
     """False where a plan for the epoch is in force already and the fallback would only repeat it."""
     begins_at_s: Instant | None = None
-    """Begin of the epoch, from which `warm` counts: a model is asked before it. None where it has begun."""
+    """Begin of the epoch, before or after `now_s`: what times of `warm` count from. None counts from `now_s`."""
 
 
 class EpochDecision(Message):
