@@ -93,6 +93,8 @@ class Answer(Message):
     """As the server counted them; where it has not said, what was reserved."""
     money: Seconds
     """At the endpoint's prices, in their currency."""
+    detail: Text = ""
+    """What a person should know of a failure, such as the server's own words without the key; never in a prompt."""
 
 
 class Judge(Message):
