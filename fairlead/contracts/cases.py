@@ -141,12 +141,13 @@ class ModelTally(Message):
     finished: Count
     """With an outcome `finished` before the window's end."""
     timely: Count
-    """Of those, within the model's deadline."""
+    """Of the judged ones, those that finished within the model's deadline."""
     judged: Count
     """Arrived early enough to be judged: a deadline before the window's end, cancelled ones left out."""
     ended: Count
     """With any outcome but `cancelled` before the window's end."""
     latency_sum_s: Seconds
-    """Over all that arrived in the window and have an outcome by now, each cut at the window's end."""
+    """Over all that arrived in the window and have an outcome by now, cancelled ones left out; what did not finish
+    before the window's end counts with its age there (CONTROL §1)."""
     counted: Annotated[int, Field(ge=0)]
     """How many `latency_sum_s` is over."""
