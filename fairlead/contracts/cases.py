@@ -151,3 +151,5 @@ class ModelTally(Message):
     before the window's end counts with its age there (CONTROL §1)."""
     counted: Annotated[int, Field(ge=0)]
     """How many `latency_sum_s` is over."""
+    cancelled: Count
+    """With an outcome `cancelled` by now: in none of the above; what arrived beyond both has no outcome yet."""
