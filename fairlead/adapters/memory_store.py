@@ -1,20 +1,24 @@
 """The fake of the store port: everything in this process, lost when it ends, the same laws as the real one."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Sequence
 
 from fairlead.adapters import store_rules as rules
+from fairlead.adapters.budget_rules import Ledger, amount
 from fairlead.adapters.clock import ScaledClock
+from fairlead.adapters.memory_cases import Cases
+from fairlead.adapters.memory_decisions import Published, listed
+from fairlead.adapters.memory_pages import newest_first
+from fairlead.adapters.memory_readings import Readings
+from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
+from fairlead.contracts.dialogue import AgentStatus, BudgetLimits, BudgetSpent, Proposal, Refusal
 from fairlead.contracts.errors import Conflict, NotFound, StoreUnavailable, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
-
-Item = TypeVar("Item")
 
 
 class MemoryStore:
@@ -25,14 +29,12 @@ class MemoryStore:
         """What a test sets to take the database away; open streams of changes end at the next change."""
         self._clock: Clock = ScaledClock() if clock is None else clock
         self._cluster = rules.EMPTY_CLUSTER
-        self._seen: dict[tuple[str, str, str], rules.Seen] = {}
-        self._node_reports: dict[tuple[str, str], NodeReport] = {}
-        self._gateway_reports: dict[tuple[str, str], GatewayReport] = {}
-        self._outcomes: list[Outcome] = []
-        self._plans: list[EpochPlan] = []
-        self._placements: list[Placement] = []
-        self._tables: list[RoutingTable] = []
-        self._decisions: dict[str, DecisionRecord] = {}
+        self._readings = Readings(lambda reporter, kind, at_s: self._tell("report", reporter, kind, at_s))
+        self._published = Published(self._tell)
+        self._cases = Cases()
+        self._ledger = Ledger()
+        self._proposals: dict[str, Proposal] = {}
+        self._statuses: dict[str, AgentStatus] = {}
         self._overrides: dict[str, Override] = {}
         self._modes: dict[str, Mode] = {}
         self._tokens: dict[str, TokenRecord] = {}
@@ -111,167 +113,104 @@ class MemoryStore:
 
     # -- readings ------------------------------------------------------------------------------------------------
 
-    def _take(self, kind: str, reporter: str, instance: str, sequence: int) -> tuple[bool, bool]:
-        """Return whether the report is a new one, and whether it is the newest of its instance."""
-        before = self._seen.get((kind, reporter, instance), rules.Seen())
-        after = before.take(sequence)
-        if after is None:
-            return False, False
-        self._seen[kind, reporter, instance] = after
-        return True, after.high > before.high
-
     async def append_node_report(self, report: NodeReport) -> bool:
         """Keep a report; False if it was kept before."""
         self._check()
-        new, newest = self._take("node", report.node, report.instance, report.sequence)
-        if newest:
-            self._node_reports[report.node, report.instance] = report
-        if new:
-            self._tell("report", report.node, "node", report.observed_at_s)
-        return new
+        return self._readings.append_node_report(report)
 
     async def append_gateway_report(self, report: GatewayReport) -> bool:
         """Keep a report and its outcomes; False if it was kept before."""
         self._check()
-        new, newest = self._take("gateway", report.gateway, report.instance, report.sequence)
-        if newest:
-            self._gateway_reports[report.gateway, report.instance] = report
-        if new:
-            self._outcomes.extend(report.outcomes)
-            self._tell("report", report.gateway, "gateway", report.observed_at_s)
-        return new
+        return self._readings.append_gateway_report(report)
 
     async def latest_node_reports(self) -> tuple[NodeReport, ...]:
         """Return the newest report of each node, sorted."""
         self._check()
-        newest: dict[str, NodeReport] = {}
-        for report in sorted(self._node_reports.values(), key=lambda r: (r.observed_at_s, r.instance)):
-            newest[report.node] = report
-        return tuple(newest[node] for node in sorted(newest))
+        return self._readings.latest_node_reports()
 
     async def latest_gateway_reports(self) -> tuple[GatewayReport, ...]:
         """Return the newest report of each gateway, sorted."""
         self._check()
-        newest: dict[str, GatewayReport] = {}
-        for report in sorted(self._gateway_reports.values(), key=lambda r: (r.observed_at_s, r.instance)):
-            newest[report.gateway] = report
-        return tuple(newest[gateway] for gateway in sorted(newest))
+        return self._readings.latest_gateway_reports()
 
     async def arrived(self) -> dict[str, int]:
         """Return per model all requests that ever arrived."""
         self._check()
-        total: dict[str, int] = {}
-        for report in self._gateway_reports.values():
-            for count in report.models:
-                total[count.model] = total.get(count.model, 0) + count.arrived
-        return dict(sorted(total.items()))
+        return self._readings.arrived()
 
     async def pod_totals(self) -> tuple[int, int]:
         """Return all pods ever started and stopped."""
         self._check()
-        reports = self._node_reports.values()
-        return sum(r.starts for r in reports), sum(r.stops for r in reports)
+        return self._readings.pod_totals()
 
     async def outcomes(self, *, limit: int, cursor: str | None) -> Page[Outcome]:
         """Return outcomes, those that ended last first."""
         self._check()
-        rows = sorted(enumerate(self._outcomes), key=lambda row: (row[1].ended_at_s, row[0]), reverse=True)
-        if cursor is not None:
-            after = rules.key_of(cursor, float, str)
-            rows = [row for row in rows if (row[1].ended_at_s, f"{row[0]:012d}") < after]
-        return _page(rows, limit, lambda row: row[1], lambda row: (row[1].ended_at_s, f"{row[0]:012d}"))
+        return self._readings.outcomes(limit=limit, cursor=cursor)
+
+    async def tallies(self, since_at_s: float, until_at_s: float) -> tuple[ModelTally, ...]:
+        """Return per model what became of the requests that arrived within the window, sorted."""
+        self._check()
+        return self._readings.tallies(self._cluster, since_at_s, until_at_s)
 
     # -- decisions -----------------------------------------------------------------------------------------------
 
     async def publish_plan(self, plan: EpochPlan) -> None:
         """Put a plan in force."""
-        rules.check_plan(plan, await self.generations())
-        self._plans.append(plan)
-        self._tell("plan", str(plan.generation), plan.source, plan.created_at_s)
+        self._check()
+        self._published.publish_epoch(plan, None)
 
     async def publish_slot(
         self, placement: Placement | None, table: RoutingTable | None, record: DecisionRecord
     ) -> None:
         """Put both in force and journal the decision."""
-        rules.check_slot(placement, table, await self.generations())
-        self._journal(record)
-        if placement is not None:
-            self._placements.append(placement)
-            self._tell("placement", str(placement.generation), placement.decision, placement.created_at_s)
-        if table is not None:
-            self._tables.append(table)
-            self._tell("table", str(table.generation), table.decision, table.created_at_s)
+        self._check()
+        self._published.publish_slot(placement, table, record)
 
-    async def publish_epoch(self, plan: EpochPlan, record: DecisionRecord) -> None:
-        """Put a plan in force and journal the decision."""
-        rules.check_plan(plan, await self.generations())
-        self._journal(record)
-        await self.publish_plan(plan)
-
-    def _journal(self, record: DecisionRecord) -> None:
-        if record.id in self._decisions:
-            raise Conflict(f"decision {record.id!r} is journaled already")
-        self._decisions[record.id] = record
-        self._tell("decision", record.id, record.source, record.made_at_s)
+    async def publish_epoch(self, plan: EpochPlan | None, record: DecisionRecord) -> None:
+        """Put a plan in force, if there is one, and journal the decision."""
+        self._check()
+        self._published.publish_epoch(plan, record)
 
     async def current_plan(self) -> EpochPlan | None:
         """Return the plan in force."""
         self._check()
-        return self._plans[-1] if self._plans else None
+        return self._published.plans[-1] if self._published.plans else None
 
     async def current_placement(self) -> Placement | None:
         """Return the placement in force."""
         self._check()
-        return self._placements[-1] if self._placements else None
+        return self._published.placements[-1] if self._published.placements else None
 
     async def current_table(self) -> RoutingTable | None:
         """Return the table in force."""
         self._check()
-        return self._tables[-1] if self._tables else None
+        return self._published.tables[-1] if self._published.tables else None
 
     async def generations(self) -> GenerationSeen:
         """Return the generations in force."""
         self._check()
-        return GenerationSeen(
-            plan=self._plans[-1].generation if self._plans else 0,
-            placement=self._placements[-1].generation if self._placements else 0,
-            table=self._tables[-1].generation if self._tables else 0,
-        )
+        return self._published.generations()
 
     async def plans(self, *, limit: int, cursor: str | None) -> Page[EpochPlan]:
         """Return plans, newest first."""
         self._check()
-        rows = self._plans[::-1]
-        if cursor is not None:
-            after = rules.key_of(cursor, int)
-            rows = [plan for plan in rows if (plan.generation,) < after]
-        return _page(rows, limit, lambda plan: plan, lambda plan: (plan.generation,))
+        return listed(self._published.plans, limit, cursor)
 
     async def tables(self, *, limit: int, cursor: str | None) -> Page[RoutingTable]:
         """Return tables, newest first."""
         self._check()
-        rows = self._tables[::-1]
-        if cursor is not None:
-            after = rules.key_of(cursor, int)
-            rows = [table for table in rows if (table.generation,) < after]
-        return _page(rows, limit, lambda table: table, lambda table: (table.generation,))
+        return listed(self._published.tables, limit, cursor)
 
     async def decision(self, decision: str) -> DecisionRecord:
         """Return a line of the journal."""
         self._check()
-        if decision not in self._decisions:
-            raise NotFound(f"there is no decision {foreign(decision)!r}")
-        return self._decisions[decision]
+        return self._published.decision(decision)
 
     async def decisions(self, *, agent: str | None, limit: int, cursor: str | None) -> Page[DecisionRecord]:
         """Return lines of the journal, newest first."""
         self._check()
-        rows = [record for record in self._decisions.values() if agent is None or record.agent == agent]
-        rows.sort(key=lambda record: (record.made_at_s, record.id), reverse=True)
-        if cursor is not None:
-            after = rules.key_of(cursor, float, str)
-            rows = [record for record in rows if (record.made_at_s, record.id) < after]
-        return _page(rows, limit, lambda record: record, lambda record: (record.made_at_s, record.id))
+        return self._published.decisions(agent, limit, cursor)
 
     async def decision_summaries(self, *, agent: str | None, limit: int, cursor: str | None) -> Page[DecisionSummary]:
         """Return what a listing shows, newest first."""
@@ -334,6 +273,82 @@ class MemoryStore:
         if self._tokens.pop(token, None) is None:
             raise NotFound(f"there is no token {foreign(token)!r}")
 
+    # -- agents --------------------------------------------------------------------------------------------------
+
+    async def put_proposal(self, proposal: Proposal, *, if_revision: int | None) -> Proposal:
+        """Leave a proposal for a person, or that person's approval."""
+        self._check()
+        new = rules.proposed(self._proposals.get(proposal.id), proposal, if_revision)
+        self._proposals[new.id] = new
+        self._tell("proposal", new.id, rules.answer_of(new), rules.answered_at_s(new))
+        return new
+
+    async def proposal(self, proposal: str) -> Proposal:
+        """Return a proposal."""
+        self._check()
+        if proposal not in self._proposals:
+            raise NotFound(f"there is no proposal {foreign(proposal)!r}")
+        return self._proposals[proposal]
+
+    async def proposals(self, *, limit: int, cursor: str | None) -> Page[Proposal]:
+        """Return proposals, newest first."""
+        self._check()
+        return newest_first(tuple(self._proposals.values()), limit, cursor, lambda one: (one.created_at_s, one.id))
+
+    async def put_agent_status(self, status: AgentStatus) -> None:
+        """Keep what an agent says of itself, in place of what it said before."""
+        self._check()
+        self._statuses[status.agent] = status
+
+    async def agent_statuses(self) -> tuple[AgentStatus, ...]:
+        """Return what each agent said last, sorted."""
+        self._check()
+        return tuple(self._statuses[agent] for agent in sorted(self._statuses))
+
+    async def reserve(self, ask: str, tokens: int, money: float, limits: BudgetLimits) -> Refusal | None:
+        """Set tokens and money aside for a question; refuse what would exceed a limit."""
+        self._check()
+        after = self._ledger.reserve(ask, amount(tokens, money), limits, self._clock.wall_s())
+        if isinstance(after, Refusal):
+            return after
+        self._ledger = after
+        return None
+
+    async def settle(self, ask: str, tokens: int, money: float) -> None:
+        """Replace what was set aside for a question by what it took."""
+        self._check()
+        self._ledger = self._ledger.settle(ask, amount(tokens, money), self._clock.wall_s())
+
+    async def spent(self) -> BudgetSpent:
+        """Return what was spent or is set aside, by this process's wall clock."""
+        self._check()
+        return self._ledger.totals(self._clock.wall_s())
+
+    async def add_case(self, case: Case, *, capacity: int) -> None:
+        """Keep a case, and forget what is beyond `capacity` for its cluster."""
+        self._check()
+        self._cases.add(case, capacity)
+
+    async def case(self, case: str) -> Case:
+        """Return a case."""
+        self._check()
+        return self._cases.one(case)
+
+    async def cases(self, *, cluster: str | None, limit: int, cursor: str | None) -> Page[Case]:
+        """Return cases, those that began last first."""
+        self._check()
+        return self._cases.listed(cluster, limit, cursor)
+
+    async def delete_case(self, case: str) -> None:
+        """Forget a case."""
+        self._check()
+        self._cases.delete(case)
+
+    async def cite_cases(self, cases: Sequence[str]) -> None:
+        """Count that a reply has cited these."""
+        self._check()
+        self._cases.cite(cases)
+
     # -- events --------------------------------------------------------------------------------------------------
 
     async def wake(self, wake: Wake) -> None:
@@ -367,14 +382,3 @@ class MemoryStore:
 
     async def close(self) -> None:
         """Do nothing: what is in memory goes with the process."""
-
-
-def _page(
-    rows: Sequence[Any],
-    limit: int,
-    item: Callable[[Any], Item],
-    key: Callable[[Any], tuple[str | int | float, ...]],
-) -> Page[Item]:
-    """Return the first `limit` of `rows`, with the cursor of the last one if there are more."""
-    taken = rows[:limit]
-    return Page(tuple(item(row) for row in taken), rules.cursor_of(*key(taken[-1])) if len(rows) > limit else None)

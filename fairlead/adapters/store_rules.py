@@ -1,13 +1,18 @@
-"""What every store must hold to, as pure functions: revisions, generations, reports seen, cursors, summaries."""
+"""What every store must hold to, as pure functions.
+
+Revisions, generations, reports seen, answers to proposals, cases forgotten, cursors, summaries.
+"""
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
 import pydantic
 
+from fairlead.contracts.cases import Case
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import (
     DecisionRecord,
@@ -17,12 +22,22 @@ from fairlead.contracts.decisions import (
     SlotDecision,
     SlotInput,
 )
+from fairlead.contracts.dialogue import Proposal
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch, StaleGeneration, foreign
 from fairlead.contracts.events import EventKind, Mode
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 
 GAPS_MOST = 256
 """Runs of sequence numbers still missing that are remembered per reporter; a spool leaves one for each outage."""
+
+REGIME_MODELS = 3
+"""Models whose order names a regime: in the scenarios of CONTROL §5 they tell `rotating` and `catalogue` apart."""
+
+SPARED_ONE_IN = 10
+"""Share of the capacity, at each end of the ranking by realised F, that is not forgotten for its age."""
+
+DEADLINE_S: float = ModelSpec.model_fields["deadline_s"].default
+"""Of a model that is in no cluster any more."""
 
 EMPTY_CLUSTER = Cluster(nodes=(), models=(), sites=())
 
@@ -38,12 +53,13 @@ EVERY_KIND: tuple[EventKind, ...] = (
     "node",
     "model",
     "site",
+    "proposal",
 )
 
 Spec = TypeVar("Spec", NodeSpec, ModelSpec, SiteSpec)
-Revisable = TypeVar("Revisable", NodeSpec, ModelSpec, SiteSpec, Override, Mode)
+Revisable = TypeVar("Revisable", NodeSpec, ModelSpec, SiteSpec, Override, Mode, Proposal)
 Item = NodeSpec | ModelSpec | SiteSpec
-What = Literal["node", "model", "site", "override", "mode"]
+What = Literal["node", "model", "site", "override", "mode", "proposal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +210,89 @@ def default_mode(agent: str) -> Mode:
             return Mode(agent=agent, mode="shadow", by="default", at_s=0.0, revision=0)
         case _:
             raise NotFound(f"there is no agent {foreign(agent)!r}: agents are planner and slot-agent")
+
+
+def deadlines(cluster: Cluster) -> dict[str, float]:
+    """Return each model's deadline, seconds."""
+    return {model.id: model.deadline_s for model in cluster.models}
+
+
+def proposed(found: Proposal | None, new: Proposal, if_revision: int | None) -> Proposal:
+    """Return a proposal, or a person's answer to the one `found`, with its revision.
+
+    Only one that waits can be answered, once, before its slot or epoch ends, and nothing else of it changes. Raises
+    `Conflict`, `InputError`, `NotFound`, `RevisionMismatch`.
+    """
+    if if_revision is None and new.approval is not None:
+        raise InputError(f"proposal {new.id!r} is answered before anybody could read it: leave it without an approval")
+    if if_revision is not None and found is not None:
+        if found.approval is not None:
+            raise Conflict(f"proposal {new.id!r} was {answer_of(found)} already, by {foreign(found.approval.by)}")
+        if found.model_copy(update={"approval": new.approval, "revision": new.revision}) != new:
+            raise Conflict(f"proposal {new.id!r} does not change but by an approval: leave another one")
+        if new.approval is not None and new.approval.answer != "expired" and new.approval.at_s >= found.expires_at_s:
+            raise Conflict(f"proposal {new.id!r} expired at {found.expires_at_s:.3f}: its slot or epoch is over")
+    return revised("proposal", found, new, new.id, if_revision)
+
+
+def answer_of(proposal: Proposal) -> str:
+    """Return `pending`, `approved`, `declined` or `expired`."""
+    return "pending" if proposal.approval is None else proposal.approval.answer
+
+
+def answered_at_s(proposal: Proposal) -> float:
+    """Return when a proposal last changed: its answer's instant, or that of its creation."""
+    return proposal.created_at_s if proposal.approval is None else proposal.approval.at_s
+
+
+@dataclass(frozen=True, slots=True)
+class CaseMark:
+    """What decides whether a case is forgotten."""
+
+    id: str
+    began_at_s: float
+    objective: float
+    """Realised F; lower is better."""
+    regime: str
+
+
+def mark_of(case: Case) -> CaseMark:
+    """Return what decides whether this one is forgotten; its regime is the busiest models, busiest first."""
+    busiest = sorted(case.features.models, key=lambda one: (-one.log_rate, one.model))[:REGIME_MODELS]
+    regime = ",".join(one.model for one in busiest)
+    return CaseMark(case.id, case.began_at_s, case.realised.objective, regime)
+
+
+def kept(found: Case | None, new: Case) -> Case:
+    """Return the case to keep in place of `found`: it has been cited no less often than that one."""
+    return new if found is None else new.model_copy(update={"cited": max(found.cited, new.cited)})
+
+
+def forgettable(cases: Sequence[CaseMark], capacity: int) -> tuple[str, ...]:
+    """Return the ids of those to forget so that `capacity` are left, in order.
+
+    The oldest of the regime that is commonest among those left go first, so that a rare regime outlives a common one.
+    Never the best and the worst tenth of `capacity`: they are what a model shall imitate and avoid.
+    """
+    excess = len(cases) - max(0, capacity)
+    if excess <= 0:
+        return ()
+    spared = -(-capacity // SPARED_ONE_IN) if capacity > 2 else 0
+    ranked = sorted(cases, key=lambda one: (one.objective, -one.began_at_s, one.id))
+    safe = {one.id for one in (*ranked[:spared], *ranked[len(ranked) - spared :])}
+    left = Counter(one.regime for one in cases)
+    oldest: dict[str, list[CaseMark]] = {}
+    for one in sorted(cases, key=lambda one: (one.began_at_s, one.id), reverse=True):
+        if one.id not in safe:
+            oldest.setdefault(one.regime, []).append(one)
+    forgotten = []
+    for _ in range(excess):
+        regime = min(oldest, key=lambda name: (-left[name], oldest[name][-1].began_at_s, oldest[name][-1].id))
+        forgotten.append(oldest[regime].pop().id)
+        left[regime] -= 1
+        if not oldest[regime]:
+            del oldest[regime]
+    return tuple(forgotten)
 
 
 def cursor_of(*key: str | int | float) -> str:

@@ -326,16 +326,16 @@ async def test_overrides_are_put_changed_and_lifted(store: Store) -> None:
     assert await store.overrides() == (changed,)
 
 
-async def test_a_mode_is_auto_until_somebody_changes_it(store: Store) -> None:
-    """Its revision is 0 until then."""
-    assert (await store.mode("planner")).mode == "auto"
+async def test_a_mode_is_shadow_until_somebody_changes_it(store: Store) -> None:
+    """Proposals are judged and journaled, the fallback acts; its revision is 0 until then."""
+    assert (await store.mode("planner")).mode == "shadow"
     off = Mode(agent="planner", mode="off", by="ann", at_s=5.0)
     assert (await store.put_mode(off, if_revision=0)).revision == 1
     with pytest.raises(RevisionMismatch):
         await store.put_mode(off, if_revision=0)
     assert (await store.put_mode(off, if_revision=1)).revision == 2
     assert (await store.mode("planner")).mode == "off"
-    assert (await store.mode("slot-agent")).mode == "auto"
+    assert (await store.mode("slot-agent")).mode == "shadow"
     with pytest.raises(NotFound, match="agents are planner and slot-agent"):
         await store.mode("deployer")
 

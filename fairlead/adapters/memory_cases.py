@@ -1,0 +1,45 @@
+"""Case memory in memory: remembered epochs, forgotten beyond their capacity."""
+
+from collections.abc import Sequence
+
+from fairlead.adapters import store_rules as rules
+from fairlead.adapters.memory_pages import newest_first
+from fairlead.contracts.cases import Case
+from fairlead.contracts.errors import NotFound, foreign
+from fairlead.contracts.ports import Page
+
+
+class Cases:
+    """Remembered epochs by id."""
+
+    def __init__(self) -> None:
+        self._cases: dict[str, Case] = {}
+
+    def add(self, case: Case, capacity: int) -> None:
+        """Keep a case, in place of one of its id, and forget what is beyond `capacity` for its cluster."""
+        self._cases[case.id] = rules.kept(self._cases.get(case.id), case)
+        cluster = case.provenance.cluster
+        marks = [rules.mark_of(one) for one in self._cases.values() if one.provenance.cluster == cluster]
+        for name in rules.forgettable(marks, capacity):
+            del self._cases[name]
+
+    def one(self, case: str) -> Case:
+        """Return a case; raises `NotFound`."""
+        if case not in self._cases:
+            raise NotFound(f"there is no case {foreign(case)!r}")
+        return self._cases[case]
+
+    def listed(self, cluster: str | None, limit: int, cursor: str | None) -> Page[Case]:
+        """Return cases, those that began last first."""
+        rows = [one for one in self._cases.values() if cluster is None or one.provenance.cluster == cluster]
+        return newest_first(rows, limit, cursor, lambda one: (one.began_at_s, one.id))
+
+    def delete(self, case: str) -> None:
+        """Forget a case; raises `NotFound`."""
+        del self._cases[self.one(case).id]
+
+    def cite(self, cases: Sequence[str]) -> None:
+        """Count that a reply has cited these."""
+        for name in sorted(set(cases) & self._cases.keys()):
+            case = self._cases[name]
+            self._cases[name] = case.model_copy(update={"cited": case.cited + 1})
