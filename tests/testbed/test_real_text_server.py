@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fairlead.contracts.errors import ConfigError
-from testbed.real_text_server import weights
+from testbed.llama_server import weights
 from tests.node_agent.pods import free_port
 
 LOAD_S = 120.0
