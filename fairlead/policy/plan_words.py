@@ -1,0 +1,120 @@
+"""Plans and remembered cases as a prompt shows them: short, in aliases, numbers and the words of the contracts."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import fmean
+
+from fairlead.contracts.cases import Case
+from fairlead.contracts.plans import EpochPlan, Intent, ModelPriority, Rate, Warm
+from fairlead.policy.aliases import Aliases, by_id
+from fairlead.policy.epoch import NEUTRAL_PRIORITY
+from fairlead.policy.figures import ABSENT, MINUTE_S, figure
+
+NEUTRAL = "neutral"
+"""A plan that tilts nothing."""
+
+PREFERRED_MOST = 3
+"""As many as an intent may name."""
+
+HOURS = 24.0
+
+
+def plan_words(plan: EpochPlan | None, aliases: Aliases) -> str:
+    """Return what a plan says that is not neutral, on one line; `neutral` where it says nothing."""
+    if plan is None:
+        return NEUTRAL
+    return _said(plan.intents, plan.priorities, _warm(plan.warm, plan.created_at_s, aliases), aliases)
+
+
+def case_words(cases: Sequence[Case], similarities: Sequence[float], aliases: Aliases) -> str:
+    """Return the cases in the order given: how near, what came of each, rates and plan; `none` without any."""
+    marked = bad_cases(cases)
+    shown = []
+    for (alias, _), case, similarity in zip(aliases.cases, cases, similarities, strict=True):
+        head = ", ".join(_facts(case, similarity, case.id in marked))
+        plan = _said(case.intents, case.priorities, _warm(case.warm, case.began_at_s, aliases), aliases)
+        shown.append(f"{alias}: {head}\nrates {_rates(case.rates, aliases)}\nplan {plan}")
+    return "\n".join(shown) or "none"
+
+
+def bad_cases(cases: Sequence[Case]) -> frozenset[str]:
+    """Return the ids of those that went badly: quarantined, or surely worse than the fallback.
+
+    Where an advantage is known of none, it is the one with the highest F, if they differ.
+    """
+    surely = {c.id for c in cases if c.quarantined or (c.advantage is not None and c.advantage.high < 0.0)}
+    if surely or any(c.advantage is not None for c in cases) or len({c.realised.objective for c in cases}) < 2:
+        return frozenset(surely)
+    return frozenset({max(cases, key=lambda c: (c.realised.objective, c.id)).id})
+
+
+def _facts(case: Case, similarity: float, bad: bool) -> list[str]:
+    gain, features = case.advantage, case.features
+    return [
+        *(["bad"] if bad else []),
+        f"by {case.provenance.source}",
+        f"similar {figure(similarity)}",
+        f"F {figure(case.realised.objective)}",
+        *([f"fallback F {figure(case.fallback.objective)}"] if case.fallback is not None else []),
+        f"gain {ABSENT}" if gain is None else f"gain {figure(gain.value)} ({figure(gain.low)} to {figure(gain.high)})",
+        f"work {figure(sum(m.backlog_s for m in features.models))}",
+        f"lost {figure(features.failures)}",
+        f"hour {figure(HOURS * features.day_ratio)}",
+    ]
+
+
+def _rates(rates: Sequence[Rate], aliases: Aliases) -> str:
+    """Return requests a minute of each model that has some."""
+    found = {r.model: r.per_s for r in rates}
+    sums = ((alias, figure(MINUTE_S * sum(found.get(m, 0.0) for m in ids))) for alias, ids in aliases.models)
+    return ", ".join(f"{alias} {rate}" for alias, rate in sums if rate != "0") or "0"
+
+
+def _warm(warm: Sequence[Warm], began_at_s: float, aliases: Aliases) -> tuple[str, ...]:
+    nodes, models = by_id(aliases.nodes), by_id(aliases.models)
+    words = [
+        f"warm {models[w.model]} {nodes[w.node]} at {figure(max(0.0, w.at_s - began_at_s))}"
+        for w in warm
+        if w.node in nodes and w.model in models
+    ]
+    return tuple(dict.fromkeys(words))
+
+
+def _said(intents: Sequence[Intent], priorities: Sequence[ModelPriority], warm: Iterable[str], aliases: Aliases) -> str:
+    by_node, by_model = {i.node: i for i in intents}, {p.model: p for p in priorities}
+    models = by_id(aliases.models)
+    words = [_intent(alias, [by_node[n] for n in ids if n in by_node], models) for alias, ids in aliases.nodes]
+    words += [_priority(alias, [by_model[m] for m in ids if m in by_model]) for alias, ids in aliases.models]
+    return "; ".join([*(w for w in words if w), *warm]) or NEUTRAL
+
+
+def _intent(alias: str, intents: Sequence[Intent], models: dict[str, str]) -> str:
+    """Return what is wanted of most members of a group; empty where that is neutral."""
+    if not intents:
+        return ""
+    role = _most([i.role for i in intents])
+    prefer = _named_by_half([i.prefer for i in intents], models)
+    avoid = tuple(m for m in _named_by_half([i.avoid for i in intents], models) if m not in prefer)
+    bias = round(fmean(i.bias for i in intents))
+    if role == "generalist" and not (bias and (prefer or avoid)):
+        return ""
+    lists = [f" {what} {' '.join(which)}" for what, which in (("prefer", prefer), ("avoid", avoid)) if which]
+    return f"{alias} {role}{''.join(lists)} bias {bias}"
+
+
+def _named_by_half(lists: Sequence[tuple[str, ...]], models: dict[str, str]) -> tuple[str, ...]:
+    counts = Counter(alias for one in lists for alias in sorted({models[m] for m in one if m in models}))
+    often = sorted((a for a in counts if 2 * counts[a] >= len(lists)), key=lambda a: (-counts[a], a))
+    return tuple(sorted(often[:PREFERRED_MOST]))
+
+
+def _priority(alias: str, priorities: Sequence[ModelPriority]) -> str:
+    if not priorities:
+        return ""
+    level, expected = round(fmean(p.priority for p in priorities)), _most([p.expected for p in priorities])
+    return "" if (level, expected) == (NEUTRAL_PRIORITY, "same") else f"{alias} priority {level} {expected}"
+
+
+def _most(words: Sequence[str]) -> str:
+    counts = Counter(words)
+    return min(counts, key=lambda w: (-counts[w], w))

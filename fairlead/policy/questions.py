@@ -1,0 +1,161 @@
+"""Questions to a language model: the prompt's text filled with numbers, fixed words and aliases, nothing else.
+
+The system part is the same in each question, so that a prefix cache serves it; the user part goes from what changes
+least to what changes most. A question that would be too long is asked about groups of nodes and models instead.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from fairlead.contracts.cases import Case
+from fairlead.contracts.decisions import EpochInput, SlotDecision, SlotInput
+from fairlead.contracts.dialogue import Ask, CaseShown, PromptText, Sampling
+from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.aliases import Aliases, case_aliases
+from fairlead.policy.figures import figure
+from fairlead.policy.grouping import Limits, grouped
+from fairlead.policy.plan_words import HOURS, case_words, plan_words
+from fairlead.policy.reply_schemas import planner_schema, slot_schema
+from fairlead.policy.state_tables import epoch_models, epoch_nodes, rows_of, slot_models, slot_nodes
+
+CASES_MOST = 5
+"""Four retrieved ones and the fallback's own result (CONTROL §3); a reply may cite as many."""
+
+REPLY_SHOWN_CHARS = 2000
+"""So much of a reply that could not be used is shown again: twice what a valid one of a small cluster takes."""
+
+PLANNER_BYTES = 8000
+"""Of system and user part."""
+
+SLOT_BYTES = 4000
+"""Of system and user part."""
+
+DAY_S = 86_400.0
+
+PLANNER_LIMITS = (Limits(24, 24), Limits(16, 16), Limits(12, 12), Limits(8, 8), Limits(6, 6), Limits(4, 4))
+"""How finely a cluster is shown to the planner: the first that is short enough."""
+
+SLOT_LIMITS = (Limits(24, 24), Limits(12, 8), Limits(8, 6), Limits(6, 6), Limits(6, 4), Limits(4, 4))
+"""As above for the slot agent, whose table has a cell for each pair."""
+
+PLACE = re.compile(r"\{([a-z_]+)\}")
+"""A named place in a prompt's text; braces of JSON are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question and what its aliases stand for."""
+
+    ask: Ask
+    aliases: Aliases
+    shown: tuple[CaseShown, ...]
+
+
+def planner_question(
+    given: EpochInput, prompt: PromptText, cases: Sequence[Case], similarities: Sequence[float], sampling: Sampling
+) -> Question:
+    """Return what the planner is asked: of `cases`, with their similarities, the first five."""
+    cases, similarities = cases[:CASES_MOST], similarities[:CASES_MOST]
+    named = case_aliases([c.id for c in cases])
+    rates = {r.model: r.per_s for r in given.rates}
+    settings = given.settings
+
+    def about(limits: Limits) -> Question:
+        aliases = replace(grouped(given.cluster, given.snapshot, rates, limits), cases=named)
+        begins_at_s = given.now_s if given.begins_at_s is None else given.begins_at_s
+        values = {
+            "weights": _weights(settings),
+            "hour": figure(HOURS * (given.now_s % DAY_S) / DAY_S),
+            "begins": figure(max(0.0, begins_at_s - given.now_s)),
+            "lasts": figure(settings.epoch_slots * settings.slot_s),
+            "cases": case_words(cases, similarities, aliases),
+            "plan": plan_words(given.parent, aliases),
+            "models": epoch_models(given, aliases),
+            "nodes": epoch_nodes(given, aliases),
+        }
+        ask = Ask(
+            agent="planner",
+            prompt=f"{prompt.id}/{prompt.version}",
+            turn="first",
+            system=prompt.system,
+            user=filled(prompt.user, values),
+            reply="PlannerReply",
+            reply_schema=planner_schema(aliases, settings.epoch_slots, settings.slot_s),
+            sampling=sampling,
+        )
+        return Question(ask=ask, aliases=aliases, shown=_shown(aliases, similarities))
+
+    return _first_within(PLANNER_BYTES, PLANNER_LIMITS, about)
+
+
+def slot_question(given: SlotInput, fallback: SlotDecision, prompt: PromptText, sampling: Sampling) -> Question:
+    """Return what the slot agent is asked: the rows of `fallback` that have a choice, all where none has."""
+    rates = {r.model: r.per_s for r in fallback.state.rates}
+    held = {v.model for v in given.snapshot.models if v.held}
+
+    def about(limits: Limits) -> Question:
+        aliases = grouped(given.cluster, given.snapshot, rates, limits)
+        rows = rows_of(given, fallback, aliases)
+        nodes = {r.model: [c.node for c in r.cells] for r in rows if r.cells}
+        open_rows = {model: several for model, several in nodes.items() if len(several) > 1} or nodes
+        values = {
+            "weights": _weights(given.settings),
+            "trust": figure(given.settings.trust_tv),
+            "plan": plan_words(given.plan, aliases),
+            "nodes": slot_nodes(given, aliases),
+            "models": slot_models(given, fallback, aliases, rows),
+            "wanted": " ".join(open_rows) or "no model",
+        }
+        ask = Ask(
+            agent="slot-agent",
+            prompt=f"{prompt.id}/{prompt.version}",
+            turn="first",
+            system=prompt.system,
+            user=filled(prompt.user, values),
+            reply="SlotReply",
+            reply_schema=slot_schema(open_rows, [a for a, ids in aliases.models if held.intersection(ids)]),
+            sampling=sampling,
+        )
+        return Question(ask=ask, aliases=aliases, shown=())
+
+    return _first_within(SLOT_BYTES, SLOT_LIMITS, about)
+
+
+def repair_question(question: Question, prompt: PromptText, reply: str, fault: str) -> Question:
+    """Return `question` asked once more, with the reply that could not be used and why; `fault` is in our own words."""
+    shown = "".join(c for c in reply if c.isprintable() or c == "\n")[:REPLY_SHOWN_CHARS]
+    again = filled(prompt.repair, {"reply": shown, "fault": fault})
+    ask = question.ask.model_copy(update={"turn": "repair", "user": f"{question.ask.user}\n\n{again}"})
+    return replace(question, ask=ask)
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """Return `text` with each `{place}` that `values` names filled; what is filled in is not looked at again."""
+    return PLACE.sub(lambda found: values.get(found[1], found[0]), text)
+
+
+def _weights(settings: PolicySettings) -> str:
+    weights = settings.weights
+    pairs = (
+        ("latency", weights.latency),
+        ("unfairness", weights.fairness),
+        ("churn", weights.churn),
+        ("loss", weights.service),
+    )
+    return ", ".join(f"{word} {figure(value)}" for word, value in pairs)
+
+
+def _shown(aliases: Aliases, similarities: Sequence[float]) -> tuple[CaseShown, ...]:
+    pairs = zip(aliases.cases, similarities, strict=True)
+    return tuple(CaseShown(alias=alias, case=ids[0], similarity=s) for (alias, ids), s in pairs)
+
+
+def _first_within(most: int, limits: Sequence[Limits], about: Callable[[Limits], Question]) -> Question:
+    """Return the finest question of at most `most` bytes; the coarsest where none is."""
+    question = about(limits[0])
+    for coarser in limits[1:]:
+        if len(question.ask.system.encode()) + len(question.ask.user.encode()) <= most:
+            break
+        question = about(coarser)
+    return question
