@@ -13,15 +13,25 @@ from fairlead.policy.pricing import regret
 
 def carried(board: Board, rate_start: float) -> Draft:
     """Return the draft that the placement in force and the pods of now amount to."""
-    pods, up = board.pods, board.up[:, None]
-    chosen = board.was_stoppable & (pods.ready | pods.leaving | pods.sleeping) & ~board.wishes.pinned
-    going = (pods.stopping | chosen) & up
-    kept = pods.resident & ~going & up
-    ordered = board.was_awake & ~pods.resident & up
-    draft = Draft(board, kept, going, ordered & ~pods.blocked & ~board.wishes.banned & ~board.wishes.drains[:, None])
-    for n in np.nonzero((chosen & up).any(axis=1) | draft.wanted.any(axis=1))[0]:
+    draft, chosen = standing(board), _chosen(board)
+    for n in np.nonzero((chosen & board.up[:, None]).any(axis=1) | draft.wanted.any(axis=1))[0]:
         _settle(draft, int(n), chosen[n], rate_start)
     return draft
+
+
+def standing(board: Board) -> Draft:
+    """Return the draft that is nothing but the placement in force, on the pods of now."""
+    pods, up = board.pods, board.up[:, None]
+    going = (pods.stopping | _chosen(board)) & up
+    kept = pods.resident & ~going & up
+    ordered = board.was_awake & ~pods.resident & up
+    return Draft(board, kept, going, ordered & ~pods.blocked & ~board.wishes.banned & ~board.wishes.drains[:, None])
+
+
+def _chosen(board: Board) -> Flags:
+    """Return [n, m] pods that the placement in force lets go and that could still be kept."""
+    pods = board.pods
+    return board.was_stoppable & (pods.ready | pods.leaving | pods.sleeping) & ~board.wishes.pinned
 
 
 def _settle(draft: Draft, n: int, chosen: Flags, rate_start: float) -> None:

@@ -92,7 +92,7 @@ def parse(text: str) -> dict[str, object] | Fault:
 
 
 def _closed_at(text: str, begin: int) -> int:
-    """Return the place after the bracket that closes the one at `begin`; `OPEN` if none does, `TOO_DEEP` before that."""
+    """Return the place after the bracket that closes the one at `begin`; `OPEN` if none, or `TOO_DEEP`."""
     depth = 0
     for mark in _MARK.finditer(text, begin):
         match mark[0]:
@@ -181,6 +181,11 @@ def listed(messages: Iterable[str]) -> str:
     words = "; ".join(each[:FAULTS_SHOWN])
     room = FAULT_CHARS - len(more)
     return (words if len(words) <= room else words[: room - 1] + "…") + more
+
+
+def printable(text: str) -> str:
+    """Return words of a reply as they may stand in a journal and on a terminal: without control characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _path(parts: Sequence[int | str]) -> str:

@@ -5,11 +5,11 @@ from fairlead.contracts.plans import Rate
 
 
 def learned(i: SlotInput) -> SlotState:
-    """Return the state after this decision: a slot's arrivals enter the EWMA once, an event changes nothing.
+    """Return the state after this decision: a slot's arrivals enter the EWMA once; events and advice change nothing.
 
     λ ← λ + (1 − 2^(−k/h))·(arrived/(kT) − λ), with k slots since the last one counted and half-life h in slots.
     """
-    if i.trigger == "event" or (i.state.rates and i.slot <= i.state.slot):
+    if i.trigger != "slot" or (i.state.rates and i.slot <= i.state.slot):
         return i.state
     rates = by_model(i, i.state)
     slots = i.slot - i.state.slot if i.state.rates else 1

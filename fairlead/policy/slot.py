@@ -9,18 +9,14 @@ from fairlead.contracts.decisions import ShadowPrice, SlotDecision, SlotInput, S
 from fairlead.contracts.plans import NodePlacement, Placement, Reason, RoutingTable, Row
 from fairlead.policy.arrays import Board, Flags, board
 from fairlead.policy.baselines import least_loaded, lru, random_placement, static_draft
-from fairlead.policy.carrying import carried, evacuated, homeless, overridden, retried
+from fairlead.policy.carrying import carried, evacuated, homeless, overridden, retried, standing
 from fairlead.policy.draft import Draft
 from fairlead.policy.growing import by_slot
+from fairlead.policy.guiding import steered
+from fairlead.policy.ladder import FALLBACK, absent
 from fairlead.policy.placing import on_demand
 from fairlead.policy.rates import by_model, learned
 from fairlead.policy.routing import even, filled, mixed, speeds, supported, table_rows, works
-
-STEPS = (
-    Step(name="absent", ok=False, code="no-llm", text="no model is configured for the slot agent"),
-    Step(name="fallback", ok=True, code="ok", text=""),
-)
-"""The ladder of DESIGN §4 where no LLM is configured."""
 
 REASONS_MOST = 1000
 """A decision of a large cluster keeps so many reasons; the last one says how many more there were."""
@@ -35,14 +31,28 @@ class Placed:
     prices: tuple[ShadowPrice, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Tabled:
+    """A table and what became of the rows that a language model proposed for it."""
+
+    table: RoutingTable | None = None
+    guided: int = 0
+    """Rows of the table that a language model proposed."""
+    reasons: tuple[Reason, ...] = ()
+
+
 def decide(i: SlotInput) -> SlotDecision:
     """Return the decision of `i.policy`."""
     state = learned(i)
     view = board(i, by_model(i, state))
+    if i.trigger == "advice":
+        draft = standing(view)
+        generation = i.placement.generation if i.placement is not None else 0
+        return _decision(i, None, _tabled(i, view, draft, generation), state, Placed((), draft))
     placed = _placed(i, view)
     unchanged = i.placement is not None and placed.nodes == i.placement.nodes
     if i.trigger == "event" and unchanged:
-        return _decision(None, None, state, placed)
+        return _decision(i, None, Tabled(), state, placed)
     placement = Placement(
         generation=i.next_placement,
         plan_generation=_plan_generation(i),
@@ -52,20 +62,39 @@ def decide(i: SlotInput) -> SlotDecision:
         decision=i.decision,
         nodes=placed.nodes,
     )
-    return _decision(placement, _table(i, view, placed.draft), state, placed)
+    return _decision(i, placement, _tabled(i, view, placed.draft, i.next_placement), state, placed)
 
 
 def _decision(
-    placement: Placement | None, table: RoutingTable | None, state: SlotState, placed: Placed
+    i: SlotInput, placement: Placement | None, tabled: Tabled, state: SlotState, placed: Placed
 ) -> SlotDecision:
-    reasons = placed.draft.reasons
+    reasons = (*tabled.reasons, *placed.draft.reasons)
     if len(reasons) > REASONS_MOST:
         more = len(reasons) - REASONS_MOST
         left = Reason(rule="more", node=None, model=None, value_s=None, text=f"{more} further reasons are left out")
-        reasons = [*reasons[:REASONS_MOST], left]
+        reasons = (*reasons[:REASONS_MOST], left)
     return SlotDecision(
-        placement=placement, table=table, state=state, steps=STEPS, reasons=tuple(reasons), prices=placed.prices
+        placement=placement,
+        table=tabled.table,
+        state=state,
+        steps=_steps(i, tabled.guided),
+        reasons=reasons,
+        prices=placed.prices,
     )
+
+
+def _steps(i: SlotInput, guided: int) -> tuple[Step, ...]:
+    """Return the ladder (DESIGN §4): that of the dialogue which this decision follows, or why it follows none."""
+    if i.ladder:
+        if i.guide is None or guided:
+            return i.ladder
+        text = "of the proposed rows none fits any more"
+        return (*i.ladder, Step(name="feasibility", ok=False, code="no-rows", text=text), FALLBACK)
+    none = absent(i.llm, "no model is configured for the slot agent")
+    if guided:
+        text = f"rows that were accepted earlier in this slot: {guided}"
+        return (none, Step(name="mode", ok=True, code="guided", text=text))
+    return (none, FALLBACK)
 
 
 def _plan_generation(i: SlotInput) -> int:
@@ -90,7 +119,7 @@ def _placed(i: SlotInput, view: Board) -> Placed:
 def _first(i: SlotInput, view: Board) -> Placed:
     """Return the placement of a cluster on which nothing runs: a random one fixed by the seed (CONTROL §5)."""
     draft, awake = static_draft(view, random_placement(i.cluster, i.seed), i.settings.rate_start_per_s)
-    draft.wanted &= ~view.wishes.banned & ~view.wishes.closed[:, None]
+    draft.wanted &= ~view.wishes.banned & ~view.wishes.closed[:, None] & ~view.pods.blocked
     draft.note(
         "first", None, None, None, f"nothing runs and nothing was ever placed: random placement of seed {i.seed}"
     )
@@ -118,22 +147,27 @@ def _lru(i: SlotInput, view: Board) -> Placed:
     return Placed(draft.placed(retried(draft)), draft)
 
 
-def _table(i: SlotInput, view: Board, draft: Draft) -> RoutingTable:
-    """Return the routing table that goes with a placement."""
-    support = supported(view, draft.kept, draft.wanted)
-    return RoutingTable(
+def _tabled(i: SlotInput, view: Board, draft: Draft, placement_generation: int) -> Tabled:
+    """Return the routing table that goes with a placement, with the rows of this slot's guide that fit."""
+    rows, guided = _rows(i, view, supported(view, draft.kept, draft.wanted)), 0
+    reasons: tuple[Reason, ...] = ()
+    if i.guide is not None and i.guide.slot == i.slot and i.policy == "marginal-dpp":
+        found = steered(rows, i.guide, i.settings)
+        rows, guided, reasons = found.rows, found.guided, found.reasons
+    table = RoutingTable(
         generation=i.next_table,
-        placement_generation=i.next_placement,
+        placement_generation=placement_generation,
         plan_generation=_plan_generation(i),
         slot=i.slot,
         created_at_s=i.now_s,
         expires_at_s=i.now_s + i.settings.table_slots * i.settings.slot_s,
         decision=i.decision,
-        source="fallback",
-        rows=_rows(i, view, support),
+        source="llm" if guided else "fallback",
+        rows=rows,
         work=works(view),
         speeds=speeds(view),
     )
+    return Tabled(table, guided, reasons)
 
 
 def _rows(i: SlotInput, view: Board, support: Flags) -> tuple[Row, ...]:
