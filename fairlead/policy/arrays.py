@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fairlead.contracts.decisions import NodeView, PodView, SlotInput
-from fairlead.contracts.plans import EpochPlan, NodePlacement, Override
+from fairlead.contracts.plans import EpochPlan, NodePlacement, Override, PlanDraft
+from fairlead.policy.epoch import WARM_FOR_S
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -113,10 +114,8 @@ class Wishes:
     """[n] starts nothing new: drain or standby."""
     warm: tuple[tuple[int, int], ...]
     """(node, model) pairs that the plan wants awake about now."""
-
-
-WARM_FOR_S = 60.0
-"""A wish to warm is dropped so long after its time: 30 s late is still good, 60 s late nothing is left (CONTROL §2)."""
+    expected: Floats
+    """[m] λ that the plan expects, requests per second; NaN where it says nothing."""
 
 
 def board(i: SlotInput, rates: dict[str, float]) -> Board:
@@ -232,7 +231,7 @@ def _wishes(i: SlotInput, at_node: dict[str, int], at_model: dict[str, int]) -> 
     return Wishes(
         pinned=marks["pin"],
         banned=marks["ban"],
-        tilt=np.exp2(_lean(plan, at_node, at_model)),
+        tilt=np.exp2(lean(plan, at_node, at_model)),
         drains=np.array([role.get(n) == "drain" for n in at_node], dtype=np.bool_),
         closed=np.array([role.get(n) in ("drain", "standby") for n in at_node], dtype=np.bool_),
         warm=tuple(
@@ -240,7 +239,17 @@ def _wishes(i: SlotInput, at_node: dict[str, int], at_model: dict[str, int]) -> 
             for w in warm
             if w.node in at_node and w.model in at_model and w.at_s <= i.now_s < w.at_s + WARM_FOR_S
         ),
+        expected=_expected(plan, at_model),
     )
+
+
+def _expected(plan: EpochPlan | None, at_model: dict[str, int]) -> Floats:
+    """Return [m] λ that a plan expects."""
+    expected = np.full(len(at_model), np.nan)
+    for rate in plan.rates if plan is not None else ():
+        if rate.model in at_model:
+            expected[at_model[rate.model]] = rate.per_s
+    return expected
 
 
 def _age_of(override: Override) -> tuple[float, str]:
@@ -248,17 +257,17 @@ def _age_of(override: Override) -> tuple[float, str]:
     return override.created_at_s, override.id
 
 
-def _lean(plan: EpochPlan | None, at_node: dict[str, int], at_model: dict[str, int]) -> Floats:
+def lean(plan: EpochPlan | PlanDraft | None, at_node: dict[str, int], at_model: dict[str, int]) -> Floats:
     """Return s [n, m] = clip((bias/4)·([preferred] − [avoided]) + (priority − 2)/4, −1, 1) of CONTROL §2 rule 4."""
-    lean = np.zeros((len(at_node), len(at_model)))
+    found = np.zeros((len(at_node), len(at_model)))
     if plan is None:
-        return lean
+        return found
     for priority in plan.priorities:
         if priority.model in at_model:
-            lean[:, at_model[priority.model]] += (priority.priority - 2) / 4.0
+            found[:, at_model[priority.model]] += (priority.priority - 2) / 4.0
     for intent in plan.intents:
         if intent.node not in at_node:
             continue
         for models, sign in ((intent.prefer, 1.0), (intent.avoid, -1.0)):
-            lean[at_node[intent.node], [at_model[m] for m in models if m in at_model]] += sign * intent.bias / 4.0
-    return np.clip(lean, -1.0, 1.0)
+            found[at_node[intent.node], [at_model[m] for m in models if m in at_model]] += sign * intent.bias / 4.0
+    return np.clip(found, -1.0, 1.0)

@@ -1,11 +1,13 @@
-"""The planner's fallback, the neutral plan; and what makes a proposed plan infeasible (CONTROL §3)."""
+"""Plans for an epoch: a language model's, or the fallback's, the neutral one; and what makes a plan infeasible."""
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import EpochDecision, EpochInput, Snapshot, Step
-from fairlead.contracts.plans import EpochPlan, Intent, ModelPriority, PlanDraft, Reason
+from fairlead.contracts.plans import EpochPlan, Intent, ModelPriority, PlanDraft, Reason, Source
+from fairlead.policy.ladder import FALLBACK, absent
 
 NEUTRAL_PRIORITY = 2
 """The priority that leaves prices alone (CONTROL §2 rule 4)."""
@@ -13,47 +15,92 @@ NEUTRAL_PRIORITY = 2
 ACTIVE_WINDOW_S = 600.0
 """A model asked for within this time has demand: the ten minutes of CONTROL §2 rule 2, domain seconds."""
 
+WARM_FOR_S = 60.0
+"""A wish to warm is dropped so long after its time: 30 s late is still good, 60 s late nothing is left (CONTROL §2)."""
+
+FAULTS_MOST = 20
+"""So many reasons why a draft does not fit are kept: of a large cluster each node could be one."""
+
 
 def decide_epoch(given: EpochInput) -> EpochDecision:
-    """Return the neutral plan for the epoch: every prior is 1, so that the slot agent decides on measurements alone.
+    """Return the plan for the epoch: what a language model proposed, if it still fits, or else the neutral one.
 
-    It lasts one slot longer than an epoch, for the slot that is decided while the next plan is being made; the next
-    one ends it before.
+    A plan lasts one slot longer than an epoch, for the slot that is decided while the next plan is being made; the
+    next one ends it before.
     """
+    none = absent(given.llm, "no language model is configured")
+    if given.draft is None:
+        return _neutral(given, given.ladder or (none, FALLBACK), ())
+    draft, late = timely(given.draft, given.now_s)
+    faults = check(draft, given.cluster, given.snapshot)
+    if not faults:
+        plan = _plan(given, draft, "llm")
+        faults = check(plan, given.cluster, given.snapshot)
+        if not faults:
+            return EpochDecision(plan=plan, steps=given.ladder or (none,), reasons=late)
+    unfit = Step(name="feasibility", ok=False, code=faults[0].rule, text=faults[0].text)
+    return _neutral(given, (*(given.ladder or (none,)), unfit, FALLBACK), faults[:FAULTS_MOST])
+
+
+def _neutral(given: EpochInput, steps: tuple[Step, ...], faults: tuple[Reason, ...]) -> EpochDecision:
+    """Return the fallback: every prior is 1, so that the slot agent decides on measurements alone."""
+    if not given.publish:
+        return EpochDecision(plan=None, steps=steps, reasons=faults)
+    reasons = (*faults, Reason(rule="neutral", node=None, model=None, value_s=None, text="every prior is 1"))
+    return EpochDecision(plan=_plan(given, neutral(given.cluster), "fallback"), steps=steps, reasons=reasons)
+
+
+def neutral(cluster: Cluster) -> PlanDraft:
+    """Return the plan that changes nothing."""
+    return PlanDraft(
+        intents=tuple(Intent(node=n.id, role="generalist", prefer=(), avoid=(), bias=0) for n in cluster.nodes),
+        priorities=tuple(ModelPriority(model=m.id, priority=NEUTRAL_PRIORITY, expected="same") for m in cluster.models),
+        warm=(),
+        why="neutral: every prior is 1",
+    )
+
+
+def timely(draft: PlanDraft, now_s: float) -> tuple[PlanDraft, tuple[Reason, ...]]:
+    """Return a draft whose times are now or later, and why pods are not warmed: theirs are past, by too much."""
+    kept = tuple(w.model_copy(update={"at_s": max(w.at_s, now_s)}) for w in draft.warm if now_s < w.at_s + WARM_FOR_S)
+    late = tuple(
+        Reason(rule="warm-late", node=w.node, model=w.model, value_s=now_s - w.at_s, text="its time is past")
+        for w in draft.warm
+        if now_s >= w.at_s + WARM_FOR_S
+    )
+    return draft.model_copy(update={"warm": kept}), late
+
+
+def _plan(given: EpochInput, draft: PlanDraft, source: Source) -> EpochPlan:
+    """Return a draft with its place in the sequence."""
     settings = given.settings
-    length_s = settings.epoch_slots * settings.slot_s
-    plan = EpochPlan(
+    return EpochPlan(
         generation=given.next_plan,
         parent=given.parent.generation if given.parent is not None else 0,
         epoch=given.epoch,
         created_at_s=given.now_s,
-        expires_at_s=given.now_s + length_s + settings.slot_s,
-        source="fallback",
-        intents=tuple(Intent(node=n.id, role="generalist", prefer=(), avoid=(), bias=0) for n in given.cluster.nodes),
-        priorities=tuple(
-            ModelPriority(model=m.id, priority=NEUTRAL_PRIORITY, expected="same") for m in given.cluster.models
-        ),
-        warm=(),
-        why="neutral: every prior is 1",
+        expires_at_s=given.now_s + settings.epoch_slots * settings.slot_s + settings.slot_s,
+        source=source,
+        intents=draft.intents,
+        priorities=draft.priorities,
+        warm=draft.warm,
+        why=draft.why,
+        rates=draft.rates,
     )
-    steps = (
-        Step(name="absent", ok=False, code="no-llm", text="no language model is configured"),
-        Step(name="fallback", ok=True, code="ok", text=""),
-    )
-    reasons = (Reason(rule="neutral", node=None, model=None, value_s=None, text="every prior is 1"),)
-    return EpochDecision(plan=plan, steps=steps, reasons=reasons)
 
 
 def check(plan: EpochPlan | PlanDraft, cluster: Cluster, snapshot: Snapshot) -> tuple[Reason, ...]:
     """Return why `plan` is infeasible; empty where it is feasible.
 
-    Every node stands there once, ids are known, the models that a node prefers fit its memory together, a model to be
-    warmed fits its node, and every model with demand is preferred by a node whose preferred models all fit and which
-    is not drained. The last holds for plans that prefer something: where nothing is preferred, nobody is neglected.
+    Every node stands there once and no model twice, ids are known, the models that a node prefers fit its memory
+    together, a model to be warmed fits its node, and every model with demand is preferred by a node whose preferred
+    models all fit and which is not drained (CONTROL §3). The last holds for plans that prefer something: where nothing
+    is preferred, nobody is neglected.
     """
     return (
         *_unknown(plan, cluster),
         *_missing(plan, cluster),
+        *_repeated(plan),
         *_overfull(plan, cluster),
         *_unfit_warm(plan, cluster),
         *_neglected(plan, cluster, snapshot),
@@ -99,6 +146,13 @@ def _missing(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reason]:
         if times != 1:
             text = f"node {node.id!r} has {times} intents: give each node one"
             yield Reason(rule="node-once", node=node.id, model=None, value_s=None, text=text)
+
+
+def _repeated(plan: EpochPlan | PlanDraft) -> Iterator[Reason]:
+    for model, times in Counter(p.model for p in plan.priorities).items():
+        if times > 1:
+            text = f"model {model!r} has {times} priorities: give each model one at most"
+            yield Reason(rule="model-once", node=None, model=model, value_s=None, text=text)
 
 
 def _preferred_bytes(intent: Intent, cluster: Cluster) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fairlead.contracts.decisions import ShadowPrice
 from fairlead.contracts.tuning import PolicySettings
-from fairlead.policy.arrays import Flags, Floats, Whole
+from fairlead.policy.arrays import Board, Flags, Floats, Whole
 from fairlead.policy.draft import Draft, Victims, victims
 from fairlead.policy.pricing import regret, share, worth
 from fairlead.policy.streams import seeded, shuffled
@@ -172,19 +172,30 @@ def _begin(
 
 
 def _warmed(draft: Draft, settings: PolicySettings, tally: Tally) -> None:
-    """Start what the plan wants warm now, if rule 2 gains by it when a request within the horizon is taken for sure."""
+    """Start what the plan wants warm now, if rule 2 gains by it at the rates that the plan expects.
+
+    Where the plan says nothing of the model, a request for it within the horizon is taken for sure.
+    """
     board = draft.board
     for n, m in board.wishes.warm:
         if draft.counted[n, m]:
             continue
-        pressed = board.demand.pressed.copy()
-        pressed[m] = max(pressed[m], 1.0 / settings.slot_horizon_s)
+        pressed = _expected(board)
+        if np.isnan(board.wishes.expected[m]):
+            pressed[m] = max(pressed[m], 1.0 / settings.slot_horizon_s)
         found = field(draft, settings, tally, pressed, np.array([n]))
         score, gain = scores(draft, settings, tally, pressed, found, np.array([m]))
         if score[0, 0] > settings.least_worth_s:
             _begin(draft, tally, found, 0, m, "warm", float(score[0, 0]), float(gain[0, 0]))
         else:
             draft.note("warm-refused", n, m, None, "no room here, or it gains too little")
+
+
+def _expected(board: Board) -> Floats:
+    """Return [m] D with the rates that the plan expects in place of those learned, where it says them."""
+    demand, expected = board.demand, board.wishes.expected
+    waiting = demand.pressed - demand.rate
+    return np.where(np.isnan(expected), demand.pressed, expected + waiting)
 
 
 def _shadow_prices(draft: Draft, settings: PolicySettings, tally: Tally) -> tuple[ShadowPrice, ...]:
