@@ -1,27 +1,30 @@
 """The store port on MongoDB 6 or later: any replica set by its URI, or the embedded one of `mongod`."""
 
 from collections.abc import AsyncIterator, Sequence
-from typing import TypeVar
 
 from pymongo.errors import DuplicateKeyError
 
-from fairlead.adapters import mongo_changes, mongo_schema
+from fairlead.adapters import mongo_changes, mongo_schema, mongo_tallies
 from fairlead.adapters import store_rules as rules
 from fairlead.adapters.clock import ScaledClock
+from fairlead.adapters.mongo_agents import Agents
+from fairlead.adapters.mongo_budget import Budget
+from fairlead.adapters.mongo_cases import Cases
 from fairlead.adapters.mongo_cluster import ClusterRows
 from fairlead.adapters.mongo_decisions import Published
 from fairlead.adapters.mongo_driver import Driver, wall_now
 from fairlead.adapters.mongo_reports import Readings
+from fairlead.adapters.mongo_rows import RevisedRows, row_of
+from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
-from fairlead.contracts.errors import Conflict, NotFound, RevisionMismatch, foreign
+from fairlead.contracts.dialogue import AgentStatus, BudgetLimits, BudgetSpent, Proposal, Refusal
+from fairlead.contracts.errors import Conflict, NotFound, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
 from fairlead.contracts.settings import MongoSettings
-
-Kept = TypeVar("Kept", Override, Mode)
 
 
 async def connect(settings: MongoSettings, clock: Clock | None = None) -> "MongoStore":
@@ -48,6 +51,10 @@ class MongoStore:
         self._cluster = ClusterRows(self._driver, self._clock)
         self._readings = Readings(self._driver)
         self._published = Published(self._driver)
+        self._rows = RevisedRows(self._driver)
+        self._agents = Agents(self._driver, self._rows)
+        self._budget = Budget(self._driver)
+        self._cases = Cases(self._driver)
 
     async def prepare(self) -> None:
         """Make collections and indexes, and migrate an older schema. Raises `SchemaTooNew`, `StoreUnavailable`."""
@@ -147,6 +154,10 @@ class MongoStore:
         """Return outcomes, those that ended last first."""
         return await self._readings.outcomes(limit=limit, cursor=cursor)
 
+    async def tallies(self, since_at_s: float, until_at_s: float) -> tuple[ModelTally, ...]:
+        """Return per model what became of the requests that arrived within the window, sorted."""
+        return await mongo_tallies.tallies(self._driver, await self._cluster.cluster(), since_at_s, until_at_s)
+
     # -- decisions -----------------------------------------------------------------------------------------------
 
     async def publish_plan(self, plan: EpochPlan) -> None:
@@ -159,8 +170,8 @@ class MongoStore:
         """Put both in force and journal the decision."""
         await self._published.publish_slot(placement, table, record)
 
-    async def publish_epoch(self, plan: EpochPlan, record: DecisionRecord) -> None:
-        """Put a plan in force and journal the decision."""
+    async def publish_epoch(self, plan: EpochPlan | None, record: DecisionRecord) -> None:
+        """Put a plan in force, if there is one, and journal the decision."""
         await self._published.publish_epoch(plan, record)
 
     async def current_plan(self) -> EpochPlan | None:
@@ -209,9 +220,9 @@ class MongoStore:
 
     async def put_override(self, override: Override, *, if_revision: int | None) -> Override:
         """Create or change an override."""
-        found = await self._one("overrides", override.id, Override)
+        found = await self._rows.one("overrides", override.id, Override)
         new = rules.revised("override", found, override, override.id, if_revision)
-        await self._replace("overrides", new.id, found, new, new.action, self._clock.now_s())
+        await self._rows.replace("overrides", found, row_of(new.id, new, new.action, self._clock.now_s()))
         return new
 
     async def delete_override(self, override: str) -> None:
@@ -223,36 +234,11 @@ class MongoStore:
 
     async def mode(self, agent: str) -> Mode:
         """Return who may act for an agent."""
-        default = rules.default_mode(agent)
-        return await self._one("modes", agent, Mode) or default
+        return await self._agents.mode(agent)
 
     async def put_mode(self, mode: Mode, *, if_revision: int | None) -> Mode:
         """Change who may act for an agent; before anybody has, the revision is 0."""
-        found = await self._one("modes", mode.agent, Mode)
-        assumed = rules.default_mode(mode.agent) if found is None and if_revision is not None else found
-        new = rules.revised("mode", assumed, mode, mode.agent, if_revision)
-        await self._replace("modes", new.agent, found, new, new.mode, new.at_s)
-        return new
-
-    async def _one(self, collection: str, name: str, message: type[Kept]) -> Kept | None:
-        async with self._driver.asking(f"read from {collection}"):
-            row = await self._driver.collection(collection).find_one({"_id": name}, {"json": 1})
-        return None if row is None else message.from_json(row["json"])
-
-    async def _replace(self, collection: str, name: str, found: Kept | None, new: Kept, text: str, at_s: float) -> None:
-        """Write `new` in place of `found`; raises `Conflict` if somebody else was faster."""
-        row = {"_id": name, "revision": new.revision, "json": new.to_json(), "at_s": at_s, "text": text}
-        async with self._driver.asking(f"write to {collection}"):
-            rows = self._driver.collection(collection)
-            if found is not None:
-                result = await rows.replace_one({"_id": name, "revision": found.revision}, row)
-                if result.matched_count == 1:
-                    return
-                raise RevisionMismatch(f"{name!r} in {collection} was changed meanwhile: read it again, then change it")
-            try:
-                await rows.insert_one(row)
-            except DuplicateKeyError as error:
-                raise Conflict(f"{name!r} in {collection} was created meanwhile: read it, then change it") from error
+        return await self._agents.put_mode(mode, if_revision=if_revision)
 
     async def add_token(self, token: TokenRecord) -> None:
         """Keep a token's hash."""
@@ -275,6 +261,60 @@ class MongoStore:
             result = await self._driver.collection("tokens").delete_one({"_id": token})
         if result.deleted_count == 0:
             raise NotFound(f"there is no token {foreign(token)!r}")
+
+    # -- agents --------------------------------------------------------------------------------------------------
+
+    async def put_proposal(self, proposal: Proposal, *, if_revision: int | None) -> Proposal:
+        """Leave a proposal for a person, or that person's approval."""
+        return await self._agents.put_proposal(proposal, if_revision=if_revision)
+
+    async def proposal(self, proposal: str) -> Proposal:
+        """Return a proposal."""
+        return await self._agents.proposal(proposal)
+
+    async def proposals(self, *, limit: int, cursor: str | None) -> Page[Proposal]:
+        """Return proposals, newest first."""
+        return await self._agents.proposals(limit=limit, cursor=cursor)
+
+    async def put_agent_status(self, status: AgentStatus) -> None:
+        """Keep what an agent says of itself, in place of what it said before."""
+        await self._agents.put_status(status)
+
+    async def agent_statuses(self) -> tuple[AgentStatus, ...]:
+        """Return what each agent said last, sorted."""
+        return await self._agents.statuses()
+
+    async def reserve(self, ask: str, tokens: int, money: float, limits: BudgetLimits) -> Refusal | None:
+        """Set tokens and money aside for a question; refuse what would exceed a limit."""
+        return await self._budget.reserve(ask, tokens, money, limits)
+
+    async def settle(self, ask: str, tokens: int, money: float) -> None:
+        """Replace what was set aside for a question by what it took."""
+        await self._budget.settle(ask, tokens, money)
+
+    async def spent(self) -> BudgetSpent:
+        """Return what was spent or is set aside, by the database's clock."""
+        return await self._budget.spent()
+
+    async def add_case(self, case: Case, *, capacity: int) -> None:
+        """Keep a case, and forget what is beyond `capacity` for its cluster."""
+        await self._cases.add(case, capacity)
+
+    async def case(self, case: str) -> Case:
+        """Return a case."""
+        return await self._cases.one(case)
+
+    async def cases(self, *, cluster: str | None, limit: int, cursor: str | None) -> Page[Case]:
+        """Return cases, those that began last first."""
+        return await self._cases.listed(cluster, limit, cursor)
+
+    async def delete_case(self, case: str) -> None:
+        """Forget a case."""
+        await self._cases.delete(case)
+
+    async def cite_cases(self, cases: Sequence[str]) -> None:
+        """Count that a reply has cited these."""
+        await self._cases.cite(cases)
 
     # -- events --------------------------------------------------------------------------------------------------
 

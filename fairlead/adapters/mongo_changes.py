@@ -24,8 +24,12 @@ KIND_OF: dict[str, EventKind] = {
     "nodes": "node",
     "models": "model",
     "sites": "site",
+    "proposals": "proposal",
 }
 """Kind of the event when a document of the collection changes."""
+
+EXPIRING = ("wakes", "proposals")
+"""Collections whose documents go by their age, which is no news."""
 
 BROKEN_FOR_S = 30.0
 """Wall seconds for which a broken stream is taken up again before its reader is told."""
@@ -50,6 +54,7 @@ def _pipeline(kinds: Sequence[EventKind]) -> list[Document]:
                 "operationType": {"$in": ["insert", "update", "replace", "delete"]},
                 # a former instance's report that is dropped is no news
                 "updateDescription.removedFields": {"$in": [None, []]},
+                "$or": [{"operationType": {"$ne": "delete"}}, {"ns.coll": {"$nin": EXPIRING}}],
             }
         },
         {

@@ -36,15 +36,17 @@ class Published:
         row = await self._meta.find_one({"_id": HEADS}, session=session) or {}
         return GenerationSeen(plan=row.get("plan", 0), placement=row.get("placement", 0), table=row.get("table", 0))
 
-    async def publish_epoch(self, plan: EpochPlan, record: DecisionRecord | None) -> None:
-        """Put a plan in force and journal the decision, if one of ours made it."""
+    async def publish_epoch(self, plan: EpochPlan | None, record: DecisionRecord | None) -> None:
+        """Put a plan in force, if there is one, and journal the decision, if one of ours made it."""
 
         async def write(session: Session) -> None:
-            rules.check_plan(plan, await self._heads(session))
-            await self._put(session, "plans", [(plan, plan.source)], record)
-            await self._advance(session, {"plan": plan.generation})
+            if plan is not None:
+                rules.check_plan(plan, await self._heads(session))
+            await self._put(session, "plans", [(plan, plan.source)] if plan else [], record)
+            await self._advance(session, {"plan": plan.generation} if plan else {})
 
-        await self._driver.atomically(f"publish plan {plan.generation}", write)
+        what = f"plan {plan.generation}" if plan is not None else "a decision without a plan"
+        await self._driver.atomically(f"publish {what}", write)
 
     async def publish_slot(
         self, placement: Placement | None, table: RoutingTable | None, record: DecisionRecord
@@ -131,7 +133,7 @@ class Published:
         return page_of(rows, limit, lambda row: DecisionSummary.from_json(row["summary"]), "at_s", "_id")
 
     async def _lines(self, field: str, agent: str | None, limit: int, cursor: str | None) -> list[Document]:
-        query: Document = {} if cursor is None else after_key(*rules.key_of(cursor, float, str))
+        query: Document = {} if cursor is None else after_key(rules.key_of(cursor, float, str))
         if agent is not None:
             query["agent"] = agent
         async with self._driver.asking("list the journal"):

@@ -126,13 +126,18 @@ class Driver:
         await self.client.close()
 
 
-NEWEST_FIRST = [("at_s", -1), ("_id", -1)]
-"""Order of listings; the cursor of a page is the key of its last row."""
+def newest_first(field: str) -> list[tuple[str, int]]:
+    """Return the order of a listing by the instant in `field`; the cursor of a page is the key of its last row."""
+    return [(field, -1), ("_id", -1)]
 
 
-def after_key(at_s: object, name: object) -> Document:
-    """Return the query for rows that come after this key in that order."""
-    return {"$or": [{"at_s": {"$lt": at_s}}, {"at_s": at_s, "_id": {"$lt": name}}]}
+NEWEST_FIRST = newest_first("at_s")
+
+
+def after_key(key: Sequence[object], field: str = "at_s") -> Document:
+    """Return the query for rows that come after this key, instant and id, in that order."""
+    at_s, name = key
+    return {"$or": [{field: {"$lt": at_s}}, {field: at_s, "_id": {"$lt": name}}]}
 
 
 def page_of(rows: Sequence[Document], limit: int, item: Callable[[Document], Item], *key: str) -> Page[Item]:

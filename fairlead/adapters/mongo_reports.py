@@ -17,6 +17,7 @@ from pymongo.errors import BulkWriteError
 
 from fairlead.adapters import store_rules as rules
 from fairlead.adapters.mongo_driver import FOLLOWED, NEWEST_FIRST, Document, Driver, after_key, page_of, wall_now
+from fairlead.adapters.mongo_schema import outcome_fields
 from fairlead.contracts.errors import StoreUnavailable
 from fairlead.contracts.ports import Page
 from fairlead.contracts.readings import Choice, GatewayReport, NodeReport, Outcome
@@ -165,7 +166,7 @@ class Readings:
         for entry in fresh:
             name = f"{entry.key}/{entry.sequence:012d}"
             outcomes.extend(
-                {"_id": f"{name}/{n:06d}", "at_s": o.ended_at_s, "kept_at": now, "json": o.to_json()}
+                {"_id": f"{name}/{n:06d}", "kept_at": now, "json": o.to_json(), **outcome_fields(o)}
                 for n, o in enumerate(entry.outcomes)
             )
             choices.extend(
@@ -272,7 +273,7 @@ class Readings:
 
     async def outcomes(self, *, limit: int, cursor: str | None) -> Page[Outcome]:
         """Return outcomes, those that ended last first."""
-        after = {} if cursor is None else after_key(*rules.key_of(cursor, float, str))
+        after = {} if cursor is None else after_key(rules.key_of(cursor, float, str))
         async with self._driver.asking("list outcomes"):
             found = self._outcomes.find(after, {"json": 1, "at_s": 1}).sort(NEWEST_FIRST)
             rows = await found.limit(limit + 1).to_list()

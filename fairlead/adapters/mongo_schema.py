@@ -5,12 +5,16 @@
     nodes, models, sites                  revision
     latest       kind/reporter/instance   sequences seen, counters, newest report of each instance
     reports      (time series)            at most one per reporter and wall second
-    outcomes     reporter/…/sequence/n    ended_at_s
+    outcomes     reporter/…/sequence/n    ended_at_s, arrived_at_s, model, status
     choices      reporter/…/sequence/n    the sampled choices
     plans, placements, tables             the generation
     decisions    decision                 agent, made_at_s, summary; the record zlib-compressed in `packed`
     overrides, modes, tokens, wakes
-    actions, cases, episodes              written by later agents
+    proposals    proposal                 created_at_s, answer; kept as long as reports, the journal has them too
+    agents       agent                    what each says of itself
+    budget       llm                      minutes in which it was spent, reservations; each change a compare-and-set
+    cases        case                     cluster's digest, began_at_s, realised F, regime, how often cited
+    episodes                              written by later studies
 
 JSON is kept as text, not as BSON: it comes back byte for byte, whatever numbers are in it.
 """
@@ -25,10 +29,11 @@ from bson import Binary
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from fairlead.adapters.mongo_driver import Database, Driver
+from fairlead.adapters.mongo_driver import Database, Document, Driver
 from fairlead.contracts.errors import SchemaTooNew, StoreUnavailable, foreign
+from fairlead.contracts.readings import Outcome
 
-VERSION = 2
+VERSION = 3
 """Of what this file declares; older ones are migrated, newer ones refused."""
 
 PACK_LEVEL = 3
@@ -82,8 +87,10 @@ COLLECTIONS: dict[str, tuple[Index, ...]] = {
     "modes": (),
     "tokens": (Index((("sha256", ASCENDING),), unique=True),),
     "wakes": (EXPIRES,),
-    "actions": (NEWEST_FIRST,),
-    "cases": (NEWEST_FIRST,),
+    "proposals": (Index((("created_at_s", DESCENDING), ("_id", DESCENDING))), EXPIRES),
+    "agents": (),
+    "budget": (),
+    "cases": (NEWEST_FIRST, Index((("cluster", ASCENDING), ("at_s", DESCENDING), ("_id", DESCENDING)))),
     "episodes": (NEWEST_FIRST,),
 }
 
@@ -212,7 +219,39 @@ async def _pack_decisions(driver: Driver) -> None:
             )
 
 
-MIGRATIONS: dict[int, Callable[[Driver], Awaitable[None]]] = {1: _pack_decisions}
+async def _spread_outcomes(driver: Driver) -> None:
+    """2 → 3: outcomes say beside their JSON what is counted; the collection that nobody wrote is dropped."""
+    outcomes = driver.collection("outcomes")
+    after = ""
+    while True:
+        async with driver.asking("migrate the outcomes"):
+            rows = await outcomes.find({"_id": {"$gt": after}}, {"json": 1}).sort("_id", 1).to_list(MIGRATION_BATCH)
+            if not rows:
+                break
+            await outcomes.bulk_write(
+                [
+                    UpdateOne({"_id": row["_id"]}, {"$set": outcome_fields(Outcome.from_json(row["json"]))})
+                    for row in rows
+                ],
+                ordered=False,
+            )
+            after = rows[-1]["_id"]
+    async with driver.asking("drop a collection that nobody wrote"):
+        if await driver.collection("actions").find_one() is None:
+            await driver.collection("actions").drop()
+
+
+def outcome_fields(outcome: Outcome) -> Document:
+    """Return what an outcome's row says beside its JSON; `at_s` is when it ended."""
+    return {
+        "at_s": outcome.ended_at_s,
+        "arrived_at_s": outcome.arrived_at_s,
+        "model": outcome.model,
+        "status": outcome.status,
+    }
+
+
+MIGRATIONS: dict[int, Callable[[Driver], Awaitable[None]]] = {1: _pack_decisions, 2: _spread_outcomes}
 """By the version that each starts from; each may be run again after it was cut off in the middle."""
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from fairlead.contracts.cases import Case, CaseFeatures, ModelFeatures, Provenance, Realised
 from fairlead.contracts.cluster import Cluster, Launch, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import (
     DecisionRecord,
@@ -13,6 +14,7 @@ from fairlead.contracts.decisions import (
     Snapshot,
     Step,
 )
+from fairlead.contracts.dialogue import AgentStatus, Approval, EndpointStatus, Proposal
 from fairlead.contracts.events import TokenRecord
 from fairlead.contracts.plans import EpochPlan, NodePlacement, Override, Placement, RoutingTable, Row, Share
 from fairlead.contracts.readings import Choice, GatewayReport, ModelCount, NodeReport, Outcome
@@ -69,23 +71,22 @@ def node_report(sequence: int = 1, name: str = "node-1", instance: str = "a", **
     )
 
 
-def outcome(request: str = "r1", ended_at_s: float = 1001.0) -> Outcome:
+def outcome(request: str = "r1", ended_at_s: float = 1001.0, **more: Any) -> Outcome:
     """Return a request that finished."""
+    values: dict[str, Any] = {"model": "text", "status": "finished", "arrived_at_s": 1000.0, **more}
     return Outcome(
         request=request,
         attempts=1,
-        model="text",
         site="site-1",
         node="node-1",
-        status="finished",
         reason="",
-        arrived_at_s=1000.0,
         ended_at_s=ended_at_s,
         wait_s=0.0,
         service_s=1.0,
         response_bytes=10,
         table_generation=1,
         propensity=1.0,
+        **values,
     )
 
 
@@ -226,7 +227,7 @@ def slot_record(number: int = 1, *, published: bool = True) -> DecisionRecord:
     )
 
 
-def epoch_record(number: int = 1) -> DecisionRecord:
+def epoch_record(number: int = 1, *, published: bool = True) -> DecisionRecord:
     """Return a line of the journal for the plan of that generation."""
     given = EpochInput(
         epoch=number,
@@ -248,7 +249,7 @@ def epoch_record(number: int = 1) -> DecisionRecord:
         source="fallback",
         version="0",
         input=given,
-        output=EpochDecision(plan=plan(number), steps=STEPS, reasons=()),
+        output=EpochDecision(plan=plan(number) if published else None, steps=STEPS, reasons=()),
     )
 
 
@@ -269,3 +270,83 @@ def override(name: str = "o1") -> Override:
 def token(name: str = "t1", digit: str = "a") -> TokenRecord:
     """Return a token's record."""
     return TokenRecord(id=name, role="viewer", sha256=digit * 64, note="", created_at_s=1000.0)
+
+
+def proposal(name: str = "p1", created_at_s: float = 1000.0, **more: Any) -> Proposal:
+    """Return a proposal for a slot that ends 30 s later."""
+    return Proposal(
+        id=name,
+        agent="slot-agent",
+        created_at_s=created_at_s,
+        expires_at_s=created_at_s + 30.0,
+        content='{"rows":[]}',
+        why="less waiting on node-2",
+        changes=("text: node-1 0.5 → 0.7",),
+        **more,
+    )
+
+
+def approval(answer: Any = "approved", at_s: float = 1010.0) -> Approval:
+    """Return what Ann says of a proposal."""
+    return Approval(answer=answer, by="ann", at_s=at_s)
+
+
+def status(agent: Any = "planner", at_s: float = 1000.0) -> AgentStatus:
+    """Return what an agent with one endpoint says of itself."""
+    endpoint = EndpointStatus(
+        url="http://127.0.0.1:9003/v1", model="small", style="schema", breaker="closed", last_code="ok"
+    )
+    return AgentStatus(
+        agent=agent,
+        mode="auto",
+        at_s=at_s,
+        llm="http://127.0.0.1:9003/v1",
+        endpoints=(endpoint,),
+        asks=3,
+        dialogues=2,
+        accepted=1,
+        fallbacks=1,
+        prompt_tokens=900,
+        reply_tokens=120,
+        money=0.25,
+        seconds=1.5,
+        acting="fallback",
+        why="late",
+    )
+
+
+def case(
+    name: str = "c1",
+    began_at_s: float = 1000.0,
+    objective: float = 0.5,
+    cluster: str = "d1",
+    busiest: tuple[str, ...] = ("text", "image"),
+    **more: Any,
+) -> Case:
+    """Return a remembered epoch of a neutral plan; the first of `busiest` had most requests."""
+    models = tuple(
+        ModelFeatures(
+            model=model, log_rate=-float(n), trend=0.0, dispersion=1.0, backlog_s=0.0, price_s=0.0, slowdown=1.0
+        )
+        for n, model in enumerate(busiest)
+    )
+    realised = Realised(
+        objective=objective, latency_s=4.0, fairness=0.99, service=1.0, churn=2, arrived=300, finished=300
+    )
+    return Case(
+        id=name,
+        epoch=int(began_at_s),
+        began_at_s=began_at_s,
+        ended_at_s=began_at_s + 300.0,
+        features=CaseFeatures(models=models, nodes=(), failures=0, day_ratio=0.5),
+        plan_generation=1,
+        intents=(),
+        priorities=(),
+        warm=(),
+        rates=(),
+        realised=realised,
+        provenance=Provenance(
+            cluster=cluster, source="fallback", policy="marginal-dpp", llm="", decision="epoch-1", version="0", seed=7
+        ),
+        **more,
+    )

@@ -1,90 +1,17 @@
 """One suite for the store port: the fake and MongoDB hold to the same laws."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
-from fairlead.adapters.memory_store import MemoryStore
-from fairlead.adapters.mongo import connect
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import GenerationSeen
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch, StaleGeneration
-from fairlead.contracts.events import Event, EventKind, Mode, Wake
+from fairlead.contracts.events import Mode, Wake
 from fairlead.contracts.plans import Placement, RoutingTable
 from fairlead.contracts.ports import Store
-from fairlead.contracts.settings import MongoSettings
 from tests.adapters import store_examples as some
-
-DEADLINE_S = 20.0
-"""Wall seconds that a test waits for what must come."""
-
-
-@pytest.fixture(params=["memory", "mongo"])
-def database(request: pytest.FixtureRequest) -> MongoSettings | None:
-    """Say where the store keeps what it is given; None in memory."""
-    if request.param == "memory":
-        return None
-    settings: MongoSettings = request.getfixturevalue("mongo_settings")
-    return settings
-
-
-@pytest.fixture
-async def store(database: MongoSettings | None) -> AsyncIterator[Store]:
-    """Give an empty store."""
-    if database is None:
-        yield MemoryStore()
-        return
-    mongo = await connect(database)
-    yield mongo
-    await mongo.close()
-
-
-class Heard:
-    """A reader of changes that is known to listen."""
-
-    def __init__(self, store: Store, kinds: Sequence[EventKind]) -> None:
-        self.events: list[Event] = []
-        self._store = store
-        self._kinds = (*kinds, "override") if "override" not in kinds else tuple(kinds)
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> "Heard":
-        self._task = asyncio.create_task(self._read())
-        await until(self._knocked)
-        return self
-
-    async def _read(self) -> None:
-        async for event in self._store.changes(self._kinds):
-            self.events.append(event)
-
-    async def _knocked(self) -> bool:
-        await self._store.put_override(some.override("knock"), if_revision=None)
-        await self._store.delete_override("knock")
-        await asyncio.sleep(0.01)
-        return any(event.id == "knock" for event in self.events)
-
-    def news(self) -> list[tuple[str, str, str]]:
-        return [(e.kind, e.id, e.text) for e in self.events if e.id != "knock"]
-
-    async def hears(self, *news: tuple[str, str, str]) -> None:
-        async def all_there() -> bool:
-            return len(self.news()) >= len(news)
-
-        await until(all_there)
-        assert self.news() == list(news)
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Return once the condition, an async function, returns true."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
-            await asyncio.sleep(0.01)
+from tests.adapters.store_fixture import Heard
 
 
 async def test_a_new_store_is_empty(store: Store) -> None:
@@ -269,6 +196,21 @@ async def test_a_decision_stands_in_the_journal_as_it_was_made(store: Store) -> 
     assert await store.decision("epoch-1") == some.epoch_record(1)
     with pytest.raises(Conflict, match="journaled already"):
         await store.publish_slot(None, None, some.slot_record(2))
+
+
+async def test_a_decision_without_a_plan_is_journaled_alone(store: Store) -> None:
+    """The plan in force stays; its generation may be followed afterwards."""
+    await store.publish_epoch(some.plan(1), some.epoch_record(1))
+    record = some.epoch_record(2, published=False)
+    await store.publish_epoch(None, record)
+    assert await store.current_plan() == some.plan(1)
+    assert (await store.decision("epoch-2")).to_json() == record.to_json()
+    page = await store.decision_summaries(agent="planner", limit=5, cursor=None)
+    assert [(one.id, one.plan) for one in page.items] == [("epoch-2", 0), ("epoch-1", 1)]
+    with pytest.raises(Conflict, match="journaled already"):
+        await store.publish_epoch(some.plan(2), record)
+    assert await store.generations() == GenerationSeen(plan=1, placement=0, table=0)
+    await store.publish_epoch(some.plan(2), some.epoch_record(3))
 
 
 async def test_the_journal_is_listed_newest_first_by_agent_and_page(store: Store) -> None:

@@ -1,0 +1,124 @@
+"""Case memory in MongoDB: remembered epochs, forgotten beyond their capacity.
+
+Beside its JSON a row has what listings and forgetting ask for, and how often it was cited, which is counted there.
+"""
+
+from collections.abc import Sequence
+
+import pydantic
+import structlog
+
+from fairlead.adapters import store_rules as rules
+from fairlead.adapters.mongo_driver import NEWEST_FIRST, Document, Driver, after_key
+from fairlead.contracts.cases import Case
+from fairlead.contracts.errors import Conflict, NotFound, foreign
+from fairlead.contracts.ports import Page
+
+OURS: Document = {"_id": {"$gte": ""}, "at_s": {"$gte": 0}}
+"""Rows whose key is a text and a number, as those that Fairlead writes; MongoDB compares within a type alone."""
+
+MARKED: Document = {"objective": {"$gte": 0}, "regime": {"$gte": ""}}
+"""Rows that say what forgetting asks for; others of the same cluster neither count nor go."""
+
+FOREIGN_MOST = 8
+"""Ids of other rows that are told at once."""
+
+
+class Cases:
+    """Remembered epochs by id."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self._rows = driver.collection("cases")
+        self._log = structlog.get_logger("mongo")
+
+    async def add(self, case: Case, capacity: int) -> None:
+        """Keep a case, in place of one of its id, and forget what is beyond `capacity` for its cluster."""
+        mark = rules.mark_of(case)
+        fields = {
+            "cluster": case.provenance.cluster,
+            "at_s": case.began_at_s,
+            "objective": mark.objective,
+            "regime": mark.regime,
+            "json": {"$literal": case.to_json()},
+            "cited": {"$max": ["$cited", case.cited]},
+        }
+        async with self._driver.asking("keep a case"):
+            await self._rows.update_one({"_id": case.id}, [{"$set": fields}], upsert=True)
+            rows = await self._rows.find(
+                {**OURS, **MARKED, "cluster": case.provenance.cluster}, {"at_s": 1, "objective": 1, "regime": 1}
+            ).to_list()
+            forgotten = rules.forgettable([_mark(row) for row in rows], capacity)
+            if forgotten:
+                await self._rows.delete_many({"_id": {"$in": list(forgotten)}})
+
+    async def one(self, case: str) -> Case:
+        """Return a case; raises `NotFound`, and `Conflict` where its row is none of ours."""
+        async with self._driver.asking("read a case"):
+            row = await self._rows.find_one({"_id": case}, {"json": 1, "cited": 1})
+        if row is None:
+            raise NotFound(f"there is no case {foreign(case)!r}")
+        found = _case(row)
+        if isinstance(found, Case):
+            return found
+        raise Conflict(f"case {foreign(case)!r} cannot be read: {found}; something else wrote it, delete it")
+
+    async def listed(self, cluster: str | None, limit: int, cursor: str | None) -> Page[Case]:
+        """Return cases, those that began last first; a row that cannot be read is left out and logged."""
+        query: Document = {"$and": [OURS, {} if cluster is None else {"cluster": cluster}]}
+        if cursor is not None:
+            query["$and"].append(after_key(rules.key_of(cursor, float, str)))
+        async with self._driver.asking("list cases"):
+            if cluster is None and cursor is None:
+                await self._tell_of_others()
+            rows = (
+                await self._rows.find(query, {"json": 1, "at_s": 1, "cited": 1})
+                .sort(NEWEST_FIRST)
+                .limit(limit + 1)
+                .to_list()
+            )
+        items = []
+        for row in rows[:limit]:
+            found = _case(row)
+            if isinstance(found, Case):
+                items.append(found)
+            else:
+                self._log.warning("case cannot be read", case=foreign(row["_id"]), error=found)
+        last = rows[limit - 1] if len(rows) > limit else None
+        return Page(tuple(items), None if last is None else rules.cursor_of(float(last["at_s"]), last["_id"]))
+
+    async def _tell_of_others(self) -> None:
+        """Log rows that no listing reaches for want of a key; reads the index alone."""
+        index = "_".join(field for field, _ in NEWEST_FIRST)
+        others = await self._rows.find({"$nor": [OURS]}, {"_id": 1}).hint(index).limit(FOREIGN_MOST).to_list()
+        if others:
+            self._log.warning("rows that are no cases", cases=[foreign(row["_id"]) for row in others])
+
+    async def delete(self, case: str) -> None:
+        """Forget a case; raises `NotFound`."""
+        async with self._driver.asking("delete a case"):
+            result = await self._rows.delete_one({"_id": case})
+        if result.deleted_count == 0:
+            raise NotFound(f"there is no case {foreign(case)!r}")
+
+    async def cite(self, cases: Sequence[str]) -> None:
+        """Count that a reply has cited these."""
+        async with self._driver.asking("count citations"):
+            await self._rows.update_many({"_id": {"$in": sorted(set(cases))}}, {"$inc": {"cited": 1}})
+
+
+def _case(row: Document) -> Case | str:
+    """Return a row's case, or in words why it has none."""
+    try:
+        return Case.from_json(row["json"]).model_copy(update={"cited": int(row["cited"])})
+    except KeyError as error:
+        return f"it has no field {error}"
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return foreign(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+    except (TypeError, ValueError) as error:
+        return foreign(error)
+
+
+def _mark(row: Document) -> rules.CaseMark:
+    return rules.CaseMark(row["_id"], float(row["at_s"]), float(row["objective"]), row["regime"])
