@@ -61,8 +61,7 @@ class MemoryLlm:
 
     def statuses(self) -> tuple[EndpointStatus, ...]:
         """Return the one there is."""
-        style = "schema" if self._last == "ok" else None
-        return (EndpointStatus(url=URL, model=MODEL, style=style, breaker="closed", last_code=self._last),)
+        return (EndpointStatus(url=URL, model=MODEL, style="schema", breaker="closed", last_code=self._last),)
 
     async def close(self) -> None:
         """Answer no more."""
