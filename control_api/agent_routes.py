@@ -23,7 +23,6 @@ from fairlead.contracts.dialogue import (
     ModeName,
     Proposal,
 )
-from fairlead.contracts.errors import Conflict, RevisionMismatch
 from fairlead.contracts.events import Mode
 from fairlead.contracts.settings import Settings
 
@@ -163,33 +162,10 @@ async def read_proposal(request: Request, proposal: NamePath) -> Response:
 
 
 async def _answered(request: Request, name: str, said: Literal["approved", "declined"]) -> Response:
-    """Write a person's answer beside the proposal; the first one counts, and only in time."""
+    """Write a person's answer beside the proposal; the store takes the first one alone, and only in time."""
     context = context_of(request)
     found = await context.store.proposal(name)
-    now_s = context.clock.now_s()
-    _check_open(found, now_s)
-    approval = Approval(answer=said, by=caller_of(request), at_s=now_s)
-    try:
-        made = await context.store.put_proposal(
-            found.model_copy(update={"approval": approval}), if_revision=found.revision
-        )
-    except RevisionMismatch:
-        _check_open(await context.store.proposal(name), now_s)
-        raise
+    approval = Approval(answer=said, by=caller_of(request), at_s=context.clock.now_s())
+    made = await context.store.put_proposal(found.model_copy(update={"approval": approval}), if_revision=found.revision)
     structlog.get_logger("audit").info("proposal answered", proposal=name, answer=said, by=approval.by)
     return answer(made, revision=made.revision)
-
-
-def _check_open(proposal: Proposal, now_s: float) -> None:
-    """Raise `Conflict` where a proposal no longer waits for an answer."""
-    if proposal.approval is not None and proposal.approval.answer != "expired":
-        raise Conflict(
-            f"proposal {proposal.id!r} was {proposal.approval.answer} already, by {proposal.approval.by}: "
-            "the first answer counts"
-        )
-    if proposal.approval is not None or now_s >= proposal.expires_at_s:
-        late_s = max(0.0, now_s - proposal.expires_at_s)
-        raise Conflict(
-            f"proposal {proposal.id!r} expired {late_s:.0f} s ago, at the end of what it was for: the fallback acts "
-            "there; answer the next one sooner"
-        )

@@ -15,6 +15,7 @@ from fairlead.adapters.memory_store import MemoryStore
 from fairlead.contracts.events import TokenRecord
 from fairlead.contracts.settings import ControlSettings, Settings
 from tests.adapters import store_examples as some
+from tests.control_api import dialogue_examples as example
 
 EXAMPLES = 12
 """Requests for each operation."""
@@ -31,6 +32,9 @@ async def _filled() -> MemoryStore:
     await store.replace_cluster(some.cluster())
     await store.publish_plan(some.plan(1))
     await store.publish_slot(some.placement(1), some.table(1), some.slot_record(1))
+    await store.publish_slot(None, None, example.advice_record())
+    await store.put_proposal(example.proposal(1, expires_at_s=1e12), if_revision=None)
+    await store.put_agent_status(example.status())
     await store.put_override(some.override("o1"), if_revision=None)
     await store.append_node_report(some.node_report(1))
     await store.append_gateway_report(some.gateway_report(1, outcomes=(some.outcome(),)))

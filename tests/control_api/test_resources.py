@@ -222,13 +222,13 @@ async def test_overrides_are_made_and_lifted(api: Api) -> None:
 
 
 async def test_a_mode_is_switched_with_its_tag(api: Api) -> None:
-    """Both agents are listed; each is auto at first."""
+    """Both agents are listed; each is shadow at first, until proposals are judged by the twin."""
     modes = (await api.admin.get(f"{ROOT}/mode")).json()["items"]
-    assert [(mode["agent"], mode["mode"]) for mode in modes] == [("planner", "auto"), ("slot-agent", "auto")]
+    assert [(mode["agent"], mode["mode"]) for mode in modes] == [("planner", "shadow"), ("slot-agent", "shadow")]
     read = await api.admin.get(f"{ROOT}/mode/planner")
-    body = read.json() | {"mode": "shadow", "by": "ann"}
+    body = read.json() | {"mode": "auto", "by": "ann"}
     changed = await api.admin.put(f"{ROOT}/mode/planner", json=body, headers={"if-match": read.headers["etag"]})
-    assert (changed.status_code, changed.json()["mode"], changed.headers["etag"]) == (200, "shadow", '"1"')
+    assert (changed.status_code, changed.json()["mode"], changed.headers["etag"]) == (200, "auto", '"1"')
     again = await api.admin.put(f"{ROOT}/mode/planner", json=body, headers={"if-match": read.headers["etag"]})
     refused(again, 412, "revision-mismatch")
 

@@ -1,0 +1,141 @@
+"""A dialogue, what an agent says of itself, and a proposal, for the tests of the control API and of the command."""
+
+from typing import Any
+
+from fairlead.contracts.decisions import DecisionRecord, Dialogue, SlotInput, Step
+from fairlead.contracts.dialogue import (
+    AgentStatus,
+    Answer,
+    Ask,
+    CaseShown,
+    DialogueSettings,
+    EndpointStatus,
+    Exchange,
+    Judgement,
+    Proposal,
+    Sampling,
+)
+from fairlead.contracts.plans import Guide, GuideRow, Share
+from tests.adapters import store_examples as some
+
+REPLY = '{"routes":{"*":{"m01":{"n01":0.7}}},"hold":{},"why":"n01 is idle"}'
+
+STEPS = (
+    Step(name="call", ok=True, code="ok", text=""),
+    Step(name="parse", ok=True, code="ok", text=""),
+    Step(name="schema", ok=True, code="ok", text=""),
+    Step(name="feasibility", ok=False, code="row-sum", text="row (*, m01) sums to 0.7"),
+    Step(name="repair", ok=True, code="asked", text=""),
+    Step(name="call", ok=False, code="late", text="no answer within 7.5 s"),
+    Step(name="fallback", ok=True, code="ok", text=""),
+)
+
+
+def answer(text: str | None = REPLY, **more: Any) -> Answer:
+    """Return a reply, or what came of a question without one."""
+    values: dict[str, Any] = {
+        "code": "ok" if text is not None else "late",
+        "text": text,
+        "endpoint": "http://127.0.0.1:9000/v1",
+        "model": "some-model",
+        "style": "schema",
+        "attempts": 1,
+        "took_s": 3.25,
+        "prompt_tokens": 1203,
+        "reply_tokens": 48,
+        "money": 0.0125,
+        **more,
+    }
+    return Answer(**values)
+
+
+def exchange(number: int, said: Answer, user: str = "n01 memory 8\nm01 rate 0.4") -> Exchange:
+    """Return a question and its answer."""
+    ask = Ask(
+        agent="slot-agent",
+        prompt="slot/1",
+        turn="first" if number == 1 else "repair",
+        system="You route requests.",
+        user=user,
+        reply="SlotReply",
+        reply_schema='{"type":"object"}',
+        sampling=Sampling(reply_tokens=700),
+    )
+    return Exchange(id=f"slot-agent-7-1.{number}", ask=ask, answer=said)
+
+
+def dialogue(*exchanges: Exchange, **more: Any) -> Dialogue:
+    """Return a dialogue of these questions and answers; of a faulty first and a late second one without."""
+    asked = some.slot_record(7).input
+    values: dict[str, Any] = {
+        "asked": asked,
+        "settings": DialogueSettings(deadline_s=18.0, sampling=Sampling(reply_tokens=700), llm="http://127.0.0.1:9000"),
+        "cases": (),
+        "shown": (CaseShown(alias="c1", case="abc-5-3", similarity=0.83),),
+        "judgements": (Judgement(code="not-judged", text="the twin does not judge yet"),),
+        "mode": "shadow",
+        "approval": None,
+        "in_time": True,
+        **more,
+    }
+    given = exchanges or (exchange(1, answer()), exchange(2, answer(None)))
+    return Dialogue(id="slot-agent-7-1", prompt="slot/1", exchanges=given, **values)
+
+
+def advice_record(held: Dialogue | None = None) -> DecisionRecord:
+    """Return the journal's line of the decision after a dialogue: a table alone, by the fallback."""
+    record = some.slot_record(7)
+    assert isinstance(record.input, SlotInput)
+    given = record.input.model_copy(
+        update={"trigger": "advice", "ladder": STEPS, "llm": "answered", "decision": "slot-table-7"}
+    )
+    output = record.output.model_copy(update={"placement": None, "table": None, "steps": STEPS})
+    return record.model_copy(
+        update={
+            "id": "slot-table-7",
+            "kind": "advice",
+            "input": given,
+            "output": output,
+            "dialogue": held or dialogue(),
+        }
+    )
+
+
+def status(agent: str = "slot-agent", **more: Any) -> AgentStatus:
+    """Return what an agent says of itself."""
+    endpoint = EndpointStatus(
+        url="http://127.0.0.1:9000/v1", model="some-model", style="schema", breaker="closed", last_code="ok"
+    )
+    values: dict[str, Any] = {
+        "mode": "shadow",
+        "at_s": 1000.0,
+        "llm": "http://127.0.0.1:9000/v1",
+        "endpoints": (endpoint,),
+        "asks": 12,
+        "dialogues": 10,
+        "accepted": 4,
+        "fallbacks": 10,
+        "prompt_tokens": 12030,
+        "reply_tokens": 480,
+        "money": 0.125,
+        "seconds": 32.5,
+        "acting": "fallback",
+        "why": "mode is shadow",
+        **more,
+    }
+    return AgentStatus.model_validate({"agent": agent, **values})
+
+
+def proposal(number: int = 1, *, created_at_s: float = 1000.0, expires_at_s: float = 1030.0) -> Proposal:
+    """Return a proposal that nobody has answered."""
+    shares = (Share(node="node-1", probability=1.0),)
+    guide = Guide(slot=7, rows=(GuideRow(zone="*", model="text", shares=shares),), why="n01 is idle")
+    return Proposal(
+        id=f"slot-agent-7-{number}",
+        agent="slot-agent",
+        created_at_s=created_at_s,
+        expires_at_s=expires_at_s,
+        content=guide.to_json(),
+        why=guide.why,
+        changes=("text: node-1 0.60 → 1.00",),
+    )
