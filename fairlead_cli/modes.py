@@ -7,18 +7,33 @@ from typing import Annotated
 
 import typer
 
-from fairlead_cli.shown import AsJson, echo_json, echo_table, examples
+from fairlead_cli.names import an_agent, near
+from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant
 
 MODES = ("auto", "assist", "shadow", "off")
+
+HELP = """Show or set who may act for an agent, while it runs; who changed it, by which token and when, is kept.
+
+\b
+auto    what a language model proposes acts once it has passed the gates; it stays
+        inside the trust region, and the twin does not judge yet: the journal says so
+assist  a person approves it before its slot or epoch ends: `fairlead proposals`
+shadow  the default: it is judged and journaled, the fallback acts
+off     no language model is asked
+
+Without a language model everything runs on the fallback, whatever the mode: `fairlead agents status` says why.
+"""
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
         "mode",
+        help=HELP,
         epilog=examples(
             "fairlead mode",
-            "fairlead mode planner shadow",
+            "fairlead mode planner auto",
+            "fairlead mode slot-agent assist",
         ),
     )(mode)
 
@@ -32,13 +47,10 @@ def mode(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show or set the mode of an agent, while it runs.
-
-    auto: gated proposals of a language model act; assist: a person approves them; shadow: they are judged and
-    journaled, the fallback acts; off: no model is asked. Without a model everything runs on the fallback.
-    """
+    """Show or set who may act for an agent, while it runs; the words are in `HELP`."""
+    an_agent(agent)
     if new is not None and new not in MODES:
-        raise typer.BadParameter(f"mode {new!r} is none of {', '.join(MODES)}")
+        raise typer.BadParameter(f"mode {new!r} is none of {', '.join(MODES)}{near(new, MODES)}")
     from fairlead_cli.client import locate
 
     client = locate()
@@ -54,5 +66,8 @@ def mode(
     if as_json:
         echo_json(found)
         return
-    rows = found["items"]
-    echo_table(("agent", "mode", "by"), [(m["agent"], m["mode"], m["by"] or "-") for m in rows], empty="no agent")
+    echo_table(
+        ("agent", "mode", "by", "since"),
+        [(m["agent"], m["mode"], m["by"] or "-", instant(m["at_s"] or None)) for m in found["items"]],
+        empty="no agent",
+    )

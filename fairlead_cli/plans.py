@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -164,10 +163,10 @@ def delete(override: Annotated[str, typer.Argument(help="Id of an override.", sh
 
 
 def _override(action: Literal["pin", "ban"], node: str, model: str, why: str, for_s: float | None) -> None:
-    from fairlead_cli.client import locate
+    from fairlead_cli.client import domain_now_s, locate
 
     client = locate()
-    now_s = _domain_now_s(client)
+    now_s = domain_now_s(client)
     made = client.post(
         "overrides",
         {
@@ -182,12 +181,6 @@ def _override(action: Literal["pin", "ban"], node: str, model: str, why: str, fo
         },
     ).json()
     typer.echo(f"override {made['id']} is in force: {action} {model} on {node}")
-
-
-def _domain_now_s(client: Any) -> float:
-    """Return the system's domain time, which may run faster than ours."""
-    taken = client.get("snapshot").json().get("taken_at_s")
-    return float(taken) if taken is not None else time.time()
 
 
 def _draft(file: Path) -> Any:

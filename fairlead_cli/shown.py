@@ -26,6 +26,19 @@ def echo_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: st
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def plain(text: str) -> str:
+    """Return somebody else's text with all that is no printable character, a line's end apart, as an escape.
+
+    What a language model writes could move a terminal's cursor, or hide words, otherwise.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def indented(text: str, by: int = 4) -> str:
+    """Return somebody else's text, made plain, with each line moved to the right."""
+    return "\n".join(" " * by + line for line in plain(text).split("\n"))
+
+
 def instant(at_s: float | None) -> str:
     """Return a domain instant as UTC to the second."""
     if at_s is None:
