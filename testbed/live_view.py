@@ -61,11 +61,10 @@ class LiveView:
         if self._picture is None:
             return Panel(told, title=self._title, title_align="left")
         picture = self._picture
-        return Panel(
-            Group(_heading(picture), _nodes(picture), _models(picture), _decisions(picture), told),
-            title=self._title,
-            title_align="left",
-        )
+        parts: list[RenderableType] = [_heading(picture), _nodes(picture), _models(picture), _decisions(picture)]
+        if picture.agents:
+            parts.append(_agents(picture))
+        return Panel(Group(*parts, told), title=self._title, title_align="left")
 
 
 def _heading(picture: Picture) -> Text:
@@ -124,6 +123,17 @@ def _model(stats: ModelStats) -> tuple[str, ...]:
     mean_s = stats.latency_sum_s / stats.arrived
     timely = f"{stats.timely / stats.judged:.0%}" if stats.judged else "-"
     return stats.model, str(stats.arrived), timely, f"{mean_s:.1f} s", f"{mean_s / stats.unloaded_s:.1f} ×"
+
+
+def _agents(picture: Picture) -> Table:
+    table = Table(expand=True, box=None, pad_edge=False, header_style="dim")
+    for head in ("agent", "mode", "last answer", "asked", "accepted", "fallback", "tokens", "acting"):
+        table.add_column(head)
+    for one in picture.agents:
+        acting = one.acting if not one.why else f"{one.acting}: {one.why}"
+        shares = (f"{part / one.dialogues:.0%}" if one.dialogues else "-" for part in (one.accepted, one.fallbacks))
+        table.add_row(one.agent, one.mode, one.last, str(one.asks), *shares, str(one.tokens), Text(acting))
+    return table
 
 
 def _decisions(picture: Picture) -> Table:

@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import DecisionSummary
+from fairlead.contracts.dialogue import AgentName, AgentStatus, ModeName
 from fairlead.contracts.plans import EpochPlan
 from fairlead.contracts.ports import Store
 from fairlead.contracts.readings import GatewayReport, NodeReport, Phase
 from testbed.client_tail import Lately
 
 DECISIONS_SHOWN = 6
+
+NO_LLM = "none"
+"""What an agent says of its language model where it has none (`AgentStatus.llm`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,25 @@ class NodePicture:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentPicture:
+    """An agent that has a language model, and what came of asking it since its process began."""
+
+    agent: AgentName
+    mode: ModeName
+    acting: str
+    why: str
+    """Why the fallback acts; empty while it does not."""
+    last: str
+    """How each endpoint that was asked answered last."""
+    asks: int
+    dialogues: int
+    accepted: int
+    fallbacks: int
+    tokens: int
+    """Of prompts and replies."""
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """Everything at once."""
 
@@ -53,6 +76,8 @@ class Picture:
     decisions: tuple[DecisionSummary, ...]
     slot: int
     restarts: int
+    agents: tuple[AgentPicture, ...] = ()
+    """Empty where no language model is configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +106,23 @@ async def take(store: Store, cluster: Cluster, clients: Lately, moment: Moment) 
         decisions=decisions.items,
         slot=moment.slot,
         restarts=moment.restarts,
+        agents=tuple([await _agent(store, status) for status in await store.agent_statuses() if status.llm != NO_LLM]),
+    )
+
+
+async def _agent(store: Store, status: AgentStatus) -> AgentPicture:
+    """Return an agent in the mode of now, which may be another than that of its last dialogue."""
+    return AgentPicture(
+        agent=status.agent,
+        mode=(await store.mode(status.agent)).mode,
+        acting=status.acting,
+        why=status.why,
+        last=", ".join(one.last_code for one in status.endpoints if one.last_code is not None) or "-",
+        asks=status.asks,
+        dialogues=status.dialogues,
+        accepted=status.accepted,
+        fallbacks=status.fallbacks,
+        tokens=status.prompt_tokens + status.reply_tokens,
     )
 
 
@@ -121,4 +163,11 @@ def line(picture: Picture) -> str:
         f"{picture.wall_s:.0f} s ({picture.at_s / 60:.1f} min simulated): {clients.arrived} arrived, "
         f"{clients.finished} finished, {clients.failed} failed, {clients.open} open, {picture.held} held; "
         f"mean {mean}, fairness {clients.x1:.3f}; {ready} of {len(pods)} pods ready; last decision {decided}"
+        + "".join(f"; {words_of(agent)}" for agent in picture.agents)
     )
+
+
+def words_of(agent: AgentPicture) -> str:
+    """Return an agent in a few words: mode, what came of its dialogues, tokens."""
+    shares = f", {agent.accepted} accepted, {agent.fallbacks} on the fallback" if agent.dialogues else ""
+    return f"{agent.agent} {agent.mode}: {agent.dialogues} dialogues{shares}, {agent.tokens} tokens"

@@ -10,6 +10,7 @@ from fairlead.adapters.clock import VirtualClock
 from fairlead.adapters.memory_store import MemoryStore
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import DecisionRecord, SlotInput, SlotState, Snapshot
+from fairlead.contracts.events import Mode
 from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.readings import GatewayReport, KeeperState, ModelCount, NodeReport, Phase, PodLoad, PodReading
 from fairlead.contracts.tuning import PolicySettings
@@ -20,6 +21,7 @@ from testbed.clusters import cluster
 from testbed.live_view import LiveView
 from testbed.picture import Moment, Picture, line, take
 from testbed.readiness import missing_pod, missing_report
+from tests.control_api import dialogue_examples as example
 
 NOW_S = 1_000_000.0
 
@@ -196,6 +198,33 @@ async def test_a_picture_shows_nodes_pods_queues_and_decisions(tmp_path: Path, c
     drawn = draw(picture)
     for word in ("node-7", "image", "slot-1", "1 failed", "1 restarts"):
         assert word in drawn
+
+
+async def test_agents_are_shown_where_a_language_model_is_configured(tmp_path: Path, city: Cluster) -> None:
+    """A line each: the mode of now, the last answer, shares, tokens, and why the fallback acts."""
+    store = MemoryStore(VirtualClock(NOW_S))
+    await store.replace_cluster(city)
+    tail = ClientTail(tmp_path / "client.jsonl", city)
+    clients = tail.look(NOW_S)
+    tail.close()
+    moment = Moment(NOW_S, NOW_S, 2.0, 2, 0)
+    await store.put_agent_status(example.status("planner", llm="none", endpoints=()))
+    picture = await take(store, city, clients, moment)
+    assert picture.agents == ()
+    assert "tokens" not in draw(picture) + line(picture)
+    await store.put_agent_status(example.status(why="mode shadow [/]"))
+    await store.put_mode(Mode(agent="slot-agent", mode="assist", by="ann", at_s=NOW_S), if_revision=0)
+    picture = await take(store, city, clients, moment)
+    drawn = next(row for row in draw(picture).splitlines() if "slot-agent" in row)
+    for word in ("assist", "ok", "12", "40%", "100%", "12510", "fallback: mode shadow [/]"):
+        assert word in drawn
+    assert "slot-agent assist: 10 dialogues, 4 accepted, 10 on the fallback, 12510 tokens" in line(picture)
+    await store.put_agent_status(
+        example.status(dialogues=0, accepted=0, fallbacks=0, endpoints=(), acting="llm", why="")
+    )
+    picture = await take(store, city, clients, moment)
+    assert "slot-agent assist: 0 dialogues, 12510 tokens" in line(picture)
+    assert "llm" in draw(picture)
 
 
 def draw(picture: Picture) -> str:
