@@ -76,7 +76,7 @@ def _why_not(mode: Mode, status: AgentStatus | None, settings: Settings, now_s: 
             return "no dialogue with its language model has ended yet: is it running?"
         return "no language model is configured: start with --llm URL or --llm local, or set llm.endpoints"
     if status.llm == "none":
-        return "no language model is configured"
+        return status.why or "no language model is configured"
     slots = 1 if mode.agent == "slot-agent" else settings.controller.epoch_slots
     silent_s = now_s - status.at_s
     if silent_s > SILENT_PERIODS * slots * settings.controller.slot_s:
