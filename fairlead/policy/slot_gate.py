@@ -116,3 +116,10 @@ def _clipped(given: Mapping[str, float], own: Row, nodes: Mapping[str, Sequence[
         for k, part in zip(here, parts, strict=True):
             chances[k] += chance * (part / total if total > 0.0 else 1.0 / len(here))
     return tuple(chances)
+
+
+def furthest(guide: Guide, fallback: RoutingTable) -> float:
+    """Return the largest total variation between a guide's rows and those of the fallback that it was made beside."""
+    own = {(r.zone, r.model): r for r in fallback.rows}
+    beside = [own.get((g.zone, g.model)) or own[ANYWHERE, g.model] for g in guide.rows]
+    return max(distance([s.probability for s in g.shares], r) for g, r in zip(guide.rows, beside, strict=True))

@@ -1,0 +1,201 @@
+"""A dialogue with a language model: a question, the gates for what it answers, one repair, and who acts in the end.
+
+It is a generator, the same live, in tests and at replay: it yields `Ask` (a model) or `Judge` (the twin), is sent the
+answer, and returns an `Advice`. Whoever drives it brings clock and network; it has neither (DESIGN §3).
+"""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from fairlead.contracts.cases import Case
+from fairlead.contracts.decisions import EpochInput, SlotInput, Step
+from fairlead.contracts.dialogue import (
+    Answer,
+    Approval,
+    Ask,
+    CaseShown,
+    DialogueSettings,
+    Exchange,
+    Judge,
+    Judgement,
+    ModeName,
+    PromptText,
+)
+from fairlead.contracts.plans import Guide, PlanDraft
+from fairlead.contracts.ports import Llm
+from fairlead.policy.ladder import FALLBACK
+from fairlead.policy.planner_gate import meant
+from fairlead.policy.questions import Question, planner_question, repair_question, slot_question
+from fairlead.policy.registry import decide_slot
+from fairlead.policy.weighing import PlanTopic, RouteTopic, weighed
+
+NOT_JUDGED = Judgement(code="not-judged", text="there is no twin yet")
+"""What is said in the place of the twin."""
+
+Talk = Generator[Ask | Judge, Answer | Judgement, "Advice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Briefing:
+    """All that a dialogue depends on."""
+
+    asked: SlotInput | EpochInput
+    """What is known when it begins."""
+    prompt: PromptText
+    settings: DialogueSettings
+    cases: tuple[Case, ...]
+    """Remembered ones, the most useful first; empty for the slot agent."""
+    similarities: tuple[float, ...]
+    """Of each case, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What came of a dialogue."""
+
+    proposal: Guide | PlanDraft | None
+    """What has passed all gates, if anything has."""
+    steps: tuple[Step, ...]
+    shown: tuple[CaseShown, ...]
+    cited: tuple[str, ...]
+    """Ids of the cases that what was proposed says it rests on."""
+    changes: tuple[str, ...]
+    """What was proposed would change this against the fallback: words for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A dialogue with all that was said in it."""
+
+    advice: Advice
+    exchanges: tuple[Exchange, ...]
+    judgements: tuple[Judgement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A question, and what its answer is weighed against."""
+
+    briefing: Briefing
+    question: Question
+    about: PlanTopic | RouteTopic
+
+
+def advise(briefing: Briefing) -> Talk:
+    """Hold a dialogue; where there is nothing to decide about, nobody is asked."""
+    opening = opened(briefing)
+    if isinstance(opening, Step):
+        return Advice(None, (opening,), (), (), ())
+    return (yield from discuss(opening))
+
+
+def opened(briefing: Briefing) -> Opening | Step:
+    """Return the question of a dialogue, or why there is nothing to ask about."""
+    asked, prompt, sampling = briefing.asked, briefing.prompt, briefing.settings.sampling
+    if not asked.cluster.nodes or not asked.cluster.models:
+        return Step(name="absent", ok=False, code="no-cluster", text="there are no nodes, or no models")
+    if isinstance(asked, EpochInput):
+        question = planner_question(asked, prompt, briefing.cases, briefing.similarities, sampling)
+        return Opening(briefing, question, PlanTopic(asked, meant(question.aliases, briefing.cases)))
+    plain = asked.model_copy(update={"guide": None, "ladder": ()})
+    fallback = decide_slot(plain)
+    if fallback.table is None:  # an event that changes nothing
+        fallback = decide_slot(plain.model_copy(update={"trigger": "advice"}))
+    if fallback.table is None or not fallback.table.rows:
+        return Step(name="absent", ok=False, code="no-pods", text="no model has a pod that requests could go to")
+    question = slot_question(asked, fallback, prompt, sampling)
+    return Opening(briefing, question, RouteTopic(fallback.table, question.aliases, asked.settings))
+
+
+def discuss(opening: Opening) -> Talk:
+    """Ask, weigh the answer, have it repaired once where that is possible in time, have the twin judge what is left."""
+    question, settings = opening.question, opening.briefing.settings
+    answer = yield from _asked(question.ask)
+    result = weighed(opening.about, answer)
+    steps = result.steps
+    if result.fault is not None:
+        if 2.0 * answer.took_s > settings.deadline_s:
+            text = f"the first answer took {answer.took_s:.2f} of {settings.deadline_s:.2f} s"
+            steps = (*steps, Step(name="repair", ok=False, code="no-time", text=text))
+        else:
+            steps = (*steps, Step(name="repair", ok=True, code="asked", text=result.fault.said))
+            again = repair_question(question, opening.briefing.prompt, answer.text or "", result.fault.said)
+            result = weighed(opening.about, (yield from _asked(again.ask)))
+            steps = (*steps, *result.steps)
+    if result.found is None:
+        return Advice(None, steps, question.shown, (), ())
+    found = result.found
+    judgement = yield from _judged(Judge(agent=question.ask.agent, proposal=found.proposal.to_json()))
+    good = judgement.code != "worse"
+    steps = (*steps, Step(name="twin", ok=good, code=judgement.code, text=judgement.text))
+    return Advice(found.proposal if good else None, steps, question.shown, found.cited, found.changes)
+
+
+def _asked(ask: Ask) -> Generator[Ask | Judge, Answer | Judgement, Answer]:
+    answer = yield ask
+    if isinstance(answer, Judgement):
+        raise TypeError("a question was answered with a judgement: send an Answer")
+    return answer
+
+
+def _judged(judge: Judge) -> Generator[Ask | Judge, Answer | Judgement, Judgement]:
+    judgement = yield judge
+    if isinstance(judgement, Answer):
+        raise TypeError("a proposal was judged with an answer: send a Judgement")
+    return judgement
+
+
+def said_next(talk: Talk, answer: Answer | Judgement | None) -> Ask | Judge | Advice:
+    """Return what a dialogue says to an answer, or first to None: a question, or what came of it in the end."""
+    try:
+        return next(talk) if answer is None else talk.send(answer)
+    except StopIteration as end:
+        advice: Advice = end.value
+        return advice
+
+
+async def hold(dialogue_id: str, talk: Talk, llm: Llm, deadline_s: float) -> Held:
+    """Hold a dialogue with a model within `deadline_s` wall seconds of answers; nobody judges yet."""
+    exchanges: list[Exchange] = []
+    judgements: list[Judgement] = []
+    left_s = deadline_s
+    said = said_next(talk, None)
+    while not isinstance(said, Advice):
+        if isinstance(said, Judge):
+            judgements.append(NOT_JUDGED)
+            said = said_next(talk, NOT_JUDGED)
+            continue
+        name = f"{dialogue_id}.{len(exchanges) + 1}"
+        answer = await llm.ask(said, id=name, deadline_s=left_s)
+        exchanges.append(Exchange(id=name, ask=said, answer=answer))
+        left_s = max(0.0, left_s - answer.took_s)
+        said = said_next(talk, answer)
+    return Held(said, tuple(exchanges), tuple(judgements))
+
+
+def settled(
+    advice: Advice, mode: ModeName, approval: Approval | None, in_time: bool
+) -> tuple[Guide | PlanDraft | None, tuple[Step, ...]]:
+    """Return what of an advice may act, and the whole ladder: in its mode, approved where that is asked for, in time.
+
+    `in_time` tells whether the slot or epoch that the advice is for is not over yet.
+    """
+    if advice.proposal is None:
+        return None, (*advice.steps, FALLBACK)
+    last = _permission(mode, approval)
+    if last.ok and not in_time:
+        last = Step(name="mode", ok=False, code="late", text="the slot or epoch that it was for is over")
+    if last.ok:
+        return advice.proposal, (*advice.steps, last)
+    return None, (*advice.steps, last, FALLBACK)
+
+
+def _permission(mode: ModeName, approval: Approval | None) -> Step:
+    """Return whether what has passed the gates may act."""
+    if mode != "assist":
+        texts = {"auto": "", "shadow": "it is judged and journaled, the fallback acts", "off": "switched off meanwhile"}
+        return Step(name="mode", ok=mode == "auto", code=mode, text=texts[mode])
+    if approval is None:
+        return Step(name="approval", ok=False, code="expired", text="nobody has answered")
+    text = f"by {approval.by}"
+    return Step(name="approval", ok=approval.answer == "approved", code=approval.answer, text=text[:256])
