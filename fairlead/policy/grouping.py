@@ -25,7 +25,10 @@ QUARTERS = 4
 APART = 64
 """Between a node that is up and one that is not: more than all the rest together can be."""
 
-AWAKE = 3
+AWAKE = ("starting", "ready", "sleeping")
+"""Phases of a pod that serves, or will without a new decision."""
+
+CONTENT = 3
 """Between a node that has a model awake and one that has not: as far as a factor of 1.3 in memory."""
 
 LEAST_PER_S = 1e-4
@@ -71,16 +74,15 @@ def _node_groups(cluster: Cluster, snapshot: Snapshot, models: dict[str, str], m
     nodes = cluster.nodes
     if len(nodes) <= most:
         return named("n", [[n.id] for n in nodes])
-    views = {v.node: v for v in snapshot.nodes}
+    views = views_of(cluster, snapshot)
     columns = {alias: at for at, alias in enumerate(sorted(set(models.values())), start=3)}
     traits = np.zeros((len(nodes), 3 + len(columns)), dtype=np.int64)
     for k, node in enumerate(nodes):
-        view = views.get(node.id)
-        speed = node.speed if view is None else view.speed
-        traits[k, :3] = _steps(node.memory_bytes, EIGHTHS), _steps(speed, EIGHTHS), APART * is_up(view)
-        for pod in view.pods if view is not None else ():
-            if pod.model in models:
-                traits[k, columns[models[pod.model]]] = AWAKE
+        view = views[node.id]
+        traits[k, :3] = _steps(node.memory_bytes, EIGHTHS), _steps(view.speed, EIGHTHS), APART * view.up
+        for pod in view.pods:
+            if pod.phase in AWAKE and pod.model in models:
+                traits[k, columns[models[pod.model]]] = CONTENT
     zones: dict[str, list[int]] = {}
     for k, node in enumerate(nodes):
         zones.setdefault(node.zone, []).append(k)
@@ -89,9 +91,13 @@ def _node_groups(cluster: Cluster, snapshot: Snapshot, models: dict[str, str], m
     return named("n", [[nodes[k].id for k in g] for g in split(traits, begun, most)])
 
 
-def is_up(view: NodeView | None) -> bool:
-    """Tell whether a node is up; one that was never seen is not."""
-    return view is not None and view.up
+def views_of(cluster: Cluster, snapshot: Snapshot) -> dict[str, NodeView]:
+    """Return each node's view; one that the snapshot lacks is not up and has its declared speed."""
+    seen = {v.node: v for v in snapshot.nodes}
+    return {
+        n.id: seen[n.id] if n.id in seen else NodeView(node=n.id, up=False, observed_at_s=None, speed=n.speed, pods=())
+        for n in cluster.nodes
+    }
 
 
 def split(traits: Whole, groups: Sequence[Whole], most: int) -> list[Whole]:

@@ -40,11 +40,11 @@ def case_words(cases: Sequence[Case], similarities: Sequence[float], aliases: Al
 def bad_cases(cases: Sequence[Case]) -> frozenset[str]:
     """Return the ids of those that went badly: quarantined, or surely worse than the fallback.
 
-    Where an advantage is known of none, it is the one with the highest F, if they differ.
+    Where no case is either, it is the one with the highest F, if they differ: retrieval always takes a bad one along.
     """
-    surely = {c.id for c in cases if c.quarantined or (c.advantage is not None and c.advantage.high < 0.0)}
-    if surely or any(c.advantage is not None for c in cases) or len({c.realised.objective for c in cases}) < 2:
-        return frozenset(surely)
+    surely = frozenset(c.id for c in cases if c.quarantined or (c.advantage is not None and c.advantage.high < 0.0))
+    if surely or len({c.realised.objective for c in cases}) < 2:
+        return surely
     return frozenset({max(cases, key=lambda c: (c.realised.objective, c.id)).id})
 
 
@@ -67,7 +67,7 @@ def _rates(rates: Sequence[Rate], aliases: Aliases) -> str:
     """Return requests a minute of each model that has some."""
     found = {r.model: r.per_s for r in rates}
     sums = ((alias, figure(MINUTE_S * sum(found.get(m, 0.0) for m in ids))) for alias, ids in aliases.models)
-    return ", ".join(f"{alias} {rate}" for alias, rate in sums if rate != "0") or "0"
+    return " ".join(f"{alias} {rate}" for alias, rate in sums if rate != "0") or "0"
 
 
 def _warm(warm: Sequence[Warm], began_at_s: float, aliases: Aliases) -> tuple[str, ...]:
@@ -83,12 +83,20 @@ def _warm(warm: Sequence[Warm], began_at_s: float, aliases: Aliases) -> tuple[st
 def _said(intents: Sequence[Intent], priorities: Sequence[ModelPriority], warm: Iterable[str], aliases: Aliases) -> str:
     by_node, by_model = {i.node: i for i in intents}, {p.model: p for p in priorities}
     models = by_id(aliases.models)
-    words = [_intent(alias, [by_node[n] for n in ids if n in by_node], models) for alias, ids in aliases.nodes]
-    words += [_priority(alias, [by_model[m] for m in ids if m in by_model]) for alias, ids in aliases.models]
-    return "; ".join([*(w for w in words if w), *warm]) or NEUTRAL
+    nodes = [(alias, _intent([by_node[n] for n in ids if n in by_node], models)) for alias, ids in aliases.nodes]
+    levels = [(alias, _priority([by_model[m] for m in ids if m in by_model])) for alias, ids in aliases.models]
+    return "; ".join([*_together(nodes), *_together(levels), *warm]) or NEUTRAL
 
 
-def _intent(alias: str, intents: Sequence[Intent], models: dict[str, str]) -> str:
+def _together(said: Iterable[tuple[str, str]]) -> list[str]:
+    """Return each thing that is said with the aliases that it is said of before it; nothing is said of neutral ones."""
+    found: dict[str, list[str]] = {}
+    for alias, words in said:
+        found.setdefault(words, []).append(alias)
+    return [f"{' '.join(who)} {words}" for words, who in found.items() if words]
+
+
+def _intent(intents: Sequence[Intent], models: dict[str, str]) -> str:
     """Return what is wanted of most members of a group; empty where that is neutral."""
     if not intents:
         return ""
@@ -99,7 +107,7 @@ def _intent(alias: str, intents: Sequence[Intent], models: dict[str, str]) -> st
     if role == "generalist" and not (bias and (prefer or avoid)):
         return ""
     lists = [f" {what} {' '.join(which)}" for what, which in (("prefer", prefer), ("avoid", avoid)) if which]
-    return f"{alias} {role}{''.join(lists)} bias {bias}"
+    return f"{role}{''.join(lists)} bias {bias}"
 
 
 def _named_by_half(lists: Sequence[tuple[str, ...]], models: dict[str, str]) -> tuple[str, ...]:
@@ -108,11 +116,11 @@ def _named_by_half(lists: Sequence[tuple[str, ...]], models: dict[str, str]) -> 
     return tuple(sorted(often[:PREFERRED_MOST]))
 
 
-def _priority(alias: str, priorities: Sequence[ModelPriority]) -> str:
+def _priority(priorities: Sequence[ModelPriority]) -> str:
     if not priorities:
         return ""
     level, expected = round(fmean(p.priority for p in priorities)), _most([p.expected for p in priorities])
-    return "" if (level, expected) == (NEUTRAL_PRIORITY, "same") else f"{alias} priority {level} {expected}"
+    return "" if (level, expected) == (NEUTRAL_PRIORITY, "same") else f"priority {level} {expected}"
 
 
 def _most(words: Sequence[str]) -> str:

@@ -13,11 +13,12 @@ from fairlead.contracts.decisions import EpochInput, SlotDecision, SlotInput
 from fairlead.contracts.dialogue import Ask, CaseShown, PromptText, Sampling
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.aliases import Aliases, case_aliases
-from fairlead.policy.figures import figure
+from fairlead.policy.epoch_tables import epoch_models, epoch_nodes
+from fairlead.policy.figures import figure, tokens_most
 from fairlead.policy.grouping import Limits, grouped
 from fairlead.policy.plan_words import HOURS, case_words, plan_words
 from fairlead.policy.reply_schemas import planner_schema, slot_schema
-from fairlead.policy.state_tables import epoch_models, epoch_nodes, rows_of, slot_models, slot_nodes
+from fairlead.policy.slot_tables import rows_of, slot_models, slot_nodes
 
 CASES_MOST = 5
 """Four retrieved ones and the fallback's own result (CONTROL §3); a reply may cite as many."""
@@ -25,19 +26,24 @@ CASES_MOST = 5
 REPLY_SHOWN_CHARS = 2000
 """So much of a reply that could not be used is shown again: twice what a valid one of a small cluster takes."""
 
-PLANNER_BYTES = 8000
-"""Of system and user part."""
+PLANNER_TOKENS = 4000
+SLOT_TOKENS = 2000
+"""Of a prompt as the model gets it (CONTROL §3)."""
 
-SLOT_BYTES = 4000
-"""Of system and user part."""
+TEMPLATE_TOKENS = 24
+"""What a chat template adds to two messages; SmolLM2's, 16 tokens, and half as many again."""
+
+NODE_TOKENS, MODEL_TOKENS, WARM_TOKENS, CELL_TOKENS, ROW_TOKENS, WHY_TOKENS = 40, 15, 20, 10, 7, 100
+"""Of a reply: a node with two preferred models, a model's priority, a pod to warm, a probability, a row around them,
+reason and brackets. SmolLM2, compact JSON, 2026-11-21: 34, 15, 18, 9.1, 6.1, at most 90."""
+
+WARM_USUAL = 4
+"""Half of what may be warmed."""
 
 DAY_S = 86_400.0
 
-PLANNER_LIMITS = (Limits(24, 24), Limits(16, 16), Limits(12, 12), Limits(8, 8), Limits(6, 6), Limits(4, 4))
-"""How finely a cluster is shown to the planner: the first that is short enough."""
-
-SLOT_LIMITS = (Limits(24, 24), Limits(12, 8), Limits(8, 6), Limits(6, 6), Limits(6, 4), Limits(4, 4))
-"""As above for the slot agent, whose table has a cell for each pair."""
+FINENESS = tuple(Limits(n, m) for n, m in ((24, 24), (16, 16), (12, 12), (12, 8), (8, 8), (8, 6), (6, 4), (4, 4)))
+"""Aliases of nodes and models that a question may have: the first of these that is short enough is asked."""
 
 PLACE = re.compile(r"\{([a-z_]+)\}")
 """A named place in a prompt's text; braces of JSON are none."""
@@ -61,7 +67,7 @@ def planner_question(
     rates = {r.model: r.per_s for r in given.rates}
     settings = given.settings
 
-    def about(limits: Limits) -> Question:
+    def about(limits: Limits) -> tuple[Question, int]:
         aliases = replace(grouped(given.cluster, given.snapshot, rates, limits), cases=named)
         begins_at_s = given.now_s if given.begins_at_s is None else given.begins_at_s
         values = {
@@ -84,9 +90,10 @@ def planner_question(
             reply_schema=planner_schema(aliases, settings.epoch_slots, settings.slot_s),
             sampling=sampling,
         )
-        return Question(ask=ask, aliases=aliases, shown=_shown(aliases, similarities))
+        reply = NODE_TOKENS * len(aliases.nodes) + MODEL_TOKENS * len(aliases.models) + WARM_TOKENS * WARM_USUAL
+        return Question(ask=ask, aliases=aliases, shown=_shown(aliases, similarities)), reply + WHY_TOKENS
 
-    return _first_within(PLANNER_BYTES, PLANNER_LIMITS, about)
+    return _first_within(PLANNER_TOKENS, about)
 
 
 def slot_question(given: SlotInput, fallback: SlotDecision, prompt: PromptText, sampling: Sampling) -> Question:
@@ -94,10 +101,10 @@ def slot_question(given: SlotInput, fallback: SlotDecision, prompt: PromptText, 
     rates = {r.model: r.per_s for r in fallback.state.rates}
     held = {v.model for v in given.snapshot.models if v.held}
 
-    def about(limits: Limits) -> Question:
+    def about(limits: Limits) -> tuple[Question, int]:
         aliases = grouped(given.cluster, given.snapshot, rates, limits)
         rows = rows_of(given, fallback, aliases)
-        nodes = {r.model: [c.node for c in r.cells] for r in rows if r.cells}
+        nodes = {model: [c.node for c in cells] for model, cells in rows.items()}
         open_rows = {model: several for model, several in nodes.items() if len(several) > 1} or nodes
         values = {
             "weights": _weights(given.settings),
@@ -117,9 +124,10 @@ def slot_question(given: SlotInput, fallback: SlotDecision, prompt: PromptText, 
             reply_schema=slot_schema(open_rows, [a for a, ids in aliases.models if held.intersection(ids)]),
             sampling=sampling,
         )
-        return Question(ask=ask, aliases=aliases, shown=())
+        reply = CELL_TOKENS * sum(map(len, open_rows.values())) + ROW_TOKENS * len(open_rows) + WHY_TOKENS
+        return Question(ask=ask, aliases=aliases, shown=()), reply
 
-    return _first_within(SLOT_BYTES, SLOT_LIMITS, about)
+    return _first_within(SLOT_TOKENS, about)
 
 
 def repair_question(question: Question, prompt: PromptText, reply: str, fault: str) -> Question:
@@ -151,11 +159,17 @@ def _shown(aliases: Aliases, similarities: Sequence[float]) -> tuple[CaseShown, 
     return tuple(CaseShown(alias=alias, case=ids[0], similarity=s) for (alias, ids), s in pairs)
 
 
-def _first_within(most: int, limits: Sequence[Limits], about: Callable[[Limits], Question]) -> Question:
-    """Return the finest question of at most `most` bytes; the coarsest where none is."""
-    question = about(limits[0])
-    for coarser in limits[1:]:
-        if len(question.ask.system.encode()) + len(question.ask.user.encode()) <= most:
+def _first_within(prompt: int, about: Callable[[Limits], tuple[Question, int]]) -> Question:
+    """Return the finest question of at most `prompt` tokens whose reply fits its limit too; else the coarsest.
+
+    `about` returns a question and how many tokens its reply may take.
+    """
+    for limits in FINENESS:
+        question, reply = about(limits)
+        ask = question.ask
+        if (
+            TEMPLATE_TOKENS + tokens_most(ask.system) + tokens_most(ask.user) <= prompt
+            and reply <= ask.sampling.reply_tokens
+        ):
             break
-        question = about(coarser)
     return question

@@ -13,13 +13,11 @@ from pydantic import TypeAdapter
 
 from fairlead.contracts.replies import CaseAlias, ModelAlias, NodeAlias, PlannerReply, SlotReply
 from fairlead.policy.aliases import Aliases, Named
+from fairlead.policy.slot_tables import STEPS
 
 Schema = dict[str, Any]
 Tree = Mapping[str, "Tree | None"]
 """Keys of nested objects; None where a value stands."""
-
-STEPS = 20
-"""Probabilities come in steps of 0.05: coarse numbers take few tokens, and the trust region is six steps wide."""
 
 TIMES_MOST = 20
 """So many begins of slots inside an epoch may be named in `warm`: twice the ten of the default epoch."""
