@@ -184,7 +184,8 @@ def settled(
         return None, (*advice.steps, FALLBACK)
     last = _permission(mode, approval)
     if last.ok and not in_time:
-        last = Step(name="mode", ok=False, code="late", text="the slot or epoch that it was for is over")
+        period = "slot" if isinstance(advice.proposal, Guide) else "epoch"
+        last = Step(name="mode", ok=False, code=f"{period}-over", text=f"the {period} that it was for is over")
     if last.ok:
         return advice.proposal, (*advice.steps, last)
     return None, (*advice.steps, last, FALLBACK)

@@ -9,6 +9,7 @@ _WHY_ABSENT = {
     "busy": "an earlier question is still being answered",
     "off": "the mode of this agent is off",
     "baseline": "models are asked with the policy marginal-dpp only",
+    "no-time": "an answer would come too late to be of use",
     "answered": "a model has answered before",
 }
 
