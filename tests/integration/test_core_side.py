@@ -14,6 +14,7 @@ from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.control_http import HttpControl
 from fairlead.adapters.mongo import MongoStore, connect
 from fairlead.adapters.mongod import free_port
+from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.contracts.errors import ControlUnavailable
 from fairlead.contracts.events import Wake
 from fairlead.contracts.plans import Placement
@@ -170,7 +171,8 @@ async def test_the_loop_closes_from_a_missing_model_to_its_row(mongo_settings: M
         await until(planned)
         page = await c.store.decisions(agent=None, limit=1000, cursor=None)
         assert {r.kind for r in page.items} == {"epoch", "slot", "event"}
-        assert all(again(r).identical for r in page.items)
+        prompts = prompt_texts()
+        assert all(again(r, prompts).identical for r in page.items)
 
 
 async def test_what_a_lost_node_had_gets_a_home_elsewhere(mongo_settings: MongoSettings, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import structlog
 
 from fairlead.adapters.clock import VirtualClock
 from fairlead.adapters.memory_store import MemoryStore
+from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.contracts.decisions import EpochDecision, EpochInput
 from fairlead.contracts.plans import EpochPlan
 from fairlead.contracts.settings import Settings
@@ -240,7 +241,8 @@ async def test_invariant_07_every_plan_of_a_run_is_decided_again_the_same() -> N
             await w.seconds(100)
         page = await w.store.decisions(agent="planner", limit=1000, cursor=None)
         assert len(page.items) == 5
-        assert all(again(type(r).from_json(r.to_json())).identical for r in page.items)
+        prompts = prompt_texts()
+        assert all(again(type(r).from_json(r.to_json()), prompts).identical for r in page.items)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,13 @@ def epoch_input(parent: EpochPlan | None = None) -> EpochInput:
     )
 
 
+def planned(given: EpochInput) -> EpochPlan:
+    """Return the plan that is made; there must be one."""
+    plan = decide_epoch(given).plan
+    assert plan is not None
+    return plan
+
+
 def draft(prefer: dict[str, tuple[str, ...]], **fields: Any) -> PlanDraft:
     """Return a draft with an intent for each node of the cluster."""
     intents = tuple(
@@ -58,23 +65,24 @@ def rules(plan: EpochPlan | PlanDraft, snapshot: Snapshot = EMPTY) -> list[str]:
 def test_the_fallback_is_the_neutral_plan() -> None:
     """Each node and model once, every prior 1, and it says that there is no language model."""
     made = decide_epoch(epoch_input())
-    assert (made.plan.generation, made.plan.parent, made.plan.epoch, made.plan.source) == (1, 0, 3, "fallback")
-    assert made.plan.expires_at_s == ORIGIN_S + 330.0
-    assert {(i.role, i.prefer, i.avoid, i.bias) for i in made.plan.intents} == {("generalist", (), (), 0)}
-    assert [p.priority for p in made.plan.priorities] == [2, 2, 2]
+    plan = planned(epoch_input())
+    assert (plan.generation, plan.parent, plan.epoch, plan.source) == (1, 0, 3, "fallback")
+    assert plan.expires_at_s == ORIGIN_S + 330.0
+    assert {(i.role, i.prefer, i.avoid, i.bias) for i in plan.intents} == {("generalist", (), (), 0)}
+    assert [p.priority for p in plan.priorities] == [2, 2, 2]
     assert [(s.name, s.ok, s.code) for s in made.steps] == [("absent", False, "no-llm"), ("fallback", True, "ok")]
 
 
 def test_a_plan_names_its_parent() -> None:
     """Generations rise by one."""
-    first = decide_epoch(epoch_input()).plan
-    second = decide_epoch(epoch_input(first)).plan
+    first = planned(epoch_input())
+    second = planned(epoch_input(first))
     assert (second.generation, second.parent) == (2, 1)
 
 
 def test_the_neutral_plan_is_feasible_whatever_is_wanted() -> None:
     """It prefers nothing, so it neglects nobody."""
-    assert check(decide_epoch(epoch_input()).plan, CLUSTER, wanted("m1", "m2", "m3")) == ()
+    assert check(planned(epoch_input()), CLUSTER, wanted("m1", "m2", "m3")) == ()
 
 
 def test_a_draft_that_prefers_all_wanted_models_where_they_fit_is_feasible() -> None:
@@ -128,7 +136,7 @@ def test_a_model_to_be_warmed_fits_its_node_in_the_plans_time() -> None:
     big = CLUSTER.models[0].model_copy(update={"id": "m9", "memory_bytes": 6 * GB})
     wide = CLUSTER.nodes[0].model_copy(update={"id": "n9", "memory_bytes": 6 * GB})
     mixed = CLUSTER.model_copy(update={"models": (*CLUSTER.models, big), "nodes": (*CLUSTER.nodes, wide)})
-    plan = decide_epoch(epoch_input().model_copy(update={"cluster": mixed})).plan
+    plan = planned(epoch_input().model_copy(update={"cluster": mixed}))
     early = plan.model_copy(update={"warm": (Warm(model="m9", node="n1", at_s=ORIGIN_S - 1.0),)})
     assert [r.rule for r in check(early, mixed, EMPTY)] == ["memory", "warm-time"]
     fine = plan.model_copy(update={"warm": (Warm(model="m9", node="n9", at_s=ORIGIN_S + 1.0),)})

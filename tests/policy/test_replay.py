@@ -10,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.contracts.decisions import DecisionRecord, SlotDecision, SlotInput
 from fairlead.contracts.tuning import PolicyName
 from fairlead.policy.registry import decide_slot
 from fairlead.policy.replay import again
 from tests.slot_agent.scripted_run import Act, record_run
 
+PROMPTS = prompt_texts()
 POLICIES: tuple[PolicyName, ...] = (
     "marginal-dpp",
     "random-static",
@@ -44,7 +46,7 @@ def test_invariant_07_every_decision_of_a_run_is_identical_at_replay(
     records = asyncio.run(record_run(acts, policy, seed))
     assert records
     for record in records:
-        replayed = again(DecisionRecord.from_json(record.to_json()))
+        replayed = again(DecisionRecord.from_json(record.to_json()), PROMPTS)
         assert replayed.identical, replayed.difference
 
 
@@ -83,7 +85,7 @@ def test_a_corrupted_output_is_reported_with_the_first_line_that_differs() -> No
     assert record.output.placement is not None
     placement = record.output.placement.model_copy(update={"expires_at_s": 1.5})
     broken = record.model_copy(update={"output": record.output.model_copy(update={"placement": placement})})
-    replayed = again(broken)
+    replayed = again(broken, PROMPTS)
     assert not replayed.identical
     first, old, new = replayed.difference.splitlines()
     assert first.startswith("line ")
@@ -96,7 +98,7 @@ def test_a_corrupted_input_is_reported_too() -> None:
     """Another slot makes another decision."""
     record = recorded()
     broken = record.model_copy(update={"input": record.input.model_copy(update={"slot": 77})})
-    replayed = again(broken)
+    replayed = again(broken, PROMPTS)
     assert "(placement/slot)" in replayed.difference
     assert 'replayed: "slot": 77,' in replayed.difference
 
@@ -108,7 +110,7 @@ def test_an_output_that_ends_early_is_reported_against_nothing() -> None:
     broken = record.model_copy(
         update={"output": record.output.model_copy(update={"steps": (), "prices": (), "reasons": ()})}
     )
-    assert "(steps)" in again(broken).difference
+    assert "(steps)" in again(broken, PROMPTS).difference
 
 
 def test_an_input_that_cannot_be_decided_on_is_reported_not_raised() -> None:
@@ -117,7 +119,7 @@ def test_an_input_that_cannot_be_decided_on_is_reported_not_raised() -> None:
     given = record.input
     assert isinstance(given, SlotInput)
     broken = given.model_copy(update={"next_table": 0})
-    replayed = again(record.model_copy(update={"input": broken}))
+    replayed = again(record.model_copy(update={"input": broken}), PROMPTS)
     assert not replayed.identical
     assert replayed.difference.startswith("recorded: a decision\nreplayed: ValidationError")
 
@@ -128,7 +130,7 @@ def test_a_decision_of_the_wrong_agent_differs_from_its_first_line() -> None:
     given = record.input
     assert isinstance(given, SlotInput)
     other = decide_slot(given.model_copy(update={"policy": "round-robin"}))
-    assert not again(record.model_copy(update={"output": other})).identical
+    assert not again(record.model_copy(update={"output": other}), PROMPTS).identical
 
 
 def run_under(hash_seed: str, *arguments: str, stdin: bytes = b"") -> bytes:

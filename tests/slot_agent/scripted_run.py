@@ -8,11 +8,12 @@ import asyncio
 import sys
 from collections.abc import Sequence
 
+from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.contracts.decisions import DecisionRecord
 from fairlead.contracts.tuning import PolicyName
 from fairlead.policy.registry import decide_slot
 from fairlead.policy.replay import again
-from tests.slot_agent.world import world
+from tests.agents.world import world
 
 Act = tuple[str, str]
 """What happens in five seconds: `ask` or `miss` a model, `lose` or `return` a node, `wait`."""
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> None:
                 print(record.to_json())
         case ["replay"]:
             for line in sys.stdin:
-                replayed = again(DecisionRecord.from_json(line))
+                replayed = again(DecisionRecord.from_json(line), prompt_texts())
                 print("identical" if replayed.identical else replayed.difference)
         case _:
             raise SystemExit(2)

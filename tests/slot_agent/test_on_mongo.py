@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.mongo import MongoStore
+from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.contracts.decisions import DecisionRecord, SlotInput
 from fairlead.contracts.events import Wake
 from fairlead.contracts.settings import MongoSettings, Settings
@@ -82,7 +83,8 @@ async def test_slots_wakes_and_a_restart_on_a_real_database(
         assert len(found) == len(set(found))
         assert found[-1] > before
         page = await mongo_store.decisions(agent="slot-agent", limit=1000, cursor=None)
-        assert all(again(DecisionRecord.from_json(r.to_json())).identical for r in page.items)
+        prompts = prompt_texts()
+        assert all(again(DecisionRecord.from_json(r.to_json()), prompts).identical for r in page.items)
     finally:
         for task in (edges, *agents):
             task.cancel()
