@@ -224,15 +224,17 @@ async def read_decision(request: Request, decision: NamePath) -> Response:
     "/decisions/{decision}/replay",
     operation_id="replay_decision",
     tags=["decisions"],
-    **described(Replayed, refusals=(404,)),
+    **described(Replayed, refusals=(404, 409)),
 )
 async def replay_decision(request: Request, decision: NamePath) -> Response:
-    """Execute a decision again from the journal alone, and compare."""
+    """Execute a decision again from the journal alone, and compare; 409 `diverged` if a model was asked otherwise."""
     record = await context_of(request).store.decision(decision)
     return answer(await asyncio.to_thread(_again, record))
 
 
 def _again(record: DecisionRecord) -> Replayed:
+    """Return what deciding again gives, with the prompts of this Fairlead; raises `Diverged`."""
+    from fairlead.adapters.prompt_files import prompt_texts
     from fairlead.policy.replay import again  # all policies and numpy: 0.3 s and 25 MB that no other call needs
 
-    return again(record)
+    return again(record, prompt_texts())

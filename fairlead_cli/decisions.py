@@ -6,7 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant
+from fairlead_cli import replaying
+from fairlead_cli.dialogues import tell
+from fairlead_cli.names import an_agent
+from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant, plain
 
 Id = Annotated[str, typer.Argument(help="Id of a decision, such as slot-12.", show_default=False)]
 
@@ -35,7 +38,8 @@ def list_(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List decisions, newest first."""
+    """List decisions, newest first; `asks` counts the questions to a language model."""
+    an_agent(agent)
     from fairlead_cli.client import locate
 
     page = locate().get("decisions", agent=agent, limit=limit, cursor=cursor).json()
@@ -43,7 +47,7 @@ def list_(
         echo_json(page)
         return
     echo_table(
-        ("id", "made at", "kind", "number", "source", "steps", "plan", "placement", "table", "took"),
+        ("id", "made at", "kind", "number", "source", "asks", "steps", "plan", "placement", "table", "took"),
         [_row(one) for one in page["items"]],
         empty="no decision yet",
     )
@@ -55,18 +59,33 @@ def list_(
     "show",
     epilog=examples(
         "fairlead decisions show slot-12",
+        "fairlead decisions show slot-table-31 --reply",
         "fairlead decisions show slot-12 --json > record.json",
     ),
 )
-def show(decision: Id, as_json: AsJson = False) -> None:
-    """Show a decision: the rungs of the ladder, the reasons, the shadow prices."""
+def show(
+    decision: Id,
+    reply: Annotated[bool, typer.Option("--reply", help="With what the language model replied, as it came.")] = False,
+    prompt: Annotated[bool, typer.Option("--prompt", help="With what it was asked, in full.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a decision: the rungs of the ladder, the dialogue with a language model, reasons, shadow prices.
+
+    The journal keeps a dialogue with the decision that follows it: an advice, or an epoch. --json prints all of it.
+    """
     from fairlead_cli.client import locate
 
     text = locate().get(f"decisions/{_segment(decision)}").text
     if as_json:
         typer.echo(text)
         return
-    _explain(json.loads(text))
+    record = json.loads(text)
+    _head(record)
+    if record.get("dialogue"):
+        tell(record["dialogue"], reply=reply, prompt=prompt)
+    elif reply or prompt:
+        typer.echo("\nno language model was asked for this decision")
+    _explain(record["output"])
 
 
 @group.command(
@@ -74,6 +93,8 @@ def show(decision: Id, as_json: AsJson = False) -> None:
     epilog=examples(
         "fairlead decisions replay slot-12",
         "fairlead decisions replay --file record.json",
+        "fairlead decisions replay --all",
+        "fairlead decisions replay --all --agent planner --json",
     ),
 )
 def replay(
@@ -84,26 +105,45 @@ def replay(
         Path | None,
         typer.Option("--file", help="Record as `show --json` printed it, in place of an id.", show_default=False),
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All decisions of the journal, oldest first.")] = False,
+    agent: Annotated[
+        str | None, typer.Option("--agent", help="With --all: planner or slot-agent.", show_default=False)
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Execute a decision again here, from its record alone; print "identical" or the first difference (exit 1)."""
-    if (decision is None) == (file is None):
-        raise typer.BadParameter("name either the id of a decision or a --file")
-    import pydantic
+    """Execute decisions again here, from their records alone; exit 1 unless all are identical.
 
-    from fairlead.contracts.decisions import DecisionRecord
-    from fairlead.contracts.errors import InputError, foreign
-    from fairlead.policy.replay import again
-
+    What a language model answered is taken from the record. Identical: the same bytes. Different: the first line that
+    is another one is printed. Diverged: today the question to the model would be another one, so that the recorded
+    answer says nothing; the first line of the question that differs is printed.
+    """
+    if (decision is not None) + (file is not None) + every != 1:
+        raise typer.BadParameter("name one of these: the id of a decision, a --file, or --all")
+    if agent is not None and not every:
+        raise typer.BadParameter("--agent goes with --all")
+    an_agent(agent)
+    if every:
+        _replay_all(agent, as_json)
+        return
     text = _record(file) if file is not None else _fetched(decision or "")
-    try:
-        record = DecisionRecord.from_json(text)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{file or decision} is no record of a decision: {where}: {foreign(first['msg'])}") from error
-    replayed = again(record)
-    typer.echo("identical" if replayed.identical else f"different: {replayed.difference}")
-    if not replayed.identical:
+    made = replaying.replayer()(str(file or decision), text)
+    if as_json:
+        echo_json({"id": made.id, "outcome": made.outcome, "difference": made.difference})
+    else:
+        typer.echo(made.outcome if made.outcome == "identical" else f"{made.outcome}: {made.difference}")
+    if made.outcome != "identical":
+        raise typer.Exit(1)
+
+
+def _replay_all(agent: str | None, as_json: bool) -> None:
+    from fairlead_cli.client import locate
+
+    tally = replaying.everything(locate(), agent)
+    if as_json:
+        echo_json(tally.document())
+    else:
+        replaying.tell(tally)
+    if not tally.holds:
         raise typer.Exit(1)
 
 
@@ -139,21 +179,25 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         one["kind"],
         str(one["number"]),
         one["source"],
+        str(one["asks"] or "-"),
         steps,
         *generations,
         took,
     )
 
 
-def _explain(record: dict[str, Any]) -> None:
-    """Print a record for people."""
-    output = record["output"]
+def _head(record: dict[str, Any]) -> None:
+    """Print who decided when, and the rungs of the ladder."""
     typer.echo(f"{record['id']}  {record['kind']} decision of the {record['agent']}, source {record['source']}")
     typer.echo(
         f"made at {instant(record['made_at_s'])} in {record['took_s'] * 1000:.1f} ms by Fairlead {record['version']}"
     )
-    for step in output["steps"]:
-        typer.echo(f"  {'ok ' if step['ok'] else 'no '} {step['name']}: {step['code']} {step['text']}".rstrip())
+    for step in record["output"]["steps"]:
+        typer.echo(f"  {'ok ' if step['ok'] else 'no '} {step['name']}: {step['code']} {plain(step['text'])}".rstrip())
+
+
+def _explain(output: dict[str, Any]) -> None:
+    """Print what was decided and why."""
     typer.echo("")
     echo_table(
         ("reason", "node", "model", "value", "why"),
@@ -163,18 +207,28 @@ def _explain(record: dict[str, Any]) -> None:
                 r["node"] or "-",
                 r["model"] or "-",
                 "-" if r["value_s"] is None else f"{r['value_s']:.2f} s",
-                r["text"],
+                plain(r["text"]),
             )
             for r in output["reasons"]
         ],
         empty="no reasons were given",
     )
+    plan = output.get("plan")
+    if plan:
+        typer.echo(f"\nplan {plan['generation']} for epoch {plan['epoch']}, source {plan['source']}")
+        typer.echo(f"  {plain(plan['why']) or '-'}")
     placement = output.get("placement")
     if placement:
         typer.echo(f"\nplacement {placement['generation']} under plan {placement['plan_generation']}")
         for node in placement["nodes"]:
             stoppable = f"   may stop: {', '.join(node['stoppable'])}" if node["stoppable"] else ""
             typer.echo(f"  {node['node']}: {', '.join(node['awake']) or '-'}{stoppable}")
+    table = output.get("table")
+    if table and not placement:
+        typer.echo(f"\ntable {table['generation']} for placement {table['placement_generation']}, {table['source']}")
+        for row in table["rows"]:
+            shares = ", ".join(f"{share['node']} {share['probability']:.2f}" for share in row["shares"])
+            typer.echo(f"  {row['zone']} {row['model']}: {shares}")
     prices = output.get("prices")
     if prices:
         typer.echo("\nwhat one more pod would be worth")

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from fairlead.contracts.decisions import DecisionRecord, Dialogue, SlotInput, Step
+from fairlead.adapters.memory_llm import MemoryLlm
+from fairlead.adapters.prompt_files import prompt_texts
+from fairlead.contracts.decisions import DecisionRecord, Dialogue, NodeView, PodView, SlotInput, Snapshot, Step
 from fairlead.contracts.dialogue import (
     AgentStatus,
     Answer,
@@ -15,7 +17,9 @@ from fairlead.contracts.dialogue import (
     Proposal,
     Sampling,
 )
-from fairlead.contracts.plans import Guide, GuideRow, Share
+from fairlead.contracts.plans import Guide, GuideRow, Rate, Share
+from fairlead.policy.dialogue import Briefing, advise, hold, settled
+from fairlead.policy.registry import decide_slot
 from tests.adapters import store_examples as some
 
 REPLY = '{"routes":{"*":{"m01":{"n01":0.7}}},"hold":{},"why":"n01 is idle"}'
@@ -98,6 +102,55 @@ def advice_record(held: Dialogue | None = None) -> DecisionRecord:
             "output": output,
             "dialogue": held or dialogue(),
         }
+    )
+
+
+async def held_record(*replies: str) -> DecisionRecord:
+    """Return the journal's line of a decision after a dialogue that really was held, in which this was replied."""
+    plain = some.slot_record(7)
+    pod = PodView(
+        model="text", phase="ready", since_at_s=900.0, ready_in_s=0.0, work_s=0.0, count=0, running=0,
+        used_at_s=None, blocked=False,
+    )  # fmt: skip
+    node = NodeView(node="node-1", up=True, observed_at_s=1006.0, speed=1.0, pods=(pod,))
+    seen = Snapshot(taken_at_s=1007.0, nodes=(node,), models=(), stale=())
+    assert isinstance(plain.input, SlotInput)
+    asked = plain.input.model_copy(
+        update={
+            "trigger": "advice",
+            "snapshot": seen,
+            "placement": some.placement(6),
+            "state": plain.input.state.model_copy(update={"rates": (Rate(model="text", per_s=0.2),)}),
+            "llm": "answered",
+        }
+    )
+    briefing = Briefing(
+        asked=asked,
+        prompt=prompt_texts()["slot-agent"],
+        settings=DialogueSettings(deadline_s=18.0, sampling=Sampling(reply_tokens=700), llm="memory:"),
+        cases=(),
+        similarities=(),
+    )
+    held = await hold("slot-agent-7-1", advise(briefing), MemoryLlm(replies), 18.0)
+    guide, ladder = settled(held.advice, "auto", None, True)
+    given = asked.model_copy(update={"guide": guide, "ladder": ladder})
+    kept = Dialogue(
+        id="slot-agent-7-1", asked=asked, settings=briefing.settings, prompt="slot/1", cases=(),
+        shown=held.advice.shown, exchanges=held.exchanges, judgements=held.judgements, mode="auto", approval=None,
+        in_time=True,
+    )  # fmt: skip
+    return advice_record(kept).model_copy(update={"input": given, "output": decide_slot(given)})
+
+
+def asked_otherwise(record: DecisionRecord) -> DecisionRecord:
+    """Return the line as if the first question had had another second line."""
+    assert record.dialogue is not None
+    first, *rest = record.dialogue.exchanges
+    lines = first.ask.user.split("\n")
+    user = "\n".join((lines[0], "asked otherwise", *lines[2:]))
+    other = first.model_copy(update={"ask": first.ask.model_copy(update={"user": user})})
+    return record.model_copy(
+        update={"id": "slot-table-8", "dialogue": record.dialogue.model_copy(update={"exchanges": (other, *rest)})}
     )
 
 

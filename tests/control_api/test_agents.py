@@ -198,6 +198,17 @@ async def test_the_longest_replies_come_back_whole(api: Api) -> None:
     assert read == record
 
 
+async def test_a_dialogue_is_held_again_over_rest(api: Api) -> None:
+    """Identical from the journal alone; a question that is another one today is a problem with its line."""
+    record = await example.held_record("no JSON at all", '{"routes": 1}')
+    for one in (record, example.asked_otherwise(record)):
+        await api.store.publish_slot(None, None, one)
+    same = (await api.admin.post(f"{ROOT}/decisions/{record.id}/replay")).json()
+    assert same == {"id": record.id, "identical": True, "difference": ""}
+    other = await api.admin.post(f"{ROOT}/decisions/slot-table-8/replay")
+    assert "asked otherwise" in refused(other, 409, "diverged")
+
+
 async def test_a_change_of_mode_keeps_who_and_when(api: Api) -> None:
     """The token stands beside the name that was given, the instant is ours; a copy of the last name says nothing."""
     tokens = {token.role: f"token {token.id}" for token in await api.store.tokens()}
