@@ -1,182 +1,194 @@
-"""The planner's loops: a plan when an epoch begins and whenever none is in force."""
+"""The planner's loops: a plan when an epoch begins and whenever none is in force, and a model asked beside them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import cast
 
 from fairlead.adapters.outage import Outage
-from fairlead.contracts.cluster import Cluster
-from fairlead.contracts.decisions import DecisionRecord, EpochDecision, EpochInput
+from fairlead.agents.advice import Advising, Question, Talk
+from fairlead.agents.waiting import until
+from fairlead.contracts.decisions import EpochInput
 from fairlead.contracts.errors import Conflict, StoreUnavailable
 from fairlead.contracts.events import Event, EventKind
-from fairlead.contracts.plans import EpochPlan
 from fairlead.contracts.ports import Clock, Store
-from fairlead.contracts.settings import Settings
-from fairlead.policy.periods import Periods
-from fairlead.policy.snapshot import fold, totals
+from planner.agenda import agenda, due_at
+from planner.decider import Case, DecideEpoch, Decider, Standing
 from planner.metrics import PlannerMetrics
 
 TRIES = 5
 """Plans made again in a row because another was first: an operator may be, five times in a row nobody is."""
 
-WATCHED: Sequence[EventKind] = ("plan", "node")
-
-DecideEpoch = Callable[[EpochInput], EpochDecision]
+WATCHED: Sequence[EventKind] = ("plan", "node", "mode", "proposal")
 
 
 class Planner:
-    """Plans each epoch; `run` ends by cancellation only. A plan of an operator stays in force until it expires."""
+    """Plans each epoch; `run` ends by cancellation only. A plan of an operator stays in force until it expires.
+
+    A language model is asked ahead about the epoch that comes, or, where a plan had to be made without it, about the
+    running one; no plan waits for an answer.
+    """
 
     def __init__(
-        self,
-        store: Store,
-        clock: Clock,
-        settings: Settings,
-        version: str,
-        decide: DecideEpoch,
-        metrics: PlannerMetrics,
+        self, store: Store, clock: Clock, case: Case, decide: DecideEpoch, advisor: Advising, metrics: PlannerMetrics
     ) -> None:
         self._store = store
         self._clock = clock
-        self._settings = settings
-        self._version = version
-        self._decide = decide
+        self._case = case
+        self._advisor = advisor
         self._metrics = metrics
-        controller = settings.controller
-        self._epochs = Periods(settings.clock_origin_s, controller.epoch_slots * controller.slot_s)
+        self._decider = Decider(store, clock, case, decide, advisor, metrics)
+        self._agenda = agenda(case.settings)
         self._bell = asyncio.Event()
-        self._arrived: Mapping[str, int] | None = None
+        self._conflicts = 0
+        self._talks: list[Talk] = []
+        """Dialogues that have ended and are to be decided, oldest first."""
+        self._talking: set[int] = set()
+        """Epochs about which dialogues are being held."""
+        self._asked = -1
+        """The newest epoch that was asked about."""
+        self._owed: tuple[int, float] | None = None
+        """A running epoch that is still to be asked about, and when."""
 
     async def run(self) -> None:
         """Plan until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keep_watching(), name="planner: changes")
-            tasks.create_task(self._keep_planning(), name="planner: plans")
+            tasks.create_task(self._keep_planning(tasks), name="planner: plans")
+            tasks.create_task(self._advisor.run(), name="planner: status")
 
     async def _keep_watching(self) -> None:
-        outage = Outage("the stream of changes", self._clock, self._metrics.watch_failures)
+        outage = Outage("the stream of changes", self._clock, self._metrics.loop.watch_failures)
         while True:
             try:
                 changes = cast(AsyncGenerator[Event, None], self._store.changes(WATCHED))
                 async with aclosing(changes):
-                    async for _ in changes:
+                    async for event in changes:
                         outage.over()
+                        if event.kind in ("mode", "proposal"):
+                            self._advisor.noticed()
                         self._bell.set()
             except Exception as error:  # the top of this loop
                 await outage.failed(error)
+            self._advisor.noticed()
             self._bell.set()
 
-    async def _keep_planning(self) -> None:
-        outage = Outage("planning", self._clock, self._metrics.failures)
+    async def _keep_planning(self, tasks: asyncio.TaskGroup) -> None:
+        outage = Outage("planning", self._clock, self._metrics.loop.failures)
         while True:
             self._bell.clear()
             try:
-                next_at_s = await self._plan_what_is_due()
+                next_at_s = await self._one_pass(tasks)
                 outage.over()
             except Exception as error:  # the top of this loop
-                self._arrived = None
+                self._decider.forget()
                 await outage.failed(error)
                 continue
-            await self._wait(next_at_s)
+            if next_at_s is not None:
+                await until(self._clock, next_at_s, self._bell)
 
-    async def _wait(self, until_s: float) -> None:
-        """Return at `until_s`, or at once when the plan in force changes."""
-        waits = {
-            asyncio.create_task(self._clock.sleep_until(until_s)),
-            asyncio.create_task(self._bell.wait()),
-        }
+    async def _one_pass(self, tasks: asyncio.TaskGroup) -> float | None:
+        """Do what is due first; return None if there was something, or else when to look again.
+
+        Raises `StoreUnavailable`.
+        """
+        timeout_s = self._case.settings.mongodb.timeout_s
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-
-    async def _plan_what_is_due(self) -> float:
-        """Put a plan in force if one is due; return when the next will be. Raises `StoreUnavailable`."""
-        timeout_s = self._settings.mongodb.timeout_s
-        for _ in range(TRIES):
-            try:
-                async with asyncio.timeout(timeout_s):
-                    plan, cluster = await asyncio.gather(self._store.current_plan(), self._store.cluster())
-                    now_s = self._clock.now_s()
-                    due_at_s = due_at(plan, cluster, now_s, self._epochs)
-                    if due_at_s > now_s:
-                        return due_at_s
-                    if (made := await self._made(plan, cluster)) is not None:
-                        return due_at(made, cluster, now_s, self._epochs)
-            except TimeoutError as error:
-                raise StoreUnavailable(f"the store did not answer the planner within {timeout_s} s") from error
-            self._metrics.conflicts.inc()
-            self._arrived = None
-        raise StoreUnavailable(f"another process was first {TRIES} times: is a second planner running?")
-
-    async def _made(self, parent: EpochPlan | None, cluster: Cluster) -> EpochPlan | None:
-        """Make a plan and put it in force; None if another came first."""
-        began_s = self._clock.wall_s()
-        given = await self._given(parent, cluster)
-        decision = self._decide(given)
-        record = DecisionRecord(
-            id=given.decision,
-            agent="planner",
-            kind="epoch",
-            made_at_s=self._clock.now_s(),
-            took_s=max(0.0, self._clock.wall_s() - began_s),
-            source=decision.plan.source,
-            version=self._version,
-            input=given,
-            output=decision,
-        )
-        try:
-            await self._store.publish_epoch(decision.plan, record)
+            async with asyncio.timeout(timeout_s):
+                next_at_s = await self._do_what_is_due(tasks)
+        except TimeoutError as error:
+            raise StoreUnavailable(f"the store did not answer the planner within {timeout_s} s") from error
         except Conflict:
+            self._metrics.loop.conflicts.inc()
+            self._decider.forget()
+            self._conflicts += 1
+            if self._conflicts >= TRIES:
+                self._conflicts = 0
+                raise StoreUnavailable(
+                    f"another process was first {TRIES} times: is a second planner running?"
+                ) from None
             return None
-        self._arrived = totals(given.snapshot, counted=True)
-        self._metrics.published(record, self._clock.wall_s() - began_s)
-        return decision.plan
+        self._conflicts = 0
+        return next_at_s
 
-    async def _given(self, parent: EpochPlan | None, cluster: Cluster) -> EpochInput:
-        nodes, gateways, arrived = await asyncio.gather(
-            self._store.latest_node_reports(),
-            self._store.latest_gateway_reports(),
-            self._store.arrived(),
-        )
-        if self._arrived is None:
-            self._arrived = await self._recalled(arrived)
-        now_s = self._clock.now_s()
-        controller = self._settings.controller
-        generation = parent.generation + 1 if parent is not None else 1
-        return EpochInput(
-            epoch=self._epochs.at(now_s),
-            now_s=now_s,
-            seed=self._settings.seed,
-            settings=controller,
-            cluster=cluster,
-            snapshot=fold(now_s, cluster, nodes, gateways, arrived, self._arrived, controller),
-            parent=parent,
-            next_plan=generation,
-            decision=f"epoch-{generation}",
+    async def _do_what_is_due(self, tasks: asyncio.TaskGroup) -> float | None:
+        standing = await self._decider.standing()
+        now_s, epochs = standing.now_s, self._agenda.epochs
+        epoch = epochs.at(now_s)
+        due_at_s = due_at(standing.plan, standing.cluster, now_s, epochs, standing.mode)
+        if due_at_s <= now_s:
+            await self._plan(standing, epoch)
+            return None
+        if (talk := next((t for t in self._talks if _epoch(t) <= epoch), None)) is not None:
+            await self._decider.take_advice(standing, talk)
+            self._talks.remove(talk)
+            return None
+        if (question := self._next_question(standing, epoch)) is not None and question[0] <= now_s:
+            await self._ask(standing, question[1], tasks)
+            return None
+        begins_at_s = (epochs.begins_at_s(_epoch(t)) for t in self._talks)
+        return min(
+            due_at_s, *begins_at_s, *((question[0],) if question is not None else ()), epochs.begins_at_s(epoch + 1)
         )
 
-    async def _recalled(self, arrived: Mapping[str, int]) -> Mapping[str, int]:
-        """Return the totals of arrivals at the newest plan of our own, from the journal; those of now without one."""
-        newest = await self._store.decisions(agent="planner", limit=1, cursor=None)
-        known = totals(newest.items[0].input.snapshot, counted=True) if newest.items else {}
-        return known or arrived
+    async def _plan(self, standing: Standing, epoch: int) -> None:
+        """Make a plan for the running epoch, with what a dialogue about it has brought if one has ended."""
+        talk = next((t for t in self._talks if _epoch(t) == epoch), None)
+        if talk is not None:
+            await self._decider.plan_epoch(standing, "answered", talk)
+            self._talks.remove(talk)
+            return
+        llm, owed = self._unanswered(standing, epoch)
+        await self._decider.plan_epoch(standing, llm, None)
+        self._owed = owed
+
+    def _unanswered(self, standing: Standing, epoch: int) -> tuple[str, tuple[int, float] | None]:
+        """Return why a plan has no reply in it, and when the running epoch is to be asked about, if it is."""
+        if standing.stance not in ("asked", "busy"):
+            return standing.stance, None
+        if epoch in self._talking:
+            return "asked", None
+        at_s = self._agenda.beside_at_s(standing.now_s)
+        if not self._agenda.fits(at_s, self._agenda.ahead_at_s(epoch + 1)):
+            return "no-time", None
+        return standing.stance, (epoch, at_s)
+
+    def _next_question(self, standing: Standing, epoch: int) -> tuple[float, int] | None:
+        """Return when to ask about which epoch next; None if that depends on something else first."""
+        plan, now_s, agenda = standing.plan, standing.now_s, self._agenda
+        next_at_s = agenda.epochs.begins_at_s(epoch + 1)
+        if standing.stance != "asked":
+            return None
+        if plan is not None and plan.source == "operator" and plan.expires_at_s > next_at_s:
+            return None
+        if self._owed is not None and self._owed[0] == epoch:
+            at_s = max(now_s, self._owed[1])
+            if agenda.fits(at_s, agenda.ahead_at_s(epoch + 1)):
+                return at_s, epoch
+        at_s = max(now_s, agenda.ahead_at_s(epoch + 1))
+        return (at_s, epoch + 1) if self._asked <= epoch and agenda.fits(at_s, next_at_s) else None
+
+    async def _ask(self, standing: Standing, epoch: int, tasks: asyncio.TaskGroup) -> None:
+        """Begin a dialogue about an epoch."""
+        asked = await self._decider.asked(standing, epoch)
+        self._asked = max(self._asked, epoch)
+        self._owed = None
+        self._talking.add(epoch)
+        tasks.create_task(self._converse(asked), name=f"planner: dialogue about epoch {epoch}")
+
+    async def _converse(self, asked: EpochInput) -> None:
+        """Hold a dialogue about an epoch, and have it looked at once it has ended."""
+        deadline_s = self._agenda.deadline_for_s / self._clock.speed
+        question = Question(asked, deadline_s, self._agenda.epochs.begins_at_s(asked.epoch + 1))
+        try:
+            talk = await self._advisor.hold(question, self._case.recall)
+            if talk is not None:
+                self._talks.append(talk)
+        finally:
+            self._talking.discard(asked.epoch)
+            self._bell.set()
 
 
-def due_at(plan: EpochPlan | None, cluster: Cluster, now_s: float, epochs: Periods) -> float:
-    """Return when a plan has to be made, with `plan` in force: `now_s` if at once.
-
-    At once also if `plan` is not about the nodes that there are now; but an operator's stays until it
-    expires. A plan for an epoch that has not come yet was made with another origin of the clock, and does not count.
-    """
-    epoch = epochs.at(now_s)
-    if plan is None or plan.expires_at_s <= now_s or plan.epoch > epoch:
-        return now_s
-    if plan.source == "operator":
-        return plan.expires_at_s
-    if plan.epoch < epoch or {i.node for i in plan.intents} != {n.id for n in cluster.nodes}:
-        return now_s
-    return epochs.begins_at_s(epoch + 1)
+def _epoch(talk: Talk) -> int:
+    asked = talk.question.asked
+    return asked.epoch if isinstance(asked, EpochInput) else -1

@@ -1,28 +1,36 @@
-"""The planner as a process: its store, its clock, its metrics."""
+"""The planner as a process: its store, its clock, its advisor, its case memory, its metrics."""
 
+import asyncio
 from importlib.metadata import version
 
 from fairlead.adapters.clock import ScaledClock
-from fairlead.adapters.mongo import connect
-from fairlead.adapters.outage import Outage, persist
 from fairlead.adapters.prometheus import exposed
-from fairlead.contracts.errors import ConfigError
+from fairlead.agents.service import advised, stored
 from fairlead.contracts.settings import Settings
 from fairlead.policy.epoch import decide_epoch
+from planner.case_metrics import CaseMetrics
+from planner.decider import Case
+from planner.evaluator import Evaluator
 from planner.loop import Planner
+from planner.memory import CaseMemory
 from planner.metrics import PlannerMetrics
 
 
 async def serve(settings: Settings) -> None:
-    """Plan until cancelled. Raises `ConfigError` if there is no database."""
-    if settings.mongodb.uri is None:
-        raise ConfigError("the planner needs a database: set mongodb.uri or FAIRLEAD_MONGODB_URI")
+    """Plan until cancelled. Raises `ConfigError` if there is no database, or a language model cannot be asked."""
     clock = ScaledClock(settings.speed, settings.clock_origin_s)
     metrics = PlannerMetrics()
-    outage = Outage("reaching the store", clock, metrics.failures)
-    store = await persist(outage, lambda: connect(settings.mongodb, clock))
-    try:
+    release = version("fairlead")
+    async with (
+        stored(settings, "planner", clock, metrics.loop) as store,
+        advised(settings, "planner", store, clock, metrics.dialogues) as advisor,
+    ):
+        cases = CaseMetrics(metrics.registry)
+        memory = CaseMemory(store, clock, settings, cases)
+        evaluator = Evaluator(store, clock, settings, release, memory, cases)
+        case = Case(settings, release, memory.recalled)
+        planner = Planner(store, clock, case, decide_epoch, advisor, metrics)
         with exposed(metrics.registry, settings.planner.metrics_port):
-            await Planner(store, clock, settings, version("fairlead"), decide_epoch, metrics).run()
-    finally:
-        await store.close()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(planner.run(), name="planner")
+                tasks.create_task(evaluator.run(), name="planner: evaluator")

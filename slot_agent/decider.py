@@ -2,48 +2,48 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Literal
 
+from fairlead.agents.advice import Advising, Talk
 from fairlead.contracts.decisions import DecisionRecord, GenerationSeen, SlotDecision, SlotInput, Snapshot
 from fairlead.contracts.errors import Conflict, StoreUnavailable
-from fairlead.contracts.plans import EpochPlan, NodePlacement, Override
+from fairlead.contracts.plans import EpochPlan, Guide, Override
 from fairlead.contracts.ports import Clock, Store
-from fairlead.contracts.settings import Settings
+from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import fold, totals, with_wakes
 from slot_agent.memory import Memory, recall
 from slot_agent.metrics import SlotMetrics
+from slot_agent.occasion import Case, Counselled, Occasion, taken_back
 from slot_agent.standing import Standing, Standings
 from slot_agent.wakes import Wakes
 
 TRIES = 5
 """Decisions made again in a row because another was first; two agents that meet need one, more means a third party."""
 
-Trigger = Literal["slot", "event"]
+Skipped = Literal["empty", "done", "deaf", "unchanged"]
+"""Why nothing was decided: there is no node, it was decided before, no node is heard any more, nothing would change."""
+
 DecideSlot = Callable[[SlotInput], SlotDecision]
 Shape = tuple[tuple[str, bool, tuple[tuple[str, str, bool], ...]], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """What the process was started with: all that stays the same from decision to decision."""
-
-    settings: Settings
-    static: tuple[NodePlacement, ...]
-    version: str
 
 
 class Decider:
     """Makes the slot agent's decisions and puts them in force, one at a time."""
 
-    def __init__(self, store: Store, clock: Clock, case: Case, decide: DecideSlot, metrics: SlotMetrics) -> None:
-        self.wakes = Wakes(case.settings.controller)
+    def __init__(
+        self, store: Store, clock: Clock, case: Case, decide: DecideSlot, advisor: Advising, metrics: SlotMetrics
+    ) -> None:
+        controller = case.settings.controller
+        self.wakes = Wakes(controller)
         self.standings = Standings(store)
         self._store = store
         self._clock = clock
         self._case = case
         self._decide = decide
+        self._advisor = advisor
         self._metrics = metrics
+        self._slots = Periods(case.settings.clock_origin_s, controller.slot_s)
         self.decided = -1
         """The newest slot that is known to have a decision; -1 before the first."""
         self._memory: Memory | None = None
@@ -56,17 +56,21 @@ class Decider:
         self.standings.forget()
         self._memory = None
 
-    async def decide_slot(self, slot: int, *, patient: bool = False) -> None:
+    async def decide_slot(self, slot: int, *, patient: bool = False) -> SlotInput | None:
         """Put a placement and a table for `slot` in force, unless they are. Raises `StoreUnavailable`.
 
         With patience nothing is decided while no node at all is heard any more: it is rather us who are deaf, because
-        the database was away or this machine stood still, and the next reports are on their way.
+        the database was away or this machine stood still, and the next reports are on their way. Returns what a
+        language model shall be asked about; None where none shall.
         """
         # what people and the planner may have changed is read even if no event said so, once an epoch everything
         if slot % self._case.settings.controller.epoch_slots == 0:
             self.standings.forget()
         self.standings.forget("plan", "overrides")
-        await self._decided("slot", slot, forced=True, patient=patient)
+        made = await self._decided(Occasion("slot", slot, patient=patient))
+        if isinstance(made, DecisionRecord) and isinstance(made.input, SlotInput) and made.input.llm == "asked":
+            return made.input
+        return None
 
     async def decide_event(self, slot: int, *, forced: bool) -> None:
         """Put in force what changes by rule 1, if anything does. Raises `StoreUnavailable`.
@@ -74,53 +78,102 @@ class Decider:
         Unless `forced`, it is decided only where something may have changed: a request is held, a model is missed,
         a node or a pod is not as it was at the last decision. While no node is heard any more nothing is.
         """
-        await self._decided("event", slot, forced=forced, patient=True)
+        await self._decided(Occasion("event", slot, forced=forced))
 
-    async def _decided(self, trigger: Trigger, slot: int, *, forced: bool, patient: bool) -> None:
+    async def decide_advice(self, slot: int, talk: Talk, *, patient: bool) -> bool:
+        """Put a table in force after a dialogue, and journal that dialogue. Raises `StoreUnavailable`.
+
+        Returns False where that has to wait, because no node is heard any more.
+        """
+        patient = patient or self._is_in_time(talk, self._clock.now_s())
+        made = await self._decided(Occasion("advice", slot, patient=patient, talk=talk))
+        if made == "deaf":
+            return False
+        if isinstance(made, DecisionRecord) and made.dialogue is not None:
+            self._advisor.concluded(talk.settle(made.dialogue.in_time), made.source)
+        else:
+            in_time = self._is_in_time(talk, self._clock.now_s())
+            self._advisor.concluded(talk.settle(in_time), "fallback" if self.guiding(slot) is None else "llm")
+        return True
+
+    async def take_back(self, slot: int) -> None:
+        """Put the fallback's table in force if a proposal steers that no longer may. Raises `StoreUnavailable`."""
+        if self.guiding(slot) is None or (mode := await self._advisor.mode()) in ("auto", "assist"):
+            return
+        await self._decided(Occasion("advice", slot, ladder=taken_back(mode)))
+
+    def guiding(self, slot: int) -> Guide | None:
+        """Return the proposal that steers the decisions of `slot`, as far as is known."""
+        return self._memory.guiding(slot) if self._memory is not None else None
+
+    def _is_in_time(self, talk: Talk, now_s: float) -> bool:
+        return now_s < talk.question.ends_at_s
+
+    async def _decided(self, occasion: Occasion) -> DecisionRecord | Skipped:
         timeout_s = self._case.settings.mongodb.timeout_s
         began_s = self._clock.wall_s()
         for _ in range(TRIES):
             try:
                 async with asyncio.timeout(timeout_s):
-                    if await self._try(trigger, slot, began_s, forced=forced, patient=patient):
-                        return
+                    return await self._try(occasion, began_s)
             except TimeoutError as error:
                 raise StoreUnavailable(f"the store did not answer a decision within {timeout_s} s") from error
-            self._metrics.conflicts.inc()
-            self.forget()
+            except Conflict:
+                self._metrics.loop.conflicts.inc()
+                self.forget()
+        slot = occasion.slot
         raise StoreUnavailable(f"slot {slot}: another process was first {TRIES} times: is a third slot agent running?")
 
-    async def _try(self, trigger: Trigger, slot: int, began_s: float, *, forced: bool, patient: bool) -> bool:
-        """Return False if another decision was put in force meanwhile."""
-        standing, nodes, gateways, arrived = await asyncio.gather(
+    async def _try(self, occasion: Occasion, began_s: float) -> DecisionRecord | Skipped:
+        """Decide once. Raises `Conflict` if another decision was put in force meanwhile."""
+        standing, nodes, gateways, arrived, llm = await asyncio.gather(
             self.standings.read(),
             self._store.latest_node_reports(),
             self._store.latest_gateway_reports(),
             self._store.arrived(),
+            self._llm(occasion),
         )
+        slot = occasion.slot
         if not standing.cluster.nodes:
             self.decided = max(self.decided, slot)  # there is nothing to decide about yet
-            return True
+            return "empty"
         memory = await self._remembered(standing.seen, slot, arrived)
-        if trigger == "slot" and memory.decided >= slot:
-            return True
+        if _is_done(occasion, memory):
+            return "done"
         now_s = self._clock.now_s()
         settings = self._case.settings.controller
         wakes = self.wakes.pending(now_s, gateways)
         snapshot = fold(now_s, standing.cluster, nodes, gateways, arrived, memory.arrived, settings)
         shape = _shape(snapshot)
-        if patient and _is_deaf(snapshot):
+        if occasion.patient and _is_deaf(snapshot):
             self._metrics.deaf.inc()
-            return True
-        if not (forced or wakes or shape != self._shape or any(m.held for m in snapshot.models)):
-            return True
-        given = self._given(trigger, slot, standing, with_wakes(snapshot, wakes), memory)
+            return "deaf"
+        if not (occasion.forced or wakes or shape != self._shape or any(m.held for m in snapshot.models)):
+            return "unchanged"
+        counselled = self._counselled(occasion, memory, now_s, llm)
+        given = self._given(occasion, standing, with_wakes(snapshot, wakes), memory, counselled)
         given, decision = self._made(given)
         self._shape = shape
         if decision.placement is None and decision.table is None:
             self._metrics.unchanged.inc()
-            return True
-        return await self._published(given, decision, began_s)
+            return "unchanged"
+        return await self._published(given, decision, counselled, began_s)
+
+    async def _llm(self, occasion: Occasion) -> str:
+        """Return why no reply is in a decision that a slot begins with."""
+        return await self._advisor.stance() if occasion.trigger == "slot" else ""
+
+    def _counselled(self, occasion: Occasion, memory: Memory, now_s: float, llm: str) -> Counselled:
+        """Return what a decision has of a language model."""
+        if occasion.trigger == "slot":
+            return Counselled(llm)
+        if occasion.trigger == "event":
+            return Counselled(memory.llm, memory.guiding(occasion.slot))
+        if occasion.talk is None:
+            return Counselled("answered", ladder=occasion.ladder)
+        settled = occasion.talk.settle(self._is_in_time(occasion.talk, now_s))
+        guide = settled.proposal if isinstance(settled.proposal, Guide) else None
+        return Counselled("answered", guide, settled.steps, settled.dialogue)
 
     async def _remembered(self, seen: GenerationSeen, slot: int, arrived: Mapping[str, int]) -> Memory:
         """Return what the last decision left, from the journal where that was not ours or is not known."""
@@ -131,12 +184,14 @@ class Decider:
             self.decided = max(self.decided, self._memory.decided)
         return self._memory
 
-    def _given(self, trigger: Trigger, slot: int, standing: Standing, snapshot: Snapshot, memory: Memory) -> SlotInput:
+    def _given(
+        self, occasion: Occasion, standing: Standing, snapshot: Snapshot, memory: Memory, counselled: Counselled
+    ) -> SlotInput:
         settings = self._case.settings
         now_s = snapshot.taken_at_s
         return SlotInput(
-            trigger=trigger,
-            slot=slot,
+            trigger=occasion.trigger,
+            slot=occasion.slot,
             now_s=now_s,
             seed=settings.seed,
             policy=settings.policy,
@@ -151,6 +206,9 @@ class Decider:
             next_placement=standing.seen.placement + 1,
             next_table=standing.seen.table + 1,
             decision=f"slot-{standing.seen.placement + 1}",
+            guide=counselled.guide,
+            ladder=counselled.ladder,
+            llm=counselled.llm,
         )
 
     def _made(self, given: SlotInput) -> tuple[SlotInput, SlotDecision]:
@@ -164,7 +222,10 @@ class Decider:
             decision = self._decide(given)
         return given, decision
 
-    async def _published(self, given: SlotInput, decision: SlotDecision, began_s: float) -> bool:
+    async def _published(
+        self, given: SlotInput, decision: SlotDecision, counselled: Counselled, began_s: float
+    ) -> DecisionRecord:
+        """Put a decision in force. Raises `Conflict`."""
         record = DecisionRecord(
             id=given.decision,
             agent="slot-agent",
@@ -175,27 +236,36 @@ class Decider:
             version=self._case.version,
             input=given,
             output=decision,
+            dialogue=counselled.dialogue,
         )
-        try:
-            await self._store.publish_slot(decision.placement, decision.table, record)
-        except Conflict:
-            return False
+        await self._store.publish_slot(decision.placement, decision.table, record)
         self.standings.published(decision.placement, decision.table)
-        self._remember(given, decision)
-        self._metrics.published(record, self._clock.wall_s() - began_s)
-        return True
+        self._remember(given, decision, counselled)
+        self._metrics.loop.published(record, self._clock.wall_s() - began_s)
+        return record
 
-    def _remember(self, given: SlotInput, decision: SlotDecision) -> None:
+    def _remember(self, given: SlotInput, decision: SlotDecision, counselled: Counselled) -> None:
         placement, table = self._memory_of
         self._memory_of = (
             decision.placement.generation if decision.placement is not None else placement,
             decision.table.generation if decision.table is not None else table,
         )
+        dialogue = counselled.dialogue.id if counselled.dialogue is not None else ""
         if given.trigger == "slot":
-            self._memory = Memory(decision.state, totals(given.snapshot, counted=True), given.slot)
+            arrived = totals(given.snapshot, counted=True)
+            self._memory = Memory(decision.state, arrived, given.slot, llm=given.llm)
             self.decided = max(self.decided, given.slot)
         elif self._memory is not None:
-            self._memory = Memory(decision.state, self._memory.arrived, self._memory.decided)
+            self._memory = replace(
+                self._memory, state=decision.state, guide=given.guide, llm=given.llm, dialogue=dialogue
+            )
+
+
+def _is_done(occasion: Occasion, memory: Memory) -> bool:
+    """Tell whether the journal has this decision already: another process made it, or its answer was lost."""
+    if occasion.trigger == "slot":
+        return memory.decided >= occasion.slot
+    return occasion.talk is not None and memory.dialogue == occasion.talk.id
 
 
 def _shape(snapshot: Snapshot) -> Shape:

@@ -1,4 +1,4 @@
-"""The slot agent as a process: its store, its clock, its static placement, its metrics."""
+"""The slot agent as a process: its store, its clock, its advisor, its static placement, its metrics."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -6,35 +6,34 @@ from pathlib import Path
 import pydantic
 
 from fairlead.adapters.clock import ScaledClock
-from fairlead.adapters.mongo import connect
-from fairlead.adapters.outage import Outage, persist
 from fairlead.adapters.prometheus import exposed
+from fairlead.agents.service import advised, stored
 from fairlead.contracts.errors import ConfigError, foreign
 from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.settings import Settings
 from fairlead.policy.registry import decide_slot
-from slot_agent.decider import Case
 from slot_agent.loop import SlotAgent
 from slot_agent.metrics import SlotMetrics
+from slot_agent.occasion import Case
 
 STATIC_FILE = "static.json"
 """In the state directory: the placement of policies that are given one, a list of `NodePlacement`."""
 
 
 async def serve(settings: Settings) -> None:
-    """Decide until cancelled. Raises `ConfigError` if there is no database or the static placement cannot be read."""
-    if settings.mongodb.uri is None:
-        raise ConfigError("the slot agent needs a database: set mongodb.uri or FAIRLEAD_MONGODB_URI")
-    case = Case(settings, static_placement(Path(settings.state_dir)), version("fairlead"))
+    """Decide until cancelled.
+
+    Raises `ConfigError` if there is no database, the static placement cannot be read, or a language model not asked.
+    """
     clock = ScaledClock(settings.speed, settings.clock_origin_s)
     metrics = SlotMetrics()
-    outage = Outage("reaching the store", clock, metrics.failures)
-    store = await persist(outage, lambda: connect(settings.mongodb, clock))
-    try:
+    case = Case(settings, static_placement(Path(settings.state_dir)), version("fairlead"))
+    async with (
+        stored(settings, "slot-agent", clock, metrics.loop) as store,
+        advised(settings, "slot-agent", store, clock, metrics.dialogues) as advisor,
+    ):
         with exposed(metrics.registry, settings.slot_agent.metrics_port):
-            await SlotAgent(store, clock, case, decide_slot, metrics).run()
-    finally:
-        await store.close()
+            await SlotAgent(store, clock, case, decide_slot, advisor, metrics).run()
 
 
 def static_placement(state_dir: Path) -> tuple[NodePlacement, ...]:

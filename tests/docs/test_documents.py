@@ -43,6 +43,7 @@ LABELS = frozenset(
         "result",
         "place",
         "why",
+        "window",
         "reporter",
     ]
 )

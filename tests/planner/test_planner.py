@@ -1,106 +1,35 @@
 """The planner's loops: epochs, plans of operators, an absent store, a second planner, a restart."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-
 import pytest
 import structlog
 
-from fairlead.adapters.clock import VirtualClock
-from fairlead.adapters.memory_store import MemoryStore
 from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.contracts.decisions import EpochDecision, EpochInput
 from fairlead.contracts.plans import EpochPlan
-from fairlead.contracts.settings import Settings
 from fairlead.policy.epoch import decide_epoch
 from fairlead.policy.periods import Periods
 from fairlead.policy.replay import again
-from planner.loop import DecideEpoch, Planner, due_at
+from planner.agenda import due_at
 from planner.metrics import PlannerMetrics
-from tests.slot_agent.edge import ORIGIN_S, Edge, cluster
+from tests.agents.world import World, count, world
+from tests.slot_agent.edge import ORIGIN_S, cluster
 
-TURNS = 100
 EPOCH_S = 300.0
 
 
-@dataclass(slots=True)
-class World:
-    """What a test holds."""
-
-    clock: VirtualClock
-    store: MemoryStore
-    edge: Edge
-    settings: Settings
-    tasks: list[asyncio.Task[None]] = field(default_factory=list)
-
-    async def planner(
-        self, decide: DecideEpoch = decide_epoch, metrics: PlannerMetrics | None = None
-    ) -> asyncio.Task[None]:
-        """Start a planner; it has planned what was due when this returns."""
-        made = Planner(self.store, self.clock, self.settings, "0.0", decide, metrics or PlannerMetrics())
-        task = asyncio.create_task(made.run())
-        self.tasks.append(task)
-        await self.clock.advance(0.0, TURNS)
-        return task
-
-    async def seconds(self, count: float) -> None:
-        """Let time pass, with reports every five seconds."""
-        for _ in range(round(count / 5.0)):
-            await self.clock.advance(5.0, TURNS)
-            self.edge.pass_time(self.clock.now_s())
-            if not self.store.unavailable:
-                await self.report()
-
-    async def report(self) -> None:
-        """Let every node and gateway report."""
-        for node in self.edge.node_reports():
-            await self.store.append_node_report(node)
-        for gateway in self.edge.gateway_reports():
-            await self.store.append_gateway_report(gateway)
-
-    async def plans(self) -> list[EpochPlan]:
-        """Return all plans, oldest first."""
-        return list(reversed((await self.store.plans(limit=1000, cursor=None)).items))
-
-    async def inputs(self) -> list[EpochInput]:
-        """Return what the planner's decisions were made on, oldest first."""
-        page = await self.store.decisions(agent="planner", limit=1000, cursor=None)
-        return [r.input for r in reversed(page.items) if isinstance(r.input, EpochInput)]
+async def plans(w: World) -> list[EpochPlan]:
+    """Return all plans, oldest first."""
+    return list(reversed((await w.store.plans(limit=1000, cursor=None)).items))
 
 
-@asynccontextmanager
-async def world() -> AsyncIterator[World]:
-    """Give a cluster that has reported once; ends its planners."""
-    clock = VirtualClock(ORIGIN_S)
-    store = MemoryStore(clock)
-    edge = Edge(cluster(), ORIGIN_S)
-    await store.replace_cluster(edge.cluster)
-    made = World(clock, store, edge, Settings(clock_origin_s=ORIGIN_S))
-    await made.report()
-    try:
-        yield made
-    finally:
-        for task in made.tasks:
-            task.cancel()
-        for outcome in await asyncio.gather(*made.tasks, return_exceptions=True):
-            assert isinstance(outcome, asyncio.CancelledError), outcome
-
-
-def count(metrics: PlannerMetrics, name: str) -> float:
-    """Return the sum of a counter over its labels."""
-    return sum(
-        sample.value
-        for family in metrics.registry.collect()
-        for sample in family.samples
-        if sample.name == f"{name}_total"
-    )
+async def inputs(w: World) -> list[EpochInput]:
+    """Return what the planner's decisions were made on, oldest first."""
+    return [r.input for r in await w.journal(agent="planner") if isinstance(r.input, EpochInput)]
 
 
 async def operators_plan(w: World, for_s: float) -> EpochPlan:
     """Put an operator's plan in force."""
-    now = (await w.plans())[-1]
+    now = (await plans(w))[-1]
     plan = now.model_copy(
         update={
             "generation": now.generation + 1,
@@ -111,7 +40,7 @@ async def operators_plan(w: World, for_s: float) -> EpochPlan:
         }
     )
     await w.store.publish_plan(plan)
-    await w.clock.advance(0.0, TURNS)
+    await w.settle()
     return plan
 
 
@@ -122,11 +51,11 @@ async def test_a_plan_is_made_at_once_and_then_as_each_epoch_begins() -> None:
         metrics = PlannerMetrics()
         await w.planner(metrics=metrics)
         await w.seconds(600)
-        plans = await w.plans()
-        assert [(p.generation, p.parent, p.epoch) for p in plans] == [(1, 0, 0), (2, 1, 1), (3, 2, 2)]
-        assert [p.created_at_s - ORIGIN_S for p in plans] == [100.0, 300.0, 600.0]
-        assert count(metrics, "fairlead_epoch_decisions") == 3.0
-        assert count(metrics, "fairlead_epoch_steps") == 6.0
+        made = await plans(w)
+        assert [(p.generation, p.parent, p.epoch) for p in made] == [(1, 0, 0), (2, 1, 1), (3, 2, 2)]
+        assert [p.created_at_s - ORIGIN_S for p in made] == [100.0, 300.0, 600.0]
+        assert count(metrics.registry, "fairlead_epoch_decisions") == 3.0
+        assert count(metrics.registry, "fairlead_epoch_steps") == 6.0
 
 
 async def test_at_every_instant_a_plan_is_in_force() -> None:
@@ -147,14 +76,14 @@ async def test_an_operators_plan_stays_until_it_expires() -> None:
         await w.seconds(100)
         await operators_plan(w, 350.0)
         await w.seconds(500)
-        plans = await w.plans()
-        assert [(p.source, p.epoch) for p in plans] == [
+        made = await plans(w)
+        assert [(p.source, p.epoch) for p in made] == [
             ("fallback", 0),
             ("operator", 0),
             ("fallback", 1),
             ("fallback", 2),
         ]
-        assert [p.created_at_s - ORIGIN_S for p in plans[2:]] == [450.0, 600.0]
+        assert [p.created_at_s - ORIGIN_S for p in made[2:]] == [450.0, 600.0]
 
 
 async def test_a_node_that_joins_gets_its_intent_at_once() -> None:
@@ -163,10 +92,10 @@ async def test_a_node_that_joins_gets_its_intent_at_once() -> None:
         await w.planner()
         await w.seconds(50)
         await w.store.put_node(w.edge.cluster.nodes[0].model_copy(update={"id": "n9"}), if_revision=None)
-        await w.clock.advance(0.0, TURNS)
-        plans = await w.plans()
-        assert [len(p.intents) for p in plans] == [3, 4]
-        assert plans[-1].intents[-1].node == "n9"
+        await w.settle()
+        made = await plans(w)
+        assert [len(p.intents) for p in made] == [3, 4]
+        assert made[-1].intents[-1].node == "n9"
 
 
 async def test_after_a_kill_no_plan_is_made_twice_and_arrivals_count_on() -> None:
@@ -180,8 +109,8 @@ async def test_after_a_kill_no_plan_is_made_twice_and_arrivals_count_on() -> Non
         await w.seconds(50)
         await w.planner()
         await w.seconds(200)
-        assert [p.epoch for p in await w.plans()] == [0, 1]
-        assert [i.snapshot.models[0].arrived for i in await w.inputs()] == [0, 15]
+        assert [p.epoch for p in await plans(w)] == [0, 1]
+        assert [i.snapshot.models[0].arrived for i in await inputs(w)] == [0, 15]
 
 
 async def test_two_planners_at_once_make_one_plan_an_epoch() -> None:
@@ -190,7 +119,7 @@ async def test_two_planners_at_once_make_one_plan_an_epoch() -> None:
         await w.planner()
         await w.planner()
         await w.seconds(900)
-        assert [p.epoch for p in await w.plans()] == [0, 1, 2, 3]
+        assert [p.epoch for p in await plans(w)] == [0, 1, 2, 3]
 
 
 async def test_while_the_store_is_away_the_planner_tries_again_and_says_so_once() -> None:
@@ -204,8 +133,8 @@ async def test_while_the_store_is_away_the_planner_tries_again_and_says_so_once(
             await w.seconds(60)
             w.store.unavailable = False
             await w.seconds(20)
-        assert [p.epoch for p in await w.plans()] == [0, 1]
-        assert count(metrics, "fairlead_epoch_failures") >= 10.0
+        assert [p.epoch for p in await plans(w)] == [0, 1]
+        assert count(metrics.registry, "fairlead_epoch_failures") >= 10.0
         assert [entry["event"] for entry in logs] == [
             "planning failed: going on with the last good state",
             "planning works again",
@@ -228,8 +157,8 @@ async def test_a_plan_that_fails_is_made_again() -> None:
         with structlog.testing.capture_logs():
             await w.planner(failing, metrics)
             await w.seconds(5)
-        assert len(await w.plans()) == 1
-        assert count(metrics, "fairlead_epoch_failures") == 1.0
+        assert len(await plans(w)) == 1
+        assert count(metrics.registry, "fairlead_epoch_failures") == 1.0
 
 
 async def test_invariant_07_every_plan_of_a_run_is_decided_again_the_same() -> None:
@@ -273,4 +202,4 @@ def test_when_the_next_plan_is_due(source: str, epoch: int, expires_in_s: float,
         "why": "",
     }
     plan = EpochPlan.model_validate(given)
-    assert due_at(plan, cluster(), ORIGIN_S + now_s, Periods(ORIGIN_S, EPOCH_S)) == ORIGIN_S + due_s
+    assert due_at(plan, cluster(), ORIGIN_S + now_s, Periods(ORIGIN_S, EPOCH_S), "auto") == ORIGIN_S + due_s

@@ -21,8 +21,8 @@ from slot_agent.memory import recall
 from slot_agent.service import serve, static_placement
 from slot_agent.standing import Standings
 from slot_agent.wakes import Wakes, wake_of
+from tests.agents.world import world
 from tests.slot_agent.edge import ORIGIN_S, cluster
-from tests.slot_agent.world import world
 
 
 def test_refreshes_start_anew_with_each_slot() -> None:

@@ -14,19 +14,9 @@ from fairlead.contracts.readings import NodeReport
 from fairlead.policy.registry import decide_slot
 from slot_agent.decider import DecideSlot
 from slot_agent.metrics import SlotMetrics
+from tests.agents.world import count, world
 from tests.slot_agent.edge import ORIGIN_S
 from tests.slot_agent.stand_in import keep_and_start
-from tests.slot_agent.world import world
-
-
-def count(metrics: SlotMetrics, name: str) -> float:
-    """Return the sum of a counter over its labels."""
-    return sum(
-        sample.value
-        for family in metrics.registry.collect()
-        for sample in family.samples
-        if sample.name == f"{name}_total"
-    )
 
 
 def counting(decide: DecideSlot) -> tuple[DecideSlot, list[SlotInput]]:
@@ -88,9 +78,9 @@ async def test_each_slot_gets_a_decision_of_its_own_at_its_begin() -> None:
         assert [r.input.slot for r in records if isinstance(r.input, SlotInput)] == [0, 1, 2, 3, 4, 5]
         assert [r.made_at_s - ORIGIN_S for r in records] == [0.0, 30.0, 60.0, 90.0, 120.0, 150.0]
         assert [r.id for r in records] == [f"slot-{n}" for n in range(1, 7)]
-        assert (count(metrics, "fairlead_slots"), count(metrics, "fairlead_slots_late")) == (4.0, 0.0)
-        assert count(metrics, "fairlead_slot_decisions") == 6.0
-        assert count(metrics, "fairlead_slot_steps") == 12.0
+        assert (count(metrics.registry, "fairlead_slots"), count(metrics.registry, "fairlead_slots_late")) == (4.0, 0.0)
+        assert count(metrics.registry, "fairlead_slot_decisions") == 6.0
+        assert count(metrics.registry, "fairlead_slot_steps") == 12.0
 
 
 async def test_an_agent_that_starts_inside_a_slot_decides_it_at_once() -> None:
@@ -184,7 +174,7 @@ async def test_an_event_that_changes_nothing_is_not_journaled() -> None:
         await w.seconds(15)
         assert [g.trigger for g in asked] == ["event"]
         assert await w.journal("event") == []
-        assert count(metrics, "fairlead_slot_unchanged") == 1.0
+        assert count(metrics.registry, "fairlead_slot_unchanged") == 1.0
 
 
 def override(model: str, node: str = "n1", expires_at_s: float | None = None) -> Override:
@@ -235,7 +225,7 @@ async def test_without_a_cluster_there_is_nothing_to_decide_until_there_is_one()
         await w.agent(decide_slot, metrics)
         await w.seconds(65)
         assert await w.journal() == []
-        assert count(metrics, "fairlead_slots_late") == 0.0
+        assert count(metrics.registry, "fairlead_slots_late") == 0.0
         async with world() as other:
             await w.store.replace_cluster(other.edge.cluster)
         await w.settle()
@@ -294,8 +284,8 @@ async def test_while_the_store_is_away_it_is_tried_again_and_said_once() -> None
             await w.seconds(45)
         slots = [r.input.slot for r in await w.journal("slot") if isinstance(r.input, SlotInput)]
         assert slots == [0, 1, 3, 4, 5]
-        assert count(metrics, "fairlead_slots_late") == 1.0
-        assert 10.0 <= count(metrics, "fairlead_slot_failures") <= 80.0
+        assert count(metrics.registry, "fairlead_slots_late") == 1.0
+        assert 10.0 <= count(metrics.registry, "fairlead_slot_failures") <= 80.0
         said = [entry["event"] for entry in logs if "slot decision" in entry["event"]]
         assert said == [
             "the slot decision failed: going on with the last good state",
@@ -320,7 +310,7 @@ async def test_a_decision_that_fails_is_made_again() -> None:
             await w.agent(failing, metrics)
             await w.seconds(5)
         assert len(await w.journal()) == 1
-        assert count(metrics, "fairlead_slot_failures") == 2.0
+        assert count(metrics.registry, "fairlead_slot_failures") == 2.0
         assert "no speed" in logs[0]["error"]
 
 
@@ -335,7 +325,7 @@ async def test_a_store_that_does_not_answer_in_time_counts_as_away() -> None:
         metrics = SlotMetrics()
         await w.agent(decide_slot, metrics)
         async with asyncio.timeout(10.0):
-            while not count(metrics, "fairlead_slot_failures"):
+            while not count(metrics.registry, "fairlead_slot_failures"):
                 await asyncio.sleep(0.005)
         store.gate.set()
         await w.seconds(5)
@@ -361,8 +351,8 @@ async def test_two_slot_agents_at_once_do_no_harm() -> None:
             r.output.placement.generation for r in records if isinstance(r.output, SlotDecision) and r.output.placement
         ]
         assert made == list(range(1, len(made) + 1))
-        assert sum(count(m, "fairlead_slot_decisions") for m in metrics) == len(records)
-        assert all(count(m, "fairlead_slots_late") == 0.0 for m in metrics)
+        assert sum(count(m.registry, "fairlead_slot_decisions") for m in metrics) == len(records)
+        assert all(count(m.registry, "fairlead_slots_late") == 0.0 for m in metrics)
 
 
 @pytest.mark.parametrize("meddles", [1, 4, 9])
@@ -382,7 +372,7 @@ async def test_invariant_09_an_older_generation_never_overwrites_a_newer(meddles
         assert isinstance(given, SlotInput)
         assert given.placement is not None
         assert given.placement.generation == meddles
-        assert count(metrics, "fairlead_slot_conflicts") == meddles
+        assert count(metrics.registry, "fairlead_slot_conflicts") == meddles
 
 
 async def test_invariant_12_without_demand_nothing_is_started() -> None:
@@ -432,5 +422,5 @@ async def test_while_no_node_at_all_is_heard_decisions_wait_for_reports() -> Non
         await w.seconds(65)
         late = (await w.journal("slot"))[-1]
         assert late.made_at_s == ORIGIN_S + 140.0
-        assert count(metrics, "fairlead_slots_late") == 0.0
-        assert count(metrics, "fairlead_slot_deaf") > 0.0
+        assert count(metrics.registry, "fairlead_slots_late") == 0.0
+        assert count(metrics.registry, "fairlead_slot_deaf") > 0.0

@@ -1,0 +1,199 @@
+"""An agent's dialogue with its language model, beside the loop that goes on without it (DESIGN §4)."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from fairlead.adapters.outage import Outage, describe
+from fairlead.agents.advice import Question, Recall, Recalled, Settled, Stance, Talk
+from fairlead.agents.approving import Desk
+from fairlead.agents.bounded import Bounded
+from fairlead.agents.metrics import DialogueMetrics
+from fairlead.agents.outcome import outcome_of, why_of
+from fairlead.agents.status import StatusKeeper
+from fairlead.agents.waiting import Insisting
+from fairlead.contracts.decisions import Dialogue, EpochInput
+from fairlead.contracts.dialogue import (
+    AgentName,
+    Approval,
+    DialogueSettings,
+    ModeName,
+    PromptText,
+    Proposal,
+    Sampling,
+)
+from fairlead.contracts.errors import Unavailable
+from fairlead.contracts.plans import Source
+from fairlead.contracts.ports import Clock, Llm, Store
+from fairlead.contracts.settings import LlmSettings
+from fairlead.policy.dialogue import Briefing, Held, advise, hold, settled
+
+
+@dataclass(frozen=True, slots=True)
+class Counsel:
+    """Whom an agent asks, and how."""
+
+    agent: AgentName
+    llm: Llm
+    prompt: PromptText
+    sampling: Sampling
+    configured: str
+    """What language model, without credentials."""
+    origin_s: float
+    """Of the clock: dialogues are numbered by the time since."""
+
+
+def sampling(settings: LlmSettings, agent: AgentName) -> Sampling:
+    """Return how an agent's model chooses its words."""
+    limit = settings.planner_reply_tokens if agent == "planner" else settings.slot_reply_tokens
+    return Sampling(temperature=settings.temperature, reply_tokens=limit)
+
+
+class Advisor:
+    """The port `Advising` with a language model; no dialogue raises out of `hold`, the fallback acts then."""
+
+    def __init__(
+        self, counsel: Counsel, store: Store, clock: Clock, status: StatusKeeper, metrics: DialogueMetrics
+    ) -> None:
+        self._counsel = counsel
+        self._llm = Bounded(counsel.llm, clock)
+        self._store = store
+        self._clock = clock
+        self._status = status
+        self._metrics = metrics
+        self._bells: set[asyncio.Event] = set()
+        """One for each proposal that waits for a person."""
+        self._asking = 0
+        outage = Outage("asking the store during a dialogue", clock, metrics.failures("store"))
+        self._insisting = Insisting(outage, status.timeout_s)
+        self._desk = Desk(store, clock, self._insisting)
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    async def stance(self) -> Stance:
+        """Return whether the model would be asked now. Raises `StoreUnavailable`."""
+        if self._asking:
+            return "busy"
+        return "off" if await self.mode() == "off" else "asked"
+
+    async def mode(self) -> ModeName:
+        """Return who may act now. Raises `StoreUnavailable`."""
+        return (await self._store.mode(self._counsel.agent)).mode
+
+    async def hold(self, question: Question, recall: Recall) -> Talk | None:
+        """Hold a dialogue and wait for a person where one is to approve; None if that failed, which was counted."""
+        self._asking += 1
+        try:
+            try:
+                briefing = await self._briefed(question, recall)
+                name = self._name(question)
+                held = await hold(name, advise(briefing), self._llm, question.deadline_s)
+            finally:
+                self._asking -= 1
+            for exchange in held.exchanges:
+                self._metrics.answered(exchange)
+                self._status.tally.answered(exchange)
+            return await self._judged(name, question, briefing, held)
+        except Exception as error:  # the top of a dialogue
+            self._metrics.failures("dialogue").inc()
+            self._log.error("a dialogue failed: the fallback acts", error=describe(error), exc_info=error)
+            self._status.tally.acting = "fallback"
+            self._status.tally.why = f"a dialogue failed: {describe(error)}"
+            self._status.news.set()
+            return None
+
+    async def _briefed(self, question: Question, recall: Recall) -> Briefing:
+        cases, similarities = await self._recalled(question, recall)
+        counsel = self._counsel
+        settings = DialogueSettings(deadline_s=question.deadline_s, sampling=counsel.sampling, llm=counsel.configured)
+        return Briefing(question.asked, counsel.prompt, settings, cases, similarities)
+
+    async def _recalled(self, question: Question, recall: Recall) -> Recalled:
+        """Return remembered cases; none where the store is away: a question without cases is still one."""
+        if not isinstance(question.asked, EpochInput):
+            return (), ()
+        try:
+            async with asyncio.timeout(self._insisting.timeout_s):
+                return await recall(question.asked)
+        except (Unavailable, TimeoutError) as error:
+            self._metrics.failures("store").inc()
+            self._log.warning("no case was recalled: asking without", error=describe(error))
+            return (), ()
+
+    def _name(self, question: Question) -> str:
+        """Return a dialogue's id: its slot or epoch, and the domain's milliseconds at which it was asked."""
+        asked = question.asked
+        period = asked.epoch if isinstance(asked, EpochInput) else asked.slot
+        return f"{self._counsel.agent}-{period}-{round((self._clock.now_s() - self._counsel.origin_s) * 1000)}"
+
+    async def _judged(self, name: str, question: Question, briefing: Briefing, held: Held) -> Talk:
+        """Return a dialogue with the mode as it stands now, and with a person's answer where that mode asks for it."""
+        mode = await self._insisting.got(self.mode)
+        approval = None
+        if mode == "assist":
+            mode, approval = await self._approved(name, question, held)
+        if held.advice.cited:
+            await self._insisting.got(lambda: self._store.cite_cases(held.advice.cited))
+
+        def settle(in_time: bool) -> Settled:
+            proposal, steps = settled(held.advice, mode, approval, in_time)
+            dialogue = Dialogue(
+                id=name,
+                asked=question.asked,
+                settings=briefing.settings,
+                prompt=f"{briefing.prompt.id}/{briefing.prompt.version}",
+                cases=briefing.cases,
+                shown=held.advice.shown,
+                exchanges=held.exchanges,
+                judgements=held.judgements,
+                mode=mode,
+                approval=approval,
+                in_time=in_time,
+            )
+            return Settled(proposal, steps, dialogue, held.advice.proposal is not None)
+
+        return Talk(name, question, settle)
+
+    async def _approved(self, name: str, question: Question, held: Held) -> tuple[ModeName, Approval | None]:
+        """Leave what was proposed for a person; return the mode by the time that somebody or nobody has answered."""
+        proposal = held.advice.proposal
+        if proposal is None:
+            return "assist", None
+        left = Proposal(
+            id=name,
+            agent=self._counsel.agent,
+            created_at_s=self._clock.now_s(),
+            expires_at_s=question.ends_at_s,
+            content=proposal.to_json(),
+            why=proposal.why,
+            changes=held.advice.changes,
+        )
+        bell = asyncio.Event()
+        self._bells.add(bell)
+        try:
+            return await self._desk.answered(left, bell)
+        finally:
+            self._bells.discard(bell)
+
+    def concluded(self, ended: Settled, source: Source) -> None:
+        """Count a dialogue once what came of it is journaled; `source` is whose decision that was."""
+        outcome = outcome_of(ended, source)
+        self._metrics.concluded(outcome, ended.steps)
+        acts = outcome == "accepted"
+        tally = self._status.tally
+        tally.dialogues += 1
+        tally.accepted += ended.passed
+        tally.fallbacks += not acts
+        tally.acting = "llm" if acts else "fallback"
+        tally.why = "" if acts else why_of(ended.steps)
+        self._status.news.set()
+
+    def noticed(self) -> None:
+        """Look again at proposals and at the mode."""
+        for bell in self._bells:
+            bell.set()
+        self._status.news.set()
+
+    async def run(self) -> None:
+        """Keep the agent's status until cancelled."""
+        await self._status.run()
