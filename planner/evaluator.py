@@ -6,8 +6,8 @@ Looking and judging are a task of their own: a store that is slow or away costs 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +15,7 @@ from fairlead.adapters.outage import Outage
 from fairlead.contracts.cases import Case, ModelTally, Provenance
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import DecisionRecord
-from fairlead.contracts.errors import NotFound, StoreUnavailable, Unavailable
+from fairlead.contracts.errors import NotFound, Unavailable
 from fairlead.contracts.plans import EpochPlan, Rate
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
@@ -25,6 +25,7 @@ from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import allowed_age_s
 from planner.case_metrics import CaseMetrics
 from planner.memory import CaseMemory
+from planner.patience import within
 
 PLANS_PAGE = 10
 """Plans read at once: an epoch has one, and one more for each change of its nodes or by an operator."""
@@ -72,6 +73,7 @@ class Evaluator:
         self._store = store
         self._clock = clock
         self._settings = settings
+        self._timeout_s = settings.mongodb.timeout_s
         self._version = version
         self._memory = memory
         self._metrics = metrics
@@ -123,7 +125,7 @@ class Evaluator:
         latest_s = begin_s + allowed_age_s(self._settings.controller)
         if self._clock.now_s() <= latest_s:
             since_s = max(0.0, begin_s - self._epochs.length_s)
-            async with self._in_time("an epoch's begin"):
+            async with within(self._timeout_s, "looking at counters"):
                 cluster, arrived, pods, before = await asyncio.gather(
                     self._store.cluster(),
                     self._store.arrived(),
@@ -176,7 +178,7 @@ class Evaluator:
         churn = sum(epoch.last.pods) - sum(epoch.first.pods)
         if min((*arrived.values(), churn)) < 0:
             return "counters-lost"
-        async with self._in_time("an epoch's outcomes"):
+        async with within(self._timeout_s, "counting outcomes"):
             tallies = await self._store.tallies(epoch.begin_s, epoch.end_s)
         happened = Happened(epoch.length_s, arrived, tallies, churn)
         value = realised(epoch.first.cluster, happened, self._settings.controller.weights)
@@ -206,7 +208,7 @@ class Evaluator:
 
     async def _before(self, epoch: Epoch) -> tuple[Seen, tuple[SlotSeen, ...]] | None:
         """Return what the decision of the first slot knew, and the slots of the epoch before; None without it."""
-        async with self._in_time("the journal"):
+        async with within(self._timeout_s, "reading the journal"):
             frames = await self._memory.tape.read(epoch.begin_s - epoch.length_s)
         slot_s = self._settings.controller.slot_s
         number = epoch.number * self._settings.controller.epoch_slots
@@ -222,7 +224,7 @@ class Evaluator:
         """Return the plan that was in force for most of an epoch."""
         plans: list[EpochPlan] = []
         cursor = None
-        async with self._in_time("the plans"):
+        async with within(self._timeout_s, "reading plans"):
             while not plans or plans[-1].created_at_s > epoch.begin_s:
                 page = await self._store.plans(limit=PLANS_PAGE, cursor=cursor)
                 plans += page.items
@@ -236,7 +238,7 @@ class Evaluator:
         record: DecisionRecord | None = None
         if plan.source != "operator":
             try:
-                async with self._in_time("the journal"):
+                async with within(self._timeout_s, "reading the journal"):
                     record = await self._store.decision(f"epoch-{plan.generation}")
             except NotFound:  # published by hand, or the journal was cut
                 record = None
@@ -255,23 +257,14 @@ class Evaluator:
         """Make room for a case by the policy's choice, then keep it; the store's own limit is a safety net."""
         capacity = self._settings.llm.case_capacity
         for name in self._memory.beyond(capacity - 1):
-            async with self._in_time("forgetting a case"):
+            async with within(self._timeout_s, "forgetting a case"):
                 with suppress(NotFound):  # a person was first
                     await self._store.delete_case(name)
             self._memory.forget(name)
             self._metrics.forgotten.inc()
-        async with self._in_time("a case"):
+        async with within(self._timeout_s, "keeping a case"):
             await self._store.add_case(case, capacity=capacity)
         self._memory.note(case)
-
-    @asynccontextmanager
-    async def _in_time(self, what: str) -> AsyncIterator[None]:
-        timeout_s = self._settings.mongodb.timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                yield
-        except TimeoutError as error:
-            raise StoreUnavailable(f"{what}: the store did not answer the evaluator within {timeout_s} s") from error
 
 
 def most_in_force(plans: Sequence[EpochPlan], begin_s: float, end_s: float) -> EpochPlan | None:

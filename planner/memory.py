@@ -1,4 +1,4 @@
-"""Case memory as the planner uses it: the cluster's cases as arrays, found in milliseconds, read in full when chosen."""
+"""Case memory as the planner uses it: its cluster's cases as arrays, found in milliseconds, read in full if chosen."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from fairlead.contracts.settings import Settings
 from fairlead.policy.cases import Before, cluster_digest, features, seen_by_planner
 from fairlead.policy.cases_retrieval import Hit, Remembered, Shelf, forgettable, remembered, select, shelf
 from planner.case_metrics import CaseMetrics
+from planner.patience import within
 from planner.tape import Tape
 
 RECALLED = 4
@@ -66,15 +67,15 @@ class CaseMemory:
             await self._clock.sleep_for(max(REFRESH_S, took_s / REFRESH_SHARE) * self._clock.speed)
 
     async def ready(self, digest: str) -> None:
-        """Return once the cases of this cluster are there. Raises `StoreUnavailable`, `TimeoutError`."""
+        """Return once the cases of this cluster are there. Raises `StoreUnavailable`."""
         if self._digest != digest:
             async with self._loading:
                 if self._digest != digest:  # another task may have loaded them meanwhile
                     await self._load(digest)
 
     async def refresh(self) -> None:
-        """Read all cases of the cluster there is anew. Raises `StoreUnavailable`, `TimeoutError`."""
-        async with asyncio.timeout(self._timeout_s):
+        """Read all cases of the cluster there is anew. Raises `StoreUnavailable`."""
+        async with within(self._timeout_s, "reading the cluster"):
             cluster = await self._store.cluster()
         async with self._loading:
             await self._load(cluster_digest(cluster))
@@ -85,14 +86,15 @@ class CaseMemory:
         found: dict[str, Remembered] = {}
         cursor = None
         while True:
-            async with asyncio.timeout(self._timeout_s):
+            async with within(self._timeout_s, "reading cases"):
                 page = await self._store.cases(cluster=digest, limit=PAGE, cursor=cursor)
             found |= {case.id: remembered(case) for case in page.items}
             cursor = page.cursor
             if cursor is None:
                 break
+        changed = self._changed if digest == self._digest else {}
         self._digest, self._cases, self._shelf = digest, found, None
-        for name, case in self._changed.items():
+        for name, case in changed.items():
             self._change(name, case)
         self._metrics.kept.set(len(self._cases))
 
@@ -100,10 +102,10 @@ class CaseMemory:
         """Return the cases to show for what the planner knows, with how similar each is."""
         began_s = self._clock.wall_s()
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with within(self._timeout_s, "recalling cases"):
                 await self.ready(cluster_digest(given.cluster))
                 found = await self._chosen(await self._features(given), given.now_s)
-        except (Unavailable, TimeoutError) as error:
+        except Unavailable as error:
             self._metrics.failures.inc()
             self._log.warning("no case is recalled: the store does not answer", error=describe(error))
             return (), ()
@@ -177,8 +179,8 @@ class CaseMemory:
         if not cases:
             return
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with within(self._timeout_s, "counting citations"):
                 await self._store.cite_cases(cases)
-        except (Unavailable, TimeoutError) as error:
+        except Unavailable as error:
             self._metrics.failures.inc()
             self._log.warning("citations of cases are not counted: the store does not answer", error=describe(error))
