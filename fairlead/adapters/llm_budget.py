@@ -56,11 +56,21 @@ class Account:
     async def reserve(self, attempt: str, tokens: int, money: float) -> Refusal | None:
         """Set aside what an attempt may cost; a store that does not answer refuses it too."""
         task = self._begin(self._budget.reserve(attempt, tokens, money, self._limits))
-        await asyncio.wait({task})
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            self._begin(self._undo(task, attempt))
+            raise
         try:
             return task.result()
         except Exception as error:
             return Refusal(code="budget-tokens", text=foreign(f"nothing could be reserved: {error}"))
+
+    async def _undo(self, reserving: asyncio.Task[Refusal | None], attempt: str) -> None:
+        """Give back what was set aside for an attempt that was called off before it was sent."""
+        await asyncio.wait({reserving})
+        if reserving.exception() is None and reserving.result() is None:
+            await self._budget.settle(attempt, 0, 0.0)
 
     async def settle(self, attempt: str, tokens: int, money: float) -> None:
         """Say what an attempt has cost; what cannot be settled stays spent as it was reserved."""

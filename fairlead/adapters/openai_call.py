@@ -64,8 +64,8 @@ async def _bound(response: httpx2.Response) -> None:
     """See to it that no answer fills memory, not by its length nor unpacked."""
     if response.headers.get("content-encoding", "identity").lower() != "identity":
         raise _Unread(Called("not-openai", detail="the answer is packed, which was not asked for", fault=True))
-    if isinstance(response.stream, httpx2.AsyncByteStream):
-        response.stream = _Bounded(response.stream, BODY_BYTES)
+    assert isinstance(response.stream, httpx2.AsyncByteStream)
+    response.stream = _Bounded(response.stream, BODY_BYTES)
 
 
 class OpenAiEndpoint:

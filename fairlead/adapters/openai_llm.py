@@ -312,6 +312,7 @@ class EndpointsLlm:
     def _late(self, errand: _Errand) -> Called:
         """Return what a question comes to whose deadline has passed, and note whose fault that is."""
         if errand.ended_s is not None and errand.last is not None:
+            self._weigh(self._places[errand.last.index], errand.last, errand)
             return errand.last.called
         called = Called("late", detail=f"no answer within {errand.until_s - errand.began_s:.3g} s")
         if errand.asking is not None:
