@@ -43,7 +43,8 @@ _BY_CODE: dict[tuple[str, str], Outcome] = {
     ("approval", "expired"): "expired",
     ("mode", "shadow"): "shadow",
     ("mode", "off"): "off",
-    ("mode", "late"): "late",
+    ("mode", "slot-over"): "late",
+    ("mode", "epoch-over"): "late",
 }
 
 
