@@ -36,13 +36,14 @@ def guide_changes(guide: Guide, fallback: RoutingTable) -> tuple[str, ...]:
 def plan_changes(draft: PlanDraft, cluster: Cluster) -> tuple[str, ...]:
     """Return a line for each node, model and pod of which a draft says something that the neutral plan does not."""
     plain = neutral(cluster)
+    intents, priorities = {i.node: i for i in plain.intents}, {p.model: p for p in plain.priorities}
     return _bounded(
         [
-            *(_intent_words(i) for i in draft.intents if i not in plain.intents),
+            *(_intent_words(i) for i in draft.intents if i != intents.get(i.node)),
             *(
                 f"{p.model}: priority {p.priority}, demand expected {p.expected}"
                 for p in draft.priorities
-                if p not in plain.priorities
+                if p != priorities.get(p.model)
             ),
             *(_warm_words(w) for w in draft.warm),
             *(f"{r.model}: {r.per_s:.4g} requests a second expected" for r in draft.rates),

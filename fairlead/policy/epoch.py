@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import EpochDecision, EpochInput, Snapshot, Step
@@ -155,14 +155,15 @@ def _repeated(plan: EpochPlan | PlanDraft) -> Iterator[Reason]:
             yield Reason(rule="model-once", node=None, model=model, value_s=None, text=text)
 
 
-def _preferred_bytes(intent: Intent, cluster: Cluster) -> int:
-    return sum(m.memory_bytes for m in cluster.models if m.id in intent.prefer)
+def _preferred_bytes(intent: Intent, size: Mapping[str, int]) -> int:
+    return sum(size.get(m, 0) for m in set(intent.prefer))
 
 
 def _overfull(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reason]:
     room = {n.id: n.memory_bytes for n in cluster.nodes}
+    size = {m.id: m.memory_bytes for m in cluster.models}
     for intent in plan.intents:
-        needed = _preferred_bytes(intent, cluster)
+        needed = _preferred_bytes(intent, size)
         if intent.node in room and needed > room[intent.node]:
             text = f"node {intent.node!r} prefers models of {needed} bytes, it has {room[intent.node]}: prefer fewer"
             yield Reason(rule="memory", node=intent.node, model=None, value_s=None, text=text)
@@ -182,12 +183,13 @@ def _unfit_warm(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reaso
 
 def _neglected(plan: EpochPlan | PlanDraft, cluster: Cluster, snapshot: Snapshot) -> Iterator[Reason]:
     room = {n.id: n.memory_bytes for n in cluster.nodes}
+    size = {m.id: m.memory_bytes for m in cluster.models}
     if not any(i.prefer for i in plan.intents):
         return
     preferred = {
         model
         for i in plan.intents
-        if i.role != "drain" and i.node in room and _preferred_bytes(i, cluster) <= room[i.node]
+        if i.role != "drain" and i.node in room and _preferred_bytes(i, size) <= room[i.node]
         for model in i.prefer
     }
     for model in with_demand(snapshot):

@@ -39,7 +39,7 @@ _OBJECT = re.compile(r'\{(?=\s*["}])')
 _MARK = re.compile(r'"(?:[^"\\]++|\\.)*+"|["{}\[\]]', re.DOTALL)
 """A string, a bracket, or the quote of a string that never ends."""
 
-Reply = TypeVar("Reply", PlannerReply, SlotReply)
+Reply = TypeVar("Reply", bound=PlannerReply | SlotReply)
 
 
 @dataclass(frozen=True, slots=True)
