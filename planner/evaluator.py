@@ -174,12 +174,14 @@ class Evaluator:
         half_s = 0.5 * epoch.length_s
         if self._memory.has_one_of(epoch.begin_s - half_s, epoch.begin_s + half_s):
             return "known"
-        arrived = {m.id: _grown(m.id, epoch) for m in epoch.first.cluster.models}
+        counted = {m.id: _grown(m.id, epoch) for m in epoch.first.cluster.models}
         churn = sum(epoch.last.pods) - sum(epoch.first.pods)
-        if min((*arrived.values(), churn)) < 0:
+        if min((*counted.values(), churn)) < 0:
             return "counters-lost"
         async with within(self._timeout_s, "counting outcomes"):
             tallies = await self._store.tallies(epoch.begin_s, epoch.end_s)
+        told = {t.model: t.counted + t.cancelled for t in tallies}
+        arrived = {m: max(n, told.get(m, 0)) for m, n in counted.items()}  # counters lag outcomes by a report
         happened = Happened(epoch.length_s, arrived, tallies, churn)
         value = realised(epoch.first.cluster, happened, self._settings.controller.weights)
         if value is None:

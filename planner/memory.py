@@ -1,7 +1,6 @@
 """Case memory as the planner uses it: its cluster's cases as arrays, found in milliseconds, read in full if chosen."""
 
 import asyncio
-from collections.abc import Sequence
 
 import structlog
 
@@ -173,14 +172,3 @@ class CaseMemory:
     def beyond(self, capacity: int) -> tuple[str, ...]:
         """Return the ids of those to forget so that `capacity` are left."""
         return forgettable(self._shelved(), capacity) if len(self._cases) > capacity else ()
-
-    async def cite(self, cases: Sequence[str]) -> None:
-        """Count that a reply has cited these; a store that is away counts nothing."""
-        if not cases:
-            return
-        try:
-            async with within(self._timeout_s, "counting citations"):
-                await self._store.cite_cases(cases)
-        except Unavailable as error:
-            self._metrics.failures.inc()
-            self._log.warning("citations of cases are not counted: the store does not answer", error=describe(error))
