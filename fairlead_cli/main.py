@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from fairlead_cli import decisions, diagnosis, modes, plans, scenario_list, services, tokens, up
+from fairlead_cli import (
+    agents,
+    decisions,
+    diagnosis,
+    llm,
+    modes,
+    plans,
+    proposals,
+    scenario_list,
+    services,
+    tokens,
+    up,
+)
 
 TOP_HELP = """Which models are awake where, and where each prompt goes, on an edge cluster.
 
@@ -17,6 +29,7 @@ See it work:         fairlead up
 Look into it:        fairlead decisions list
                      fairlead decisions show slot-12
                      fairlead plan show
+                     fairlead agents status
 Is my machine fit?   fairlead doctor
 
 Settings come from fairlead.yaml (or --config) and FAIRLEAD_* on top. Commands that look into a running system find
@@ -33,9 +46,12 @@ app = typer.Typer(
 )
 up.register(app)
 services.register(app)
+llm.register(app)
 decisions.register(app)
 plans.register(app)
 modes.register(app)
+agents.register(app)
+proposals.register(app)
 tokens.register(app)
 scenario_list.register(app)
 diagnosis.register(app)

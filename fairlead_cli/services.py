@@ -4,15 +4,18 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairlead_cli.llm_options import Chosen, Llm, LlmModel, with_llm
 from fairlead_cli.shown import examples
 
 if TYPE_CHECKING:
+    import subprocess
+
     from fairlead.contracts.settings import Settings
 
 Config = Annotated[
@@ -42,6 +45,8 @@ def register(app: typer.Typer) -> None:
         rich_help_panel=panel,
         epilog=examples(
             "FAIRLEAD_MONGODB_URI=mongodb://db:27017 fairlead planner",
+            "OPENAI_API_KEY=… fairlead planner --llm https://api.example.com/v1 --llm-model NAME",
+            "fairlead planner --llm local",
         ),
     )(planner)
     app.command(
@@ -49,6 +54,7 @@ def register(app: typer.Typer) -> None:
         rich_help_panel=panel,
         epilog=examples(
             "FAIRLEAD_MONGODB_URI=mongodb://db:27017 fairlead slot-agent",
+            "OPENAI_BASE_URL=http://127.0.0.1:11434/v1 fairlead slot-agent --llm-model NAME",
         ),
     )(slot_agent)
     app.command(
@@ -75,20 +81,23 @@ def control(config: Config = None) -> None:
     _run(serve(settings))
 
 
-def planner(config: Config = None) -> None:
-    """Run the planner: a plan each epoch."""
-    settings = _with_database(_prepare(config, "planner"))
+def planner(config: Config = None, llm: Llm = None, llm_model: LlmModel = None) -> None:
+    """Run the planner: a plan each epoch, a language model asked ahead of it if there is one."""
+    asking = with_llm(_with_database(_prepare(config, "planner")), llm, llm_model, os.environ)
     from planner.service import serve
 
-    _run(serve(settings))
+    _run_agent(asking, serve)
 
 
-def slot_agent(config: Config = None) -> None:
-    """Run the slot agent: a placement and a routing table each slot, and at once when a model is missed."""
-    settings = _with_database(_prepare(config, "slot-agent"))
+def slot_agent(config: Config = None, llm: Llm = None, llm_model: LlmModel = None) -> None:
+    """Run the slot agent: a placement and a routing table each slot, and at once when a model is missed.
+
+    A language model, if there is one, is asked beside it for each slot's routes.
+    """
+    asking = with_llm(_with_database(_prepare(config, "slot-agent")), llm, llm_model, os.environ)
     from slot_agent.service import serve
 
-    _run(serve(settings))
+    _run_agent(asking, serve)
 
 
 def node_agent(
@@ -161,6 +170,27 @@ def _token(settings: "Settings", file: Path | None) -> str:
     if not token and settings.control.auth:
         raise ConfigError("FAIRLEAD_TOKEN is not set: make a token with `fairlead token create` and hand it over")
     return token
+
+
+def _run_agent(asking: Chosen, serve: Callable[["Settings"], Coroutine[Any, Any, None]]) -> None:
+    """Run an agent, with a language model of its own as a child if it is to have one on this machine."""
+    if not asking.local:
+        _run(serve(asking.settings))
+        return
+    from testbed import local_llm
+    from testbed.ports import Ports
+
+    ports = Ports()
+    port = ports.take()
+    settings = local_llm.asking(asking.settings, port)
+
+    async def with_child(process: "subprocess.Popen[bytes]") -> None:
+        await local_llm.answering(process, port)
+        await serve(settings)
+
+    with local_llm.child(port) as process:
+        _run(with_child(process))
+    ports.release()
 
 
 def _run(service: Coroutine[Any, Any, None]) -> None:

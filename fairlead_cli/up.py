@@ -1,13 +1,16 @@
 """`fairlead up`: the whole system on this machine, under demand, until it is told to end."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fairlead_cli.llm_options import LOCAL, Chosen, Llm, LlmModel, RunMode, checked_mode, with_llm
 from fairlead_cli.shown import examples
 
 if TYPE_CHECKING:
+    from fairlead.contracts.dialogue import ModeName
     from fairlead.contracts.settings import Settings
     from testbed.local_cluster import Order
     from testbed.scenarios import Scenario
@@ -17,6 +20,9 @@ LOAD = 0.8
 
 SPEED = 10.0
 """For somebody who looks on: a slot takes 3 s, a start 1 to 5 s, and the clients keep this machine half busy."""
+
+LOCAL_SPEED = 1.0
+"""With a language model on this machine, which needs seconds for an answer."""
 
 SCENARIO = "city7-rotating"
 
@@ -30,6 +36,8 @@ def register(app: typer.Typer) -> None:
             "fairlead up --scenario city7-rotating --load 0.8 --speed 30 --duration 60 --seed 7 --json",
             "fairlead up --scenario catalogue-roomy --load 0.6 --speed 30 --policy lru",
             "fairlead up --scenario home3                        (a real model: curl it)",
+            "fairlead up --scenario home3 --llm local            (a real language model decides with the controller)",
+            "OPENAI_API_KEY=… fairlead up --speed 3 --llm https://api.example.com/v1 --llm-model NAME --mode auto",
             "fairlead up --trace azure AzureLLMInferenceTrace_conv.csv --speed 10",
         ),
     )(up)
@@ -76,6 +84,9 @@ def up(
     port: Annotated[
         int | None, typer.Option("--port", help="Of the control API; 8700 or a free one.", show_default=False)
     ] = None,
+    llm: Llm = None,
+    llm_model: LlmModel = None,
+    mode: RunMode = None,
     config: Annotated[
         Path | None,
         typer.Option("--config", help="Settings, YAML; ./fairlead.yaml if it is there.", show_default=False),
@@ -86,26 +97,26 @@ def up(
 ) -> None:
     """Run the whole system on this machine under demand, show it at work, and sum up at the end.
 
+    A language model, if there is one, is asked beside the controller: what it proposes acts only past the gates and
+    as --mode says. An answer takes wall seconds, however fast the simulation runs: above --speed 1 slots are short.
+
     Ctrl-C, SIGTERM and the end of --duration stop every process and remove every temporary file.
     """
     from testbed.local_cluster import run
 
-    settings, chosen = _settled(config, scenario, speed, seed, policy, port, state_dir)
-    order = _order(settings, chosen, load, duration, trace, state_dir, port)
+    options: dict[tuple[str, ...], object] = {("speed",): speed, ("seed",): seed, ("policy",): policy}
+    options |= {("control", "port"): port, ("state_dir",): None if state_dir is None else str(state_dir)}
+    settings, played = _settled(config, scenario, options, LOCAL_SPEED if LOCAL in (llm or ()) else SPEED)
+    asking = with_llm(settings, llm, llm_model, os.environ)
+    order = _order(asking, played, load, duration, trace, state_dir, port, checked_mode(mode))
     _check(order)
     raise typer.Exit(run(order, as_json=as_json, announce=_announce))
 
 
 def _settled(
-    config: Path | None,
-    scenario: str | None,
-    speed: float | None,
-    seed: int | None,
-    policy: str | None,
-    port: int | None,
-    state_dir: Path | None,
+    config: Path | None, scenario: str | None, options: dict[tuple[str, ...], object], usual_speed: float
 ) -> "tuple[Settings, Scenario]":
-    """Return the settings with the options on top, and the scenario that is played."""
+    """Return the settings with the options that were given on top, and the scenario that is played."""
     from fairlead_cli.settings import of_this_process, with_options
     from testbed.scenarios import SCENARIOS
     from testbed.scenarios import scenario as named
@@ -114,27 +125,26 @@ def _settled(
     default = SCENARIO
     if isinstance(settings.cluster, str) and "cluster" in settings.model_fields_set:
         default = next((s.name for s in SCENARIOS if s.cluster == settings.cluster), SCENARIO)
-    chosen = named(scenario or default)
-    if speed is None and "speed" not in settings.model_fields_set:
-        speed = chosen.fixed_speed or SPEED
-    options = {("speed",): speed, ("seed",): seed, ("policy",): policy, ("control", "port"): port}
+    played = named(scenario or default)
     given = {path: value for path, value in options.items() if value is not None}
-    if state_dir is not None:
-        given["state_dir",] = str(state_dir)
-    return with_options(settings, given), chosen
+    if ("speed",) not in given and "speed" not in settings.model_fields_set:
+        given["speed",] = played.fixed_speed or usual_speed
+    return with_options(settings, given), played
 
 
 def _order(
-    settings: "Settings",
+    asking: Chosen,
     scenario: "Scenario",
     load: float | None,
     duration: float | None,
     trace: tuple[str, Path] | None,
     state_dir: Path | None,
     port: int | None,
+    mode: "ModeName | None",
 ) -> "Order":
     from testbed.local_cluster import Order
 
+    settings = asking.settings
     kept = state_dir is not None or "state_dir" in settings.model_fields_set
     return Order(
         settings=settings,
@@ -146,6 +156,8 @@ def _order(
         port=port
         if port is not None
         else (settings.control.port if "port" in settings.control.model_fields_set else None),
+        local_llm=asking.local,
+        mode=mode,
     )
 
 
@@ -174,8 +186,6 @@ def _check(order: "Order") -> None:
 
 def _announce(control_url: str, token: str, state_dir: str, sites: tuple[str, ...]) -> Path | None:
     """Leave word where other commands find this run; None where that place cannot be written."""
-    import os
-
     from fairlead_cli.pointer import Pointer, write
 
     try:

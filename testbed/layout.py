@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,9 +14,10 @@ import yaml
 
 from fairlead.adapters import mongod
 from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.dialogue import AgentName, ModeName
 from fairlead.contracts.errors import ConfigError, foreign
 from fairlead.contracts.settings import Settings
-from testbed import clusters
+from testbed import clusters, local_llm
 from testbed.ports import Ports
 from testbed.scenarios import Scenario, searched_placement
 from testbed.supervise import Program
@@ -42,6 +43,10 @@ class Order:
     """Where state is kept; None for a temporary place that is removed."""
     port: int | None
     """Of the control API, if it must be this one."""
+    local_llm: bool
+    """Whether planner and slot agent ask a language model that is started here."""
+    mode: ModeName | None
+    """Of both agents from the start; None leaves what the database has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,8 @@ class Layout:
     """Names the run: the mark of its processes, the beginning of its requests' ids."""
     mongod_port: int | None
     """None where a database of the user's is used."""
+    llm_port: int | None
+    """Of the language model that is started here; None where none is."""
     ports: Ports
     """All that are claimed for it."""
 
@@ -66,6 +73,11 @@ class Layout:
     def file(self) -> Path:
         """The settings file of all processes."""
         return self.directory / "settings.yaml"
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """Names of the environment variables that hold the keys of language models."""
+        return tuple(one.key_variable for one in self.settings.llm.endpoints if one.key_variable is not None)
 
     @property
     def client_log(self) -> Path:
@@ -137,7 +149,10 @@ def _laid_out(order: Order, now_s: float, ports: Ports) -> Layout:
             "node_agent": given.node_agent.model_copy(update={"warm_parent": str(socket)}),
         }
     )
-    return Layout(order, settings, shape, directory, scratch, run, port, ports)
+    llm_port = ports.take(local_llm.PORT) if order.local_llm else None
+    if llm_port is not None:
+        settings = local_llm.asking(settings, llm_port)
+    return Layout(order, settings, shape, directory, scratch, run, port, llm_port, ports)
 
 
 def _control_port(order: Order, ports: Ports) -> int:
@@ -187,21 +202,28 @@ def _check_policy(order: Order) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The bearer tokens of a run, by role, and the secret that keepers share with those who call them."""
+    """What only some of the processes of a run may know."""
 
     tokens: dict[str, str]
+    """Bearer tokens by role."""
     keeper: str
+    """Shared by keepers and those who call them."""
+    llm: dict[str, str]
+    """Environment variables of those who ask a language model."""
 
 
-def database(layout: Layout) -> tuple[Program, ...]:
-    """Return the database, where it is ours to run."""
-    if layout.mongod_port is None:
-        return ()
-    return (Program("mongod", tuple(mongod.command(layout.directory, layout.mongod_port))),)
+def surroundings(layout: Layout) -> tuple[Program, ...]:
+    """Return what must answer before any process of ours starts: database and language model, where they are ours."""
+    programs = []
+    if layout.mongod_port is not None:
+        programs.append(Program("mongod", tuple(mongod.command(layout.directory, layout.mongod_port))))
+    if layout.llm_port is not None:
+        programs.append(Program("llm", local_llm.command(layout.llm_port)))
+    return tuple(programs)
 
 
 class Programs:
-    """The programs of a layout, but for its database."""
+    """The programs of a layout, but for what surrounds them."""
 
     def __init__(self, layout: Layout, keys: Keys) -> None:
         self._layout = layout
@@ -214,11 +236,11 @@ class Programs:
 
     def core(self) -> tuple[Program, ...]:
         """Return control API and planner."""
-        return (self._ours("control", "control", "admin"), self._ours("planner", "planner", "admin"))
+        return (self._ours("control", "control", "admin"), self._agent("planner"))
 
     def slot_agent(self) -> Program:
         """Return the slot agent: its first placement is for the nodes that have reported when it starts."""
-        return self._ours("slot-agent", "slot-agent", "admin")
+        return self._agent("slot-agent")
 
     def edge(self) -> tuple[Program, ...]:
         """Return warm parent, gateways and node agents."""
@@ -259,6 +281,9 @@ class Programs:
         alone = [site.id for site in self._layout.cluster.sites if site.id not in beside.values()]
         programs += [self._ours(f"gateway-{site}", "gateway", "gateway", "--site", site) for site in alone]
         return tuple(programs)
+
+    def _agent(self, name: AgentName) -> Program:
+        return replace(self._ours(name, name, "admin"), environ=self._keys.llm)
 
     def _ours(self, name: str, command: str, role: str, *options: str) -> Program:
         argv = (sys.executable, "-m", "fairlead_cli", command, "--config", str(self._layout.file), *options)

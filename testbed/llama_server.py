@@ -8,13 +8,11 @@ with a `Fit` of its own.
 import contextlib
 import gc
 import importlib
-import json
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -106,16 +104,26 @@ def load_engine() -> Any:
         raise ConfigError(f"xllamacpp cannot be imported ({error}): {MISSING}") from error
 
 
-def serve(path: Path, name: str, port: int, fit: Fit) -> None:
-    """Serve until SIGTERM or SIGINT; before the model is loaded a signal ends the process at once.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that answers."""
 
-    Once it is loaded one JSON line on standard error says where it answers, how long that took and the memory held.
+    url: str
+    model: str
+    loaded_s: float
+    """Wall seconds."""
+    resident_bytes: int | None
+
+
+def serve(path: Path, name: str, port: int, fit: Fit, tell: Callable[[Served], None]) -> None:
+    """Serve until SIGTERM or SIGINT, and tell once the model is loaded; before that a signal ends the process at once.
+
+    Raises `ConfigError` as `serving` does.
     """
     begun_s = time.monotonic()
     ended = threading.Event()
     with serving(path, name, port, fit) as url:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
-        facts = {"url": url, "model": name, "loaded_s": round(time.monotonic() - begun_s, 3)}
-        print(json.dumps(facts | {"resident_bytes": resident_bytes(os.getpid())}), file=sys.stderr, flush=True)
+        tell(Served(url, name, round(time.monotonic() - begun_s, 3), resident_bytes(os.getpid())))
         ended.wait()

@@ -19,14 +19,17 @@ from fairlead.adapters import mongod
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.mongo import connect
 from fairlead.contracts.decisions import DecisionSummary
+from fairlead.contracts.dialogue import Answer
 from fairlead.contracts.errors import FairleadError, Unavailable
 from fairlead.contracts.events import Role
 from fairlead.contracts.ports import Store
+from testbed import local_llm
 from testbed.client_stats import Window
 from testbed.client_tail import ClientTail
-from testbed.layout import Keys, Layout, Order, Programs, database, lay_out
+from testbed.layout import Keys, Layout, Order, Programs, lay_out, surroundings
+from testbed.llm_use import LlmUse, accepted, answers, asked, endpoint_words, modes, set_modes
 from testbed.picture import Moment, take
-from testbed.processes import adopt_orphans, clean_environment
+from testbed.processes import adopt_orphans, clean_environment, llm_environment
 from testbed.readiness import Waiting, missing_pod, missing_report
 from testbed.resuming import resumed
 from testbed.summary import Facts, Pods, assemble, in_words, is_prepared, last_progress, open_without_outcome
@@ -77,7 +80,8 @@ async def _up(order: Order, announce: Announce, *, as_json: bool) -> dict[str, A
         stack.callback(layout.remove)
         stack.enter_context(locked(layout.directory))
         screen = stack.enter_context(on_screen(order, as_json=as_json))
-        supervisor = Supervisor(layout.directory, clean_environment(os.environ, layout.run), screen.tell)
+        environ = clean_environment(os.environ, layout.run, layout.key_variables)
+        supervisor = Supervisor(layout.directory, environ, screen.tell)
         one = LocalCluster(layout, supervisor, screen, stop)
         try:
             with swept(layout):
@@ -122,6 +126,7 @@ class LocalCluster:
         await self._settled()
         after = await _insist(store.pod_totals)
         decisions = await self._decisions(store, start_at_s)
+        llm = await self._llm_use(store, decisions)
         await self._end_processes()
         progress = last_progress(self._generator_log()) or {}
         trace = self._layout.order.trace
@@ -142,6 +147,7 @@ class LocalCluster:
                 generator={k: v for k, v in progress.items() if k in ("resent", "late_mean_s", "late_most_s")},
                 pods=Pods(after[0] - before[0], after[1] - before[1], before[0] - self._starts_before),
                 decisions=decisions,
+                llm=llm,
                 restarts=self._supervisor.restarted,
             )
         )
@@ -183,8 +189,12 @@ class LocalCluster:
         layout = self._layout = await resumed(layout, store, time.time())
         self._clock = ScaledClock(layout.settings.speed, layout.settings.clock_origin_s)
         await store.replace_cluster(layout.cluster)
+        if layout.order.mode is not None:
+            await set_modes(store, layout.order.mode, self._clock.now_s())
         programs = Programs(layout, await self._keys(store))
         layout.write()
+        if layout.llm_port is not None:
+            await waiting.until("the local language model", partial(local_llm.missing, layout.llm_port))
         for program in (*programs.core(), *programs.edge()):
             self._supervisor.start(program)
         url = layout.settings.control.url
@@ -206,11 +216,11 @@ class LocalCluster:
             tokens[str(role)], record = new_token(role, f"fairlead up, {self._layout.run}", time.time())
             await store.add_token(record)
             self._token_ids.append(record.id)
-        return Keys(tokens, secrets.token_urlsafe(24))
+        return Keys(tokens, secrets.token_urlsafe(24), llm_environment(os.environ, self._layout.key_variables))
 
     async def _database(self, waiting: Waiting) -> Store:
-        """Return the store once the database, started here unless it is the user's, answers."""
-        for program in database(self._layout):
+        """Return the store once the database, started here unless it is the user's, answers; start what else must."""
+        for program in surroundings(self._layout):
             self._supervisor.start(program)
         settings = self._layout.settings.mongodb
         assert settings.uri is not None
@@ -300,8 +310,17 @@ class LocalCluster:
             if cursor is None or any(one.made_at_s < since_s for one in page.items):
                 return tuple(found)
 
+    async def _llm_use(self, store: Store, decisions: tuple[DecisionSummary, ...]) -> LlmUse:
+        """Return what became of the language model in these decisions, read from the journal one by one."""
+        found: list[Answer] = []
+        names = asked(decisions)
+        for name in names:
+            found += answers(await _insist(partial(store.decision, name)))
+        words = endpoint_words(self._layout.settings.llm)
+        return LlmUse(words, await _insist(partial(modes, store)), len(names), accepted(decisions), tuple(found))
+
     async def _end_processes(self) -> None:
-        """End clients, then the edge and the deciders, then pods, control API and database; each in its turn."""
+        """End clients, then the edge and the deciders, then pods, control API and language model; each in its turn."""
         names = list(self._supervisor.running())
         turns = (
             [name for name in names if name == "load-generator"],
@@ -310,7 +329,7 @@ class LocalCluster:
                 for name in names
                 if name.startswith(("gateway-", "node-agent-")) or name in ("planner", "slot-agent")
             ],
-            [name for name in names if name in ("warm-parent", "control")],
+            [name for name in names if name in ("warm-parent", "control", "llm")],
         )
         for turn in turns:
             for name in await self._supervisor.stop(turn, grace_s=STOP_GRACE_S):

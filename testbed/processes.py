@@ -11,6 +11,10 @@ import psutil
 MARK = "FAIRLEAD_RUN"
 """Environment variable that every process of a run carries, so that none can be left behind."""
 
+OPENAI = "OPENAI_"
+WITHHELD = ("FAIRLEAD_", OPENAI)
+"""Beginnings of the names of environment variables that a child is not given unless it needs them."""
+
 GONE_S = 20.0
 """Wall seconds that the kernel may take to end a killed process, which may be writing to a slow disk."""
 
@@ -88,10 +92,20 @@ def _signal(process: psutil.Process, number: signal.Signals) -> None:
         return
 
 
-def clean_environment(environ: Mapping[str, str], mark: str) -> dict[str, str]:
-    """Return the environment for a child: without settings of ours, which its file holds in full, with the mark."""
-    kept = {name: value for name, value in environ.items() if not name.startswith("FAIRLEAD_")}
+def clean_environment(environ: Mapping[str, str], mark: str, secret: Iterable[str] = ()) -> dict[str, str]:
+    """Return the environment for a child: without settings of ours, which its file holds in full, with the mark.
+
+    What speaks of a language model's server is left out, and so are the variables named `secret`.
+    """
+    out = set(secret)
+    kept = {name: value for name, value in environ.items() if not name.startswith(WITHHELD) and name not in out}
     return kept | {MARK: mark, "PYTHONUNBUFFERED": "1"}
+
+
+def llm_environment(environ: Mapping[str, str], secret: Iterable[str]) -> dict[str, str]:
+    """Return what of an environment only those who ask a language model are given: OPENAI_* and the `secret` ones."""
+    named = set(secret)
+    return {name: value for name, value in environ.items() if name.startswith(OPENAI) or name in named}
 
 
 def wait_gone(mark: str, *, timeout_s: float) -> bool:

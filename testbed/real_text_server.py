@@ -12,11 +12,12 @@ import os
 import sys
 import time
 import urllib.request
+from dataclasses import asdict
 from pathlib import Path
 
 from fairlead.adapters.process_table import resident_bytes
 from fairlead.contracts.errors import ConfigError
-from testbed.llama_server import WEIGHTS_NAME, Fit, serve, serving, weights
+from testbed.llama_server import WEIGHTS_NAME, Fit, Served, serve, serving, weights
 
 POD = Fit(context_tokens=2048, parallel=1, threads=1, http_threads=4, prompt_cache_mib=32)
 """Prompt and answer together take a key-value cache of 47 MB; three such pods and the rest of the cluster share a
@@ -53,6 +54,10 @@ def measure(path: Path, name: str) -> dict[str, float | int | str]:
         }
 
 
+def _tell(served: Served) -> None:
+    print(json.dumps(asdict(served)), file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Do what the command line says."""
     words = argparse.ArgumentParser(prog="python -m testbed.real_text_server", description="Serve a real text model.")
@@ -66,7 +71,7 @@ def main() -> None:
         if given.measure:
             print(json.dumps(measure(path, given.name)))
         else:
-            serve(path, given.name, given.port, POD)
+            serve(path, given.name, given.port, POD, _tell)
     except ConfigError as error:
         sys.exit(f"real_text_server: {error}")
 

@@ -14,6 +14,7 @@ from fairlead.contracts.errors import FairleadError
 from fairlead.contracts.settings import Settings
 from testbed.client_log import ClientRecord, read_client_log
 from testbed.client_stats import Counts, Summary, Window, read_outcomes, summarise
+from testbed.llm_use import LlmUse
 
 FRACTION_DIGITS = 6
 """Of the figures printed: microseconds."""
@@ -57,6 +58,7 @@ class Facts:
     """How punctual the load generator was."""
     pods: Pods
     decisions: tuple[DecisionSummary, ...]
+    llm: LlmUse
     restarts: int
 
 
@@ -85,7 +87,8 @@ def assemble(facts: Facts) -> dict[str, Any]:
         "fairness": {name: rounded(value) for name, value in asdict(clients.fairness).items()},
         "models": models(clients),
         "pods": asdict(facts.pods),
-        "decisions": count_decisions(facts.decisions),
+        "decisions": {"since_at_s": facts.window.start_at_s, **count_decisions(facts.decisions)},
+        "llm": facts.llm.to_document(),
         "slots": asdict(slots),
         "processes": {"restarts": facts.restarts, "ready_after_s": rounded(facts.ready_after_s)},
         "load_generator": {name: rounded(value) for name, value in facts.generator.items()},
@@ -187,11 +190,26 @@ def in_words(summary: dict[str, Any]) -> str:
         f"{summary['pods']['initial']} at the start",
         f"decisions  {summary['decisions']['total']}: "
         + ", ".join(f"{count} by {name}" for name, count in summary["decisions"]["by_source"].items() if count),
+        *_llm_line(summary["llm"]),
         f"slots      {summary['slots']['total']}, {summary['slots']['late']} late",
     ]
     if summary["processes"]["restarts"]:
         lines.append(f"processes  {summary['processes']['restarts']} restarted")
     return "\n".join(lines)
+
+
+def _llm_line(llm: dict[str, Any]) -> tuple[str, ...]:
+    """Return a line about the language model, none where none was configured."""
+    if llm["endpoint"] == "none":
+        return ()
+    modes = ", ".join(f"{agent} {mode}" for agent, mode in llm["mode"].items())
+    codes = ", ".join(f"{count} {code}" for code, count in llm["by_code"].items())
+    tokens = f"{llm['prompt_tokens']} tokens in, {llm['reply_tokens']} out"
+    money = f", {llm['money']:.4g} in money" if llm["money"] else ""
+    return (
+        f"llm        {llm['endpoint']} ({modes}): {llm['dialogues']} dialogues, {llm['accepted']} accepted; "
+        f"{llm['asks']} questions{': ' if codes else ''}{codes}; {tokens}{money}, {llm['seconds']:.1f} s",
+    )
 
 
 def rounded(value: float | None) -> float | None:

@@ -10,16 +10,17 @@ import yaml
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
-from fairlead.contracts.settings import Settings
+from fairlead.contracts.settings import LlmEndpoint, LlmSettings, Settings
 from testbed.clusters import cluster
-from testbed.layout import Keys, Layout, Order, Programs, database, lay_out
+from testbed.layout import Keys, Layout, Order, Programs, lay_out, surroundings
 from testbed.ports import Ports, is_free
+from testbed.processes import clean_environment, llm_environment
 from testbed.scenarios import scenario
 
-KEYS = Keys({"admin": "a", "agent": "b", "gateway": "c"}, "shared")
+KEYS = Keys({"admin": "a", "agent": "b", "gateway": "c"}, "shared", {"OPENAI_API_KEY": "sk-secret"})
 
 
-def order(directory: Path | None, **settings: object) -> Order:
+def order(directory: Path | None, *, local_llm: bool = False, **settings: object) -> Order:
     """Return an order for city7 with these settings."""
     return Order(
         settings=Settings(**settings),  # type: ignore[arg-type]
@@ -29,6 +30,8 @@ def order(directory: Path | None, **settings: object) -> Order:
         trace=None,
         directory=directory,
         port=None,
+        local_llm=local_llm,
+        mode=None,
     )
 
 
@@ -61,7 +64,8 @@ def test_the_programs_are_one_of_each_and_one_per_node(tmp_path: Path, laid: Cal
     """Three gateways are ingresses too; secrets are in the environment, never in arguments."""
     layout = laid(order(tmp_path))
     programs = Programs(layout, KEYS)
-    names = [program.name for program in (*database(layout), *programs.core(), programs.slot_agent(), *programs.edge())]
+    every = (*surroundings(layout), *programs.core(), programs.slot_agent(), *programs.edge())
+    names = [program.name for program in every]
     assert names[:4] == ["mongod", "control", "planner", "slot-agent"]
     assert sum(name.startswith("gateway-") for name in names) == 7
     assert sum(name.startswith("node-agent-") for name in names) == 7
@@ -69,6 +73,48 @@ def test_the_programs_are_one_of_each_and_one_per_node(tmp_path: Path, laid: Cal
     assert [p.argv[p.argv.index("--node") + 1] for p in ingresses] == ["node-1", "node-3", "node-5"]
     for program in programs.edge():
         assert not {"a", "b", "c", "shared"} & set(program.argv)
+
+
+def test_the_key_of_a_language_model_is_for_those_who_ask_it(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
+    """Planner and slot agent get it in their environment; nobody else does, and no file and no argument has it."""
+    endpoint = LlmEndpoint(url="https://llm.example/v1", key_variable="OTHER_KEY")
+    layout = laid(order(tmp_path, llm=LlmSettings(endpoints=(endpoint,))))
+    layout.write()
+    assert layout.key_variables == ("OTHER_KEY",)
+    programs = Programs(layout, KEYS)
+    every = (*surroundings(layout), *programs.core(), programs.slot_agent(), *programs.edge())
+    assert {p.name for p in every if "sk-secret" in p.environ.values()} == {"planner", "slot-agent"}
+    assert "sk-secret" not in layout.file.read_text()
+    assert not [p.name for p in every if any("sk-secret" in word for word in p.argv)]
+
+
+def test_environments_are_told_apart() -> None:
+    """A child gets neither settings of ours nor anything of a language model; who asks one gets just that."""
+    around = {"PATH": "/bin", "OPENAI_API_KEY": "a", "OPENAI_BASE_URL": "b", "OTHER_KEY": "c", "FAIRLEAD_SPEED": "2"}
+    clean = clean_environment(around, "mark", ("OTHER_KEY",))
+    assert clean == {"PATH": "/bin", "FAIRLEAD_RUN": "mark", "PYTHONUNBUFFERED": "1"}
+    assert llm_environment(around, ("OTHER_KEY",)) == {"OPENAI_API_KEY": "a", "OPENAI_BASE_URL": "b", "OTHER_KEY": "c"}
+
+
+def test_a_local_language_model_is_one_more_program(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
+    """The settings name its address without a key, and give the planner longer; a deadline that was set stays."""
+    layout = laid(order(tmp_path, local_llm=True))
+    (endpoint,) = layout.settings.llm.endpoints
+    assert endpoint.url == f"http://127.0.0.1:{layout.llm_port}/v1"
+    assert endpoint.key_variable is None
+    assert layout.settings.llm.planner_deadline_slots == 3.0
+    assert [p.name for p in surroundings(layout)] == ["mongod", "llm"]
+    assert str(layout.llm_port) in surroundings(layout)[1].argv
+    settled = laid(order(tmp_path, local_llm=True, llm=LlmSettings(planner_deadline_slots=2.0)))
+    assert settled.settings.llm.planner_deadline_slots == 2.0
+    assert settled.llm_port != layout.llm_port
+
+
+def test_a_local_language_model_needs_time(tmp_path: Path, laid: Callable[[Order], Layout]) -> None:
+    """A slot of 10 s is enough, a shorter one is refused."""
+    assert laid(order(tmp_path, local_llm=True, speed=3.0)).llm_port is not None
+    with pytest.raises(ConfigError, match=r"at --speed 30 a slot lasts 1 s, allowed is 10 s"):
+        laid(order(tmp_path, local_llm=True, speed=30.0))
 
 
 def test_a_port_is_given_to_one_run_only() -> None:

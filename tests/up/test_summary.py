@@ -1,17 +1,20 @@
 """Every figure of the summary is counted, and a run whose figures do not add up fails."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fairlead.contracts.decisions import DecisionSummary, Step
+from fairlead.contracts.dialogue import Answer, AnswerCode
 from fairlead.contracts.errors import FairleadError
 from fairlead.contracts.readings import Outcome
 from fairlead.contracts.settings import Settings
 from testbed.client_log import ClientLog, ClientRecord
 from testbed.client_stats import Counts, Window
 from testbed.clusters import cluster
+from testbed.llm_use import LlmUse
 from testbed.summary import (
     Facts,
     Pods,
@@ -100,6 +103,7 @@ def run_of(tmp_path: Path, records: tuple[ClientRecord, ...], outcomes: tuple[st
         generator={"late_mean_s": 0.001},
         pods=Pods(1, 1, 15),
         decisions=(decided(0, ORIGIN_S), decided(1, ORIGIN_S + 30.0)),
+        llm=LlmUse("none", (("planner", "shadow"), ("slot-agent", "shadow")), 0, 0, ()),
         restarts=0,
     )
 
@@ -122,6 +126,39 @@ def test_each_request_is_counted_by_its_own_fate(tmp_path: Path) -> None:
     assert (summary["speed"], summary["seed"], summary["version"]) == (30.0, 7, "0")
     assert json.loads(json.dumps(summary)) == summary
     assert "1 lost" in in_words(summary)
+
+
+def test_what_a_language_model_took_is_summed_up(tmp_path: Path) -> None:
+    """Codes, tokens, money and seconds over all questions; a line for people where one was configured."""
+    facts = run_of(tmp_path, REQUESTS, (), sent=4)
+    assert assemble(facts)["llm"]["endpoint"] == "none"
+    assert "llm " not in in_words(assemble(facts))
+    use = LlmUse("http://h/v1", (("planner", "auto"), ("slot-agent", "off")), 2, 1, (answer("ok"), answer("late")))
+    summary = assemble(replace(facts, llm=use))
+    assert summary["llm"] == {
+        "endpoint": "http://h/v1",
+        "mode": {"planner": "auto", "slot-agent": "off"},
+        "dialogues": 2,
+        "asks": 2,
+        "by_code": {"late": 1, "ok": 1},
+        "accepted": 1,
+        "prompt_tokens": 200,
+        "reply_tokens": 14,
+        "money": 0.5,
+        "seconds": 3.0,
+    }
+    assert summary["decisions"]["since_at_s"] == ORIGIN_S
+    assert "2 dialogues, 1 accepted; 2 questions: 1 late, 1 ok; 200 tokens in, 14 out, 0.5 in money" in in_words(
+        summary
+    )
+
+
+def answer(code: AnswerCode) -> Answer:
+    """Return an answer that took something."""
+    return Answer(
+        code=code, text="{}" if code == "ok" else None, endpoint="", model="", style=None, attempts=1, took_s=1.5,
+        prompt_tokens=100, reply_tokens=7, money=0.25, detail="",
+    )  # fmt: skip
 
 
 def test_a_run_whose_figures_do_not_add_up_fails(tmp_path: Path) -> None:
