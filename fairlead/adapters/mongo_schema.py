@@ -29,7 +29,7 @@ from bson import Binary
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from fairlead.adapters.mongo_driver import Database, Document, Driver
+from fairlead.adapters.mongo_driver import FOLLOWED, Database, Document, Driver
 from fairlead.contracts.errors import SchemaTooNew, StoreUnavailable, foreign
 from fairlead.contracts.readings import Outcome
 
@@ -45,6 +45,9 @@ MIGRATION_LIMIT_S = 600.0
 
 MIGRATION_BATCH = 200
 """Documents that a migration reads and writes at once."""
+
+MIGRATION_OUTCOMES = 2000
+"""Outcomes, which are small, likewise: 14 000 to 33 000 a second are migrated (measured 2026-11-21)."""
 
 MIGRATION_LOOK_S = 0.2
 """Wall seconds between looks whether another process has finished a migration."""
@@ -206,7 +209,8 @@ async def _pack_decisions(driver: Driver) -> None:
     decisions = driver.collection("decisions")
     while True:
         async with driver.asking("migrate the journal"):
-            rows = await decisions.find({"record": {"$exists": True}}, {"record": 1}).to_list(MIGRATION_BATCH)
+            found = decisions.find({"record": {"$exists": True}}, {"record": 1}).limit(MIGRATION_BATCH)
+            rows = await found.to_list()
             if not rows:
                 return
             await decisions.bulk_write(
@@ -221,11 +225,12 @@ async def _pack_decisions(driver: Driver) -> None:
 
 async def _spread_outcomes(driver: Driver) -> None:
     """2 → 3: outcomes say beside their JSON what is counted; the collection that nobody wrote is dropped."""
-    outcomes = driver.collection("outcomes")
+    outcomes = driver.collection("outcomes", FOLLOWED)
     after = ""
     while True:
         async with driver.asking("migrate the outcomes"):
-            rows = await outcomes.find({"_id": {"$gt": after}}, {"json": 1}).sort("_id", 1).to_list(MIGRATION_BATCH)
+            found = outcomes.find({"_id": {"$gt": after}}, {"json": 1}).sort("_id", 1).limit(MIGRATION_OUTCOMES)
+            rows = await found.to_list()
             if not rows:
                 break
             await outcomes.bulk_write(
