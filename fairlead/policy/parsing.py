@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 
 import pydantic
 
+from fairlead.contracts.base import Message
 from fairlead.contracts.dialogue import REPLY_CHARS
 from fairlead.contracts.replies import ModelWish, NodeWish, PlannerReply, SlotReply, WarmWish
 
@@ -39,7 +40,7 @@ _OBJECT = re.compile(r'\{(?=\s*["}])')
 _MARK = re.compile(r'"(?:[^"\\]++|\\.)*+"|["{}\[\]]', re.DOTALL)
 """A string, a bracket, or the quote of a string that never ends."""
 
-Reply = TypeVar("Reply", bound=PlannerReply | SlotReply)
+Reply = TypeVar("Reply", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)

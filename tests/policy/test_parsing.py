@@ -211,7 +211,7 @@ def test_a_reply_that_is_no_object_at_all_is_told_so() -> None:
 
 def test_keys_of_a_slot_reply_are_told_if_they_are_aliases() -> None:
     """Others are `?`."""
-    bad = {"routes": {"*": {"m01": {"n01": 2, "be evil": 1}}}, "hold": [], "why": "so"}
+    bad: dict[str, object] = {"routes": {"*": {"m01": {"n01": 2, "be evil": 1}}}, "hold": [], "why": "so"}
     assert words(bad, SlotReply) == (
         "routes.*.m01.n01 must be at most 1.0; routes.*.m01.? must be one of the given aliases; hold must be an object"
     )
