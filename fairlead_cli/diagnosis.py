@@ -6,23 +6,29 @@ import os
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fairlead_cli.llm_options import LlmModel
 from fairlead_cli.shown import AsJson, echo_json, echo_table, examples
 
 if TYPE_CHECKING:
-    from fairlead.contracts.settings import Settings
+    from fairlead.contracts.settings import LlmEndpoint, Settings
 
 EXTRAS = {
     "edge": ("aiohttp", "uvloop", "numpy", "psutil"),
     "control": ("fastapi", "uvicorn", "pymongo", "prometheus_client"),
+    "llm": ("openai", "httpx2"),
     "testbed": ("rich",),
     "local": ("xllamacpp",),
 }
 """A few modules of each extra by which it is known to be installed."""
+
+LOOK_S = 5.0
+"""Wall seconds that an endpoint may take to list its models."""
 
 OPTIONAL = ("local",)
 """Extras without which the rest works."""
@@ -44,6 +50,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "fairlead doctor",
             "fairlead doctor --config fairlead.yaml --json",
+            "fairlead doctor --llm --llm-url http://127.0.0.1:8750/v1",
         ),
     )(doctor)
 
@@ -53,33 +60,72 @@ def doctor(
         Path | None,
         typer.Option("--config", help="Settings, YAML; ./fairlead.yaml if it is there.", show_default=False),
     ] = None,
+    llm: Annotated[
+        bool,
+        typer.Option(
+            "--llm",
+            help="Ask the language model ten times for each type of reply and say how many were valid; takes minutes "
+            "and tokens.",
+        ),
+    ] = False,
+    llm_url: Annotated[
+        str | None,
+        typer.Option("--llm-url", metavar="URL", help="Look at this endpoint instead of the configured ones.",
+                     show_default=False),
+    ] = None,
+    llm_model: LlmModel = None,
     as_json: AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """Look at settings, database, language model, runtime and the running system; say what to do. Exit 1 if unfit."""
-    findings = list(_findings(config))
-    if as_json:
-        echo_json({"items": [asdict(one) for one in findings]})
-    else:
+    settings = _settings(config, [llm_url] if llm_url else None, llm_model)
+    findings = list(_findings(config, settings))
+    if not as_json:
         echo_table(("state", "what", "found"), [(f.state, f.what, f.words) for f in findings], empty="")
-    if any(one.state == "fail" for one in findings):
+    document: dict[str, object] = {"items": [asdict(one) for one in findings]}
+    unfit = any(one.state == "fail" for one in findings)
+    if llm and not isinstance(settings, Finding):
+        from fairlead.adapters.log import configure
+        from fairlead_cli import llm_probe
+
+        configure("error", "doctor")
+        probed = llm_probe.probe(settings, os.environ)
+        document["llm"] = llm_probe.documents(probed)
+        unfit = unfit or not any(one.answers for one in probed)
+        if not as_json:
+            typer.echo("")
+            llm_probe.tell(probed)
+    if as_json:
+        echo_json(document)
+    if unfit:
         raise typer.Exit(1)
 
 
-def _findings(config: Path | None) -> Iterator[Finding]:
+def _settings(config: Path | None, url: list[str] | None, model: str | None) -> "Settings | Finding":
+    """Return the settings with the language model that is to be looked at; a finding where they cannot be read."""
     from fairlead.contracts.errors import FairleadError
+    from fairlead_cli.llm_options import with_llm
     from fairlead_cli.settings import of_this_process
 
-    yield _python()
-    yield from _extras()
     try:
         settings = of_this_process(config)
     except FairleadError as error:
-        yield Finding("settings", "fail", str(error))
+        return Finding("settings", "fail", str(error))
+    chosen = with_llm(settings, url, model, os.environ)
+    if chosen.local:
+        raise typer.BadParameter("--llm-url takes an address: start one with `fairlead llm serve` and give its own")
+    return chosen.settings
+
+
+def _findings(config: Path | None, settings: "Settings | Finding") -> Iterator[Finding]:
+    yield _python()
+    yield from _extras()
+    if isinstance(settings, Finding):
+        yield settings
         return
     where = str(config) if config else ("fairlead.yaml" if Path("fairlead.yaml").is_file() else "defaults")
     yield Finding("settings", "ok", f"{where}: policy {settings.policy}, cluster {_cluster_words(settings)}")
     yield _guarded("database", lambda: _database(settings))
-    yield _language_model()
+    yield from _language_models(settings)
     yield _guarded("runtime", _runtime)
     yield _guarded("real model", _real_model)
     yield _guarded("running system", _running)
@@ -144,9 +190,34 @@ def _database(settings: "Settings") -> Finding:
     return Finding("database", "ok", f"answers, database {settings.mongodb.database!r}")
 
 
-def _language_model() -> Finding:
-    """No agent asks a model yet: say who decides instead."""
-    return Finding("language model", "ok", "none configured: everything runs on the fallback")
+def _language_models(settings: "Settings") -> Iterator[Finding]:
+    """Look at each endpoint in the order in which it is asked; no model is asked anything."""
+    llm = settings.llm
+    if llm.replay is not None:
+        found = Path(llm.replay).is_file()
+        words = f"none is asked: answers come from {llm.replay}{'' if found else ', which is not there'}"
+        yield Finding("language model", "ok" if found else "fail", words)
+    elif not llm.endpoints:
+        yield Finding("language model", "ok", "none configured: everything runs on the fallback")
+    for endpoint in llm.endpoints:
+        yield _guarded("language model", partial(_endpoint, endpoint))
+
+
+def _endpoint(endpoint: "LlmEndpoint") -> Finding:
+    from fairlead.adapters.openai_look import looked_at
+
+    url = endpoint.url.partition("?")[0]
+    look = asyncio.run(looked_at(endpoint, os.environ, LOOK_S))
+    key = f"with the key of {endpoint.key_variable}" if look.has_key else "without a key"
+    if look.code != "ok":
+        return Finding("language model", "fail", f"{url} does not answer {key}: {look.code}, {look.detail}")
+    wanted = sorted({one for one in (endpoint.planner_model, endpoint.slot_agent_model) if one is not None})
+    missing = [one for one in wanted if one not in look.models]
+    names = ", ".join(look.models[:3]) + (f" and {len(look.models) - 3} more" if len(look.models) > 3 else "")
+    if missing:
+        return Finding("language model", "warn", f"{url} answers {key}, but lists {names}, not {', '.join(missing)}")
+    asked = ", ".join(wanted) if wanted else f"{look.models[0]}, the first it lists"
+    return Finding("language model", "ok", f"{url} answers {key}; asked is {asked}; try `fairlead doctor --llm`")
 
 
 def _runtime() -> Finding:

@@ -13,7 +13,7 @@ import httpx2
 import openai
 
 from fairlead.adapters.llm_key import Key
-from fairlead.adapters.openai_shapes import Called, Dialect, body_of, completion, failure, first_model, retry_after
+from fairlead.adapters.openai_shapes import Called, Dialect, body_of, completion, failure, model_names, retry_after
 from fairlead.contracts.dialogue import Ask
 from fairlead.contracts.errors import foreign
 
@@ -103,20 +103,20 @@ class OpenAiEndpoint:
             called = _called(error)
         return self._shown(called)
 
-    async def model(self) -> str | Called:
-        """Return the name of the first model that the server lists, or how asking for it failed."""
+    async def models(self) -> tuple[str, ...] | Called:
+        """Return the names of the models that the server lists, or how asking for them failed."""
         try:
             response = await self._client.get(
                 "/models", cast_to=httpx2.Response, options={"headers": self._headers({})}
             )
-            found = first_model(response.content) if _is_json(response) else _not_json(response)
+            found = model_names(response.content) if _is_json(response) else _not_json(response)
         except Exception as error:
             found = _called(error)
-        if isinstance(found, str):
-            if self._key is None or self._key.scrubbed(found) == found:
-                return found
-            found = Called("not-openai", detail="GET /models: the first name shows the key", fault=True)
-        return self._shown(found)
+        if isinstance(found, Called):
+            return self._shown(found)
+        if self._key is not None and any(self._key.scrubbed(name) != name for name in found):
+            return Called("not-openai", detail="GET /models: a name shows the key", fault=True)
+        return found
 
     async def close(self) -> None:
         """Close the connections."""

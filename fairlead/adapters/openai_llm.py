@@ -238,11 +238,11 @@ class EndpointsLlm:
         dialect = place.dialect
         if place.model is None:
             errand.send(index)
-            found = await place.server.model()
+            found = await place.server.models()
             if isinstance(found, Called):
                 errand.last = _Sent(index, "", dialect, found)
                 return found
-            place.listed = found
+            place.listed = found[0]
         prompt = prompt_bound(errand.ask, with_schema=dialect.style == "schema")
         reply = errand.ask.sampling.reply_tokens
         name = f"{errand.id}.{errand.attempts + (not errand.out)}"

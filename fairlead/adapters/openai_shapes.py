@@ -152,15 +152,15 @@ def usage_of(body: bytes) -> tuple[int, int] | None:
     return usage.prompt_tokens, usage.completion_tokens
 
 
-def first_model(body: bytes) -> str | Called:
-    """Return the first model of a listing; `not-openai` where there is none, or its name is none to print."""
+def model_names(body: bytes) -> tuple[str, ...] | Called:
+    """Return the models that a listing names, at least one; `not-openai` where it is none or a name cannot be shown."""
     try:
-        name = _Models.model_validate_json(body).data[0].id
+        names = tuple(one.id for one in _Models.model_validate_json(body).data)
     except pydantic.ValidationError as error:
         return Called("not-openai", detail=foreign(f"GET /models: {_unlike(error)}"), fault=True)
-    if not name.isprintable():
-        return Called("not-openai", detail="GET /models: the first name cannot be printed", fault=True)
-    return name
+    if not all(name.isprintable() for name in names):
+        return Called("not-openai", detail="GET /models: a name cannot be printed", fault=True)
+    return names
 
 
 def failure(status: int, content_type: str, body: bytes, retry_after_s: float) -> Called:
