@@ -1,7 +1,7 @@
 """The prompts' texts: `prompts/planner.md` and `prompts/slot.md`, read as data of the package `prompts`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,13 @@ REPAIR_INPUTS = {"reply", "fault"}
 PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
-def prompt_texts() -> Mapping[AgentName, PromptText]:
-    """Return the prompt of each agent. Raises `ConfigError` where a file is missing or damaged."""
-    return {agent: parsed(name, _read(name)) for agent, name in PROMPTS.items()}
+def prompt_texts(folder: Path | None = None) -> Mapping[AgentName, PromptText]:
+    """Return the prompt of each agent, from a `folder` or the package's own.
+
+    Raises `ConfigError` where a file is missing or damaged.
+    """
+    folders = _folders() if folder is None else (folder,)
+    return {agent: parsed(name, _read(name, folders)) for agent, name in PROMPTS.items()}
 
 
 def parsed(name: str, text: str) -> PromptText:
@@ -45,11 +49,14 @@ def parsed(name: str, text: str) -> PromptText:
         raise ConfigError(f"the head of {where} is not valid: {foreign(error)}") from error
 
 
-def _read(name: str) -> str:
-    """Return the text of a file of the package; it has no code, so its folders are looked up, not imported."""
+def _folders() -> tuple[Path, ...]:
+    """Return where the package's files may be; it has no code, so it is looked up, not imported."""
     spec = find_spec(PACKAGE)
-    folders = (spec.submodule_search_locations or ()) if spec is not None else ()
-    paths = [path for path in (Path(folder) / f"{name}.md" for folder in folders) if path.is_file()]
+    return tuple(Path(f) for f in (spec.submodule_search_locations or ())) if spec is not None else ()
+
+
+def _read(name: str, folders: Sequence[Path]) -> str:
+    paths = [path for path in (folder / f"{name}.md" for folder in folders) if path.is_file()]
     if not paths:
         raise ConfigError(f"prompts/{name}.md is not installed: install Fairlead whole, with its package {PACKAGE!r}")
     try:

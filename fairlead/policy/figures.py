@@ -23,7 +23,7 @@ few. It splits numbers into digits; tokenisers that do not need fewer tokens."""
 
 def tokens_most(text: str) -> int:
     """Return how many tokens a prompt's text has at most; it is ASCII."""
-    return sum(1 + (len(piece.strip()) - 1) // PIECE_LETTERS for piece in PIECE.findall(text))
+    return sum(1 + max(0, len(piece.strip()) - 1) // PIECE_LETTERS for piece in PIECE.findall(text))
 
 
 def figure(value: float | None) -> str:

@@ -6,7 +6,7 @@ last comparison is in whole numbers, so that groups are the same on every machin
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,17 +43,33 @@ class Limits:
 
     nodes: int
     models: int
+    alone: int
+    """Where there are more models than aliases, so many of them keep one for themselves."""
 
 
-def grouped(cluster: Cluster, snapshot: Snapshot, rates: dict[str, float], limits: Limits) -> Aliases:
-    """Return aliases for all nodes and models: one each where `limits` allow it, else groups of them."""
-    models = _model_groups(cluster.models, rates, limits.models)
+def grouped(
+    cluster: Cluster, snapshot: Snapshot, rates: Mapping[str, float], limits: Limits, first: Sequence[str]
+) -> Aliases:
+    """Return aliases for all nodes and models: one each where `limits` allow it, else groups of them.
+
+    The models that `first` begins with keep an alias for themselves longest.
+    """
+    models = _model_groups(cluster.models, rates, limits, frozenset(first[: limits.alone]))
     return Aliases(nodes=_node_groups(cluster, snapshot, by_id(models), limits.nodes), models=models)
 
 
-def _model_groups(models: Sequence[ModelSpec], rates: dict[str, float], most: int) -> Named:
-    if len(models) <= most:
+def heaviest(cluster: Cluster, rates: Mapping[str, float]) -> tuple[str, ...]:
+    """Return all models, those with the most offered work λ·b first."""
+    ordered = sorted(cluster.models, key=lambda m: (-rates.get(m.id, 0.0) * m.work_s, m.id))
+    return tuple(m.id for m in ordered)
+
+
+def _model_groups(
+    models: Sequence[ModelSpec], rates: Mapping[str, float], limits: Limits, alone: frozenset[str]
+) -> Named:
+    if len(models) <= limits.models:
         return named("m", [[m.id] for m in models])
+    rest = [m for m in models if m.id not in alone]
     traits = np.array(
         [
             (
@@ -63,14 +79,15 @@ def _model_groups(models: Sequence[ModelSpec], rates: dict[str, float], most: in
                 _steps(max(rates.get(m.id, 0.0), LEAST_PER_S), QUARTERS),
                 *(EIGHTHS * (m.kind == kind) for kind in KINDS),
             )
-            for m in models
+            for m in rest
         ],
         dtype=np.int64,
     )
-    return named("m", [[models[k].id for k in g] for g in split(traits, [np.arange(len(models))], most)])
+    parts = split(traits, [np.arange(len(rest))], limits.models - len(alone))
+    return named("m", [*([one] for one in alone), *([rest[k].id for k in part] for part in parts)])
 
 
-def _node_groups(cluster: Cluster, snapshot: Snapshot, models: dict[str, str], most: int) -> Named:
+def _node_groups(cluster: Cluster, snapshot: Snapshot, models: Mapping[str, str], most: int) -> Named:
     nodes = cluster.nodes
     if len(nodes) <= most:
         return named("n", [[n.id] for n in nodes])

@@ -70,14 +70,15 @@ def _rates(rates: Sequence[Rate], aliases: Aliases) -> str:
     return " ".join(f"{alias} {rate}" for alias, rate in sums if rate != "0") or "0"
 
 
-def _warm(warm: Sequence[Warm], began_at_s: float, aliases: Aliases) -> tuple[str, ...]:
+def _warm(warm: Sequence[Warm], began_at_s: float, aliases: Aliases) -> list[str]:
+    """Return what is to be warmed when, seconds after the begin; nodes together that get the same at the same time."""
     nodes, models = by_id(aliases.nodes), by_id(aliases.models)
-    words = [
-        f"warm {models[w.model]} {nodes[w.node]} at {figure(max(0.0, w.at_s - began_at_s))}"
-        for w in warm
-        if w.node in nodes and w.model in models
-    ]
-    return tuple(dict.fromkeys(words))
+    found: dict[tuple[str, str], set[str]] = {}
+    for w in warm:
+        if w.node in nodes and w.model in models:
+            key = models[w.model], figure(max(0.0, w.at_s - began_at_s))
+            found.setdefault(key, set()).add(nodes[w.node])
+    return [f"warm {model} {' '.join(sorted(where))} at {when}" for (model, when), where in found.items()]
 
 
 def _said(intents: Sequence[Intent], priorities: Sequence[ModelPriority], warm: Iterable[str], aliases: Aliases) -> str:

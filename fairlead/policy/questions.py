@@ -7,18 +7,19 @@ least to what changes most. A question that would be too long is asked about gro
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from fairlead.contracts.cases import Case
 from fairlead.contracts.decisions import EpochInput, SlotDecision, SlotInput
-from fairlead.contracts.dialogue import Ask, CaseShown, PromptText, Sampling
+from fairlead.contracts.dialogue import AgentName, Ask, CaseShown, PromptText, Sampling
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.aliases import Aliases, case_aliases
 from fairlead.policy.epoch_tables import epoch_models, epoch_nodes
 from fairlead.policy.figures import figure, tokens_most
-from fairlead.policy.grouping import Limits, grouped
+from fairlead.policy.grouping import Limits, grouped, heaviest
 from fairlead.policy.plan_words import HOURS, case_words, plan_words
 from fairlead.policy.reply_schemas import planner_schema, slot_schema
-from fairlead.policy.slot_tables import rows_of, slot_models, slot_nodes
+from fairlead.policy.slot_tables import rows_of, shares_of, slot_models, slot_nodes
 
 CASES_MOST = 5
 """Four retrieved ones and the fallback's own result (CONTROL §3); a reply may cite as many."""
@@ -42,7 +43,20 @@ WARM_USUAL = 4
 
 DAY_S = 86_400.0
 
-FINENESS = tuple(Limits(n, m) for n, m in ((24, 24), (16, 16), (12, 12), (12, 8), (8, 8), (8, 6), (6, 4), (4, 4)))
+FINENESS = tuple(
+    Limits(nodes, models, alone)
+    for nodes, models, alone in (
+        (24, 24, 18),
+        (16, 16, 12),
+        (12, 12, 8),
+        (12, 8, 6),
+        (8, 8, 6),
+        (8, 6, 4),
+        (6, 4, 3),
+        (4, 4, 3),
+        (3, 2, 1),
+    )
+)
 """Aliases of nodes and models that a question may have: the first of these that is short enough is asked."""
 
 PLACE = re.compile(r"\{([a-z_]+)\}")
@@ -65,31 +79,21 @@ def planner_question(
     cases, similarities = cases[:CASES_MOST], similarities[:CASES_MOST]
     named = case_aliases([c.id for c in cases])
     rates = {r.model: r.per_s for r in given.rates}
+    first = heaviest(given.cluster, rates)
     settings = given.settings
 
     def about(limits: Limits) -> tuple[Question, int]:
-        aliases = replace(grouped(given.cluster, given.snapshot, rates, limits), cases=named)
-        begins_at_s = given.now_s if given.begins_at_s is None else given.begins_at_s
+        aliases = replace(grouped(given.cluster, given.snapshot, rates, limits, first), cases=named)
         values = {
+            **_times(given),
             "weights": _weights(settings),
-            "hour": figure(HOURS * (given.now_s % DAY_S) / DAY_S),
-            "begins": figure(max(0.0, begins_at_s - given.now_s)),
-            "lasts": figure(settings.epoch_slots * settings.slot_s),
             "cases": case_words(cases, similarities, aliases),
             "plan": plan_words(given.parent, aliases),
             "models": epoch_models(given, aliases),
             "nodes": epoch_nodes(given, aliases),
         }
-        ask = Ask(
-            agent="planner",
-            prompt=f"{prompt.id}/{prompt.version}",
-            turn="first",
-            system=prompt.system,
-            user=filled(prompt.user, values),
-            reply="PlannerReply",
-            reply_schema=planner_schema(aliases, settings.epoch_slots, settings.slot_s),
-            sampling=sampling,
-        )
+        schema = planner_schema(aliases, settings.epoch_slots, settings.slot_s)
+        ask = _ask("planner", "PlannerReply", prompt, values, schema, sampling)
         reply = NODE_TOKENS * len(aliases.nodes) + MODEL_TOKENS * len(aliases.models) + WARM_TOKENS * WARM_USUAL
         return Question(ask=ask, aliases=aliases, shown=_shown(aliases, similarities)), reply + WHY_TOKENS
 
@@ -97,12 +101,17 @@ def planner_question(
 
 
 def slot_question(given: SlotInput, fallback: SlotDecision, prompt: PromptText, sampling: Sampling) -> Question:
-    """Return what the slot agent is asked: the rows of `fallback` that have a choice, all where none has."""
+    """Return what the slot agent is asked: the rows of `fallback` that have a choice, all where none has.
+
+    Of a large cluster the models with the most work are asked about, the others stand there in groups.
+    """
     rates = {r.model: r.per_s for r in fallback.state.rates}
+    shares = shares_of(fallback)
+    first = sorted(heaviest(given.cluster, rates), key=lambda m: len(shares.get(m, ())) < 2)
     held = {v.model for v in given.snapshot.models if v.held}
 
     def about(limits: Limits) -> tuple[Question, int]:
-        aliases = grouped(given.cluster, given.snapshot, rates, limits)
+        aliases = grouped(given.cluster, given.snapshot, rates, limits, first)
         rows = rows_of(given, fallback, aliases)
         nodes = {model: [c.node for c in cells] for model, cells in rows.items()}
         open_rows = {model: several for model, several in nodes.items() if len(several) > 1} or nodes
@@ -114,16 +123,8 @@ def slot_question(given: SlotInput, fallback: SlotDecision, prompt: PromptText, 
             "models": slot_models(given, fallback, aliases, rows),
             "wanted": " ".join(open_rows) or "no model",
         }
-        ask = Ask(
-            agent="slot-agent",
-            prompt=f"{prompt.id}/{prompt.version}",
-            turn="first",
-            system=prompt.system,
-            user=filled(prompt.user, values),
-            reply="SlotReply",
-            reply_schema=slot_schema(open_rows, [a for a, ids in aliases.models if held.intersection(ids)]),
-            sampling=sampling,
-        )
+        schema = slot_schema(open_rows, [a for a, ids in aliases.models if held.intersection(ids)])
+        ask = _ask("slot-agent", "SlotReply", prompt, values, schema, sampling)
         reply = CELL_TOKENS * sum(map(len, open_rows.values())) + ROW_TOKENS * len(open_rows) + WHY_TOKENS
         return Question(ask=ask, aliases=aliases, shown=()), reply
 
@@ -141,6 +142,35 @@ def repair_question(question: Question, prompt: PromptText, reply: str, fault: s
 def filled(text: str, values: Mapping[str, str]) -> str:
     """Return `text` with each `{place}` that `values` names filled; what is filled in is not looked at again."""
     return PLACE.sub(lambda found: values.get(found[1], found[0]), text)
+
+
+def _ask(
+    agent: AgentName,
+    reply: Literal["PlannerReply", "SlotReply"],
+    prompt: PromptText,
+    values: Mapping[str, str],
+    schema: str,
+    sampling: Sampling,
+) -> Ask:
+    return Ask(
+        agent=agent,
+        prompt=f"{prompt.id}/{prompt.version}",
+        turn="first",
+        system=prompt.system,
+        user=filled(prompt.user, values),
+        reply=reply,
+        reply_schema=schema,
+        sampling=sampling,
+    )
+
+
+def _times(given: EpochInput) -> dict[str, str]:
+    begins_at_s = given.now_s if given.begins_at_s is None else given.begins_at_s
+    return {
+        "hour": figure(HOURS * (given.now_s % DAY_S) / DAY_S),
+        "begins": figure(max(0.0, begins_at_s - given.now_s)),
+        "lasts": figure(given.settings.epoch_slots * given.settings.slot_s),
+    }
 
 
 def _weights(settings: PolicySettings) -> str:

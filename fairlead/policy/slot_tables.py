@@ -23,27 +23,14 @@ class Cell:
     node: str
     """Alias."""
     share: float
-    """Of a group of models, weighted by their rates."""
     work_s: float
     count: int
     ready_in_s: float
     """Until the first of its pods is ready; 0 where one is."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What rows are made of."""
-
-    shares: Mapping[str, Mapping[str, float]]
-    """By model and node."""
-    pods: Mapping[tuple[str, str], PodView]
-    """By node and model."""
-    starts: Mapping[str, float]
-    """Seconds until a pod of the model is ready that this very decision has ordered."""
-
-
 Rows = Mapping[str, Sequence[Cell]]
-"""Cells by the alias of the model; of models without pods there are none."""
+"""Cells by the alias of the model; of models without pods and of groups of models there are none."""
 
 
 def slot_nodes(given: SlotInput, aliases: Aliases) -> str:
@@ -58,7 +45,10 @@ def slot_nodes(given: SlotInput, aliases: Aliases) -> str:
 
 
 def slot_models(given: SlotInput, fallback: SlotDecision, aliases: Aliases, rows: Rows) -> str:
-    """Return per model: requests a minute, work, held; then its row: node, share, work and requests if any, `+` s."""
+    """Return per model: requests a minute, work, held; then its row: node, share, work and requests if any, `+` s.
+
+    Of a group: sums and the mean work, without rows: models of one group may have their pods on different nodes.
+    """
     works = {m.id: m.work_s for m in given.cluster.models}
     rates, held = {r.model: r.per_s for r in fallback.state.rates}, {v.model: v.held for v in given.snapshot.models}
     lines = []
@@ -69,6 +59,9 @@ def slot_models(given: SlotInput, fallback: SlotDecision, aliases: Aliases, rows
             mean([works[m] for m in ids]),
             total(held.get(m) for m in ids),
         )
+        if len(ids) > 1:
+            lines.append(line(alias, ids, columns))
+            continue
         cells = rows.get(alias, ())
         words = [_words(c, k) for c, k in zip(cells, stepped([c.share for c in cells]), strict=True)]
         lines.append(f"{line(alias, ids, columns)}: {', '.join(words) or 'none'}")
@@ -77,20 +70,23 @@ def slot_models(given: SlotInput, fallback: SlotDecision, aliases: Aliases, rows
 
 def rows_of(given: SlotInput, fallback: SlotDecision, aliases: Aliases) -> Rows:
     """Return the fallback's rows of zone `*` in aliases."""
-    table = fallback.table.rows if fallback.table is not None else ()
-    seen = _Seen(
-        shares={r.model: {s.node: s.probability for s in r.shares} for r in table if r.zone == ANYWHERE},
-        pods={(v.node, p.model): p for v in given.snapshot.nodes for p in v.pods},
-        starts={m.id: m.start_delay_s for m in given.cluster.models},
-    )
-    rates = {r.model: r.per_s for r in fallback.state.rates}
+    starts = {m.id: m.start_delay_s for m in given.cluster.models}
+    pods = {(p.model, v.node): p for v in given.snapshot.nodes for p in v.pods}
+    shares = shares_of(fallback)
     rows = {}
     for alias, ids in aliases.models:
-        weights = _weights([m for m in ids if m in seen.shares], rates)
-        if weights:
-            cells = (_cell(seen, node, members, weights) for node, members in aliases.nodes)
-            rows[alias] = tuple(c for c in cells if c is not None)
+        if len(ids) == 1 and ids[0] in shares:
+            own, start_s = shares[ids[0]], starts[ids[0]]
+            here = {n: pods.get((ids[0], n)) for n in own}
+            cells = ((node, [n for n in members if n in own]) for node, members in aliases.nodes)
+            rows[alias] = tuple(_cell(node, among, own, here, start_s) for node, among in cells if among)
     return rows
+
+
+def shares_of(fallback: SlotDecision) -> dict[str, dict[str, float]]:
+    """Return the fallback's rows of zone `*`: per model the probability of each node; empty without a table."""
+    table = fallback.table.rows if fallback.table is not None else ()
+    return {r.model: {s.node: s.probability for s in r.shares} for r in table if r.zone == ANYWHERE}
 
 
 def stepped(shares: Sequence[float]) -> tuple[int, ...]:
@@ -102,23 +98,17 @@ def stepped(shares: Sequence[float]) -> tuple[int, ...]:
     return tuple(s + (k in up) for k, s in enumerate(steps))
 
 
-def _weights(models: Sequence[str], rates: Mapping[str, float]) -> dict[str, float]:
-    known = sum(rates.get(m, 0.0) for m in models)
-    return {m: rates.get(m, 0.0) / known if known > 0.0 else 1.0 / len(models) for m in models}
-
-
-def _cell(seen: _Seen, node: str, members: Sequence[str], weights: Mapping[str, float]) -> Cell | None:
-    """Return what the rows of `weights`' models say of the nodes `members`; None where they name none of them."""
-    pairs = [(n, m) for m in weights for n in members if n in seen.shares[m]]
-    if not pairs:
-        return None
-    found = [seen.pods[pair] for pair in pairs if pair in seen.pods]
+def _cell(
+    alias: str, nodes: Sequence[str], own: Mapping[str, float], pods: Mapping[str, PodView | None], start_s: float
+) -> Cell:
+    """Return what a row says of `nodes`; a pod that is not seen is one that this very decision starts."""
+    found = [pods[n] for n in nodes]
     return Cell(
-        node=node,
-        share=sum(weights[m] * seen.shares[m][n] for n, m in pairs),
-        work_s=sum(p.work_s for p in found),
-        count=sum(p.count for p in found),
-        ready_in_s=min(seen.pods[n, m].ready_in_s if (n, m) in seen.pods else seen.starts[m] for n, m in pairs),
+        node=alias,
+        share=sum(own[n] for n in nodes),
+        work_s=sum(p.work_s for p in found if p is not None),
+        count=sum(p.count for p in found if p is not None),
+        ready_in_s=min(start_s if p is None else p.ready_in_s for p in found),
     )
 
 
