@@ -2,6 +2,7 @@
 
 import difflib
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -79,7 +80,7 @@ def answering(operation: str, handle: Handler) -> Handler:
 
 
 class ControlRoute(APIRoute):
-    """A route of which every call is answered as `answering` does, and which refuses unknown query parameters."""
+    """A route of which every call is answered as `answering` does, and which refuses unknown or doubled parameters."""
 
     def get_route_handler(self) -> Handler:
         """Wrap what FastAPI makes of the function."""
@@ -93,6 +94,10 @@ class ControlRoute(APIRoute):
                 near = difflib.get_close_matches(unknown[0], known, 1)
                 hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
                 raise InputError(f"query parameter {foreign(unknown[0])!r} is unknown: {hint}")
+            given = Counter(name for name, _ in request.query_params.multi_items())
+            name, times = next(iter(given.most_common(1)), ("", 0))
+            if times > 1 and operation in WHO_MAY:
+                raise InputError(f"query parameter {foreign(name)!r} stands {times} times: give one")
             return await handle(request)
 
         return answering(operation, checked)

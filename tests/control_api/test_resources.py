@@ -139,6 +139,8 @@ async def test_http_itself_refuses_with_problems_too(api: Api) -> None:
     refused(await api.admin.get(f"{ROOT}/decisions?cursor=xyz"), 422, "bad-input")
     near = refused(await api.admin.get(f"{ROOT}/decisions?limits=3"), 422, "bad-input")
     assert near == "query parameter 'limits' is unknown: did you mean 'limit'?"
+    twice = refused(await api.admin.get(f"{ROOT}/decisions?limit=1&limit=2"), 422, "bad-input")
+    assert twice == "query parameter 'limit' stands 2 times: give one"
     refused(await api.admin.get(f"{ROOT}/decisions?agent=nobody"), 422, "bad-input")
     refused(await api.admin.get(f"{ROOT}/mode/nobody"), 422, "bad-input")
     refused(await api.admin.get(f"{ROOT}/events?kinds=plan,colour"), 422, "bad-input")
