@@ -243,6 +243,31 @@ async def test_an_epoch_whose_first_slot_was_not_decided_is_not_written() -> Non
         assert made.counted("fairlead_cases_skipped", reason="no-slot") == 1.0
 
 
+async def test_an_epoch_without_a_plan_is_not_written() -> None:
+    """Without a planner the last plan is in force for a slot of the next epoch, and then there is no decision."""
+    async with ledger() as made:
+        await made.restart()
+        made.planner.cancel()
+        await busy(made, 2 * EPOCH_S + DUE_S)
+        assert [c.id for c in await made.cases()] == [f"{DIGEST}-0-1", f"{DIGEST}-1-1"]
+        assert made.counted("fairlead_cases_skipped", reason="no-plan") == 1.0
+
+
+async def test_a_plan_that_is_not_in_the_journal_is_named_itself() -> None:
+    """As an operator's is."""
+    async with ledger() as made:
+        await made.restart()
+        await busy(made, 5.0)
+        now = await made.store.current_plan()
+        assert now is not None
+        await made.store.publish_plan(
+            now.model_copy(update={"generation": 2, "parent": 1, "created_at_s": made.world.clock.now_s()})
+        )
+        await busy(made, DUE_S)
+        (one,) = await made.cases()
+        assert (one.provenance.source, one.provenance.decision) == ("fallback", "plan-2")
+
+
 async def test_an_operators_plan_that_was_in_force_for_most_of_it_is_the_decision() -> None:
     """Its case names the plan itself: no line of the journal made it."""
     async with ledger() as made:
