@@ -12,7 +12,19 @@ from fairlead_cli import pointer
 from fairlead_cli.main import invoke
 
 PROCESSES = ("control", "planner", "slot-agent", "node-agent", "gateway")
-COMMANDS = ("up", *PROCESSES, "decisions", "plan", "mode", "doctor", "token", "scenarios", "schema")
+COMMANDS = (
+    "up",
+    *PROCESSES,
+    "decisions",
+    "plan",
+    "mode",
+    "agents",
+    "proposals",
+    "doctor",
+    "token",
+    "scenarios",
+    "schema",
+)
 
 
 def fairlead(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -53,6 +65,8 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
         "decisions": ["list", "show", "replay"],
         "plan": ["show", "validate"],
         "token": ["create", "list", "delete"],
+        "agents": ["status"],
+        "proposals": ["list", "show", "approve", "decline"],
     }
     for below in groups.get(command, [""]):
         assert invoke([word for word in (command, below, "--help") if word]) == 0
@@ -80,6 +94,11 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
         (("node-agent", "--node", "n"), 2, "FAIRLEAD_TOKEN"),
         (("planner",), 2, "FAIRLEAD_MONGODB_URI"),
         (("mode", "planner", "maybe"), 2, "shadow"),
+        (("mode", "planner", "shadwo"), 2, "did you mean 'shadow'?"),
+        (("mode", "slotagent"), 2, "did you mean 'slot-agent'?"),
+        (("proposals", "approve"), 2, "Missing argument"),
+        (("proposals", "aprove", "p1"), 2, "Did you mean 'approve'"),
+        (("agents", "status"), 1, "fairlead up"),
         (("token", "create", "--role", "king"), 2, "viewer"),
         (("decisions", "replay"), 2, "--file"),
         (("decisions", "replay", "--file", "missing.json"), 2, "missing.json"),
