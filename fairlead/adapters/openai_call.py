@@ -32,6 +32,12 @@ BROKEN_OFF = ("Server disconnected", "peer closed connection")
 """How httpcore2 and h11 say that a connection ended before its answer did."""
 
 
+NEVER_SENT = (
+    httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol, ssl.SSLError
+)  # fmt: skip
+"""Errors of a connection that never stood."""
+
+
 class _Unread(Exception):
     """An answer that is not read to its end."""
 
@@ -161,7 +167,7 @@ def _called(error: Exception) -> Called:
         return failure(answer.status_code, answer.headers.get("content-type", ""), answer.content, wait_s)
     cause = error.__cause__ if isinstance(error, openai.APIConnectionError) and error.__cause__ else error
     words = foreign(f"{type(cause).__name__}: {cause}")
-    if isinstance(cause, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, ssl.SSLError)):
+    if isinstance(cause, NEVER_SENT):
         return Called("unreachable", detail=words, usage=(0, 0), fault=True)
     if isinstance(cause, httpx2.NetworkError) or str(cause).startswith(BROKEN_OFF):
         return Called("reset", detail=words, fault=True)

@@ -102,6 +102,14 @@ async def test_nobody_listens() -> None:
         assert "ConnectError" in got.detail
 
 
+@pytest.mark.parametrize("change", [("http://", "https://"), ("127.0.0.1", "")])
+async def test_an_address_that_is_none(change: tuple[str, str]) -> None:
+    """TLS where none is spoken, or no host at all: nothing was spent either."""
+    async with LlmServer().running() as server, asking(settings(server.url.replace(*change), attempts=1)) as llm:
+        got = await llm.ask(question(), id="x.1", deadline_s=20)
+        assert (got.code, got.attempts, got.prompt_tokens) == ("unreachable", 1, 0)
+
+
 async def test_a_reply_that_was_cut_says_so() -> None:
     """The text is given as far as it goes."""
     got = await once(reply('{"routes":', finish="length"))
