@@ -10,6 +10,7 @@ Nodes are compared at their place in the order by capacity, as the features give
 models are not alike: K = 0.
 """
 
+import math
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -69,6 +70,10 @@ FAILURE_SCALE = 0.69
 
 DAY_SCALE = 0.25
 """Six hours: morning is not evening, and whatever else the hour brings is in the other features."""
+
+
+BOUND = 1e6
+"""Features are cut here, far beyond all measurements: what an imported case says must not overflow a float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +138,12 @@ def encoded(features: CaseFeatures) -> Key:
     """Return the key of these features; models sorted by id, nodes as they stand."""
     models = sorted(features.models, key=lambda m: m.model)
     at = {m.model: column for column, m in enumerate(models)}
-    rates = np.array([m.log_rate for m in models])
+    rates = _bounded(m.log_rate for m in models)
     shares = np.exp(rates - rates.max()) if models else rates
-    more = np.array([_more(m) for m in models], dtype=np.float64).reshape(len(models), len(MODEL_SCALES))
-    free = np.array([n.free_ratio for n in features.nodes]) / FREE_SCALE
-    speed = np.log(np.array([n.speed for n in features.nodes])) / SPEED_SCALE
-    work = np.log1p(np.array([n.work_s for n in features.nodes]) / SLOT_WORK_S) / WORK_SCALE
+    more = _bounded(value for m in models for value in _more(m)).reshape(len(models), len(MODEL_SCALES))
+    free = _bounded(n.free_ratio for n in features.nodes) / FREE_SCALE
+    speed = np.log(_bounded(n.speed for n in features.nodes)) / SPEED_SCALE
+    work = np.log1p(_bounded(n.work_s for n in features.nodes) / SLOT_WORK_S) / WORK_SCALE
     awake = np.zeros((len(features.nodes), len(models)), dtype=np.bool_)
     for row, node in enumerate(features.nodes):
         awake[row, [at[m] for m in node.awake if m in at]] = True
@@ -151,9 +156,13 @@ def encoded(features: CaseFeatures) -> Key:
         up=np.array([n.up for n in features.nodes], dtype=np.bool_),
         state=_compact(np.stack([free, speed, work], axis=1)),
         awake=np.packbits(awake),
-        failures=float(np.log1p(features.failures)) / FAILURE_SCALE,
+        failures=math.log1p(min(features.failures, BOUND)) / FAILURE_SCALE,
         day=features.day_ratio / DAY_SCALE,
     )
+
+
+def _bounded(values: Iterable[float]) -> Floats:
+    return np.clip(np.array(list(values), dtype=np.float64), -BOUND, BOUND)
 
 
 def _compact(values: Floats) -> Compact:
@@ -162,13 +171,12 @@ def _compact(values: Floats) -> Compact:
 
 def _more(model: ModelFeatures) -> tuple[float, ...]:
     """Return the features of a model but its rate, on scales where equal differences mean as much; price has a sign."""
-    price = float(np.sign(model.price_s) * np.log1p(abs(model.price_s)))
     return (
         model.trend,
-        float(np.log1p(model.dispersion)),
-        float(np.log1p(model.backlog_s / SLOT_WORK_S)),
-        price,
-        float(np.log(model.slowdown)),
+        math.log1p(model.dispersion),
+        math.log1p(model.backlog_s / SLOT_WORK_S),
+        math.copysign(math.log1p(abs(model.price_s)), model.price_s),
+        math.log(model.slowdown),
     )
 
 

@@ -170,7 +170,7 @@ def _worth(among: Shelf, usable: Rows, similar: Floats) -> Floats:
     worth = np.full(len(among.cases), 0.5)
     worth[usable] = _rank(among.objective[usable], similar[usable])
     said = ~np.isnan(among.advantage_low)
-    worth[said] = np.clip(0.5 + among.advantage_low[said] / (2.0 * ADVANTAGE_SCALE), 0.0, 1.0)
+    worth[said] = 0.5 + np.clip(among.advantage_low[said], -ADVANTAGE_SCALE, ADVANTAGE_SCALE) / (2.0 * ADVANTAGE_SCALE)
     return worth
 
 

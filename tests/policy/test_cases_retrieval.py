@@ -96,6 +96,36 @@ def test_what_a_lost_node_held_is_not_compared() -> None:
     assert similarity(*gone) == 1.0
 
 
+FAR = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(FAR, FAR.map(abs), st.integers(0, 10**400))
+def test_what_an_imported_case_says_is_compared_whatever_it_is(any_value: float, size: float, failures: int) -> None:
+    """Without an overflow: not alike, or alike, but a number."""
+    strange = CaseFeatures(
+        models=tuple(
+            model(
+                name,
+                any_value,
+                trend=any_value,
+                dispersion=size,
+                backlog_s=size,
+                price_s=any_value,
+                slowdown=size or 1.0,
+            )
+            for name in ("m1", "m2", "m3")
+        ),
+        nodes=tuple(node(name, speed=size or 1.0, work=size) for name in ("n1", "n2")),
+        failures=failures,
+        day_ratio=1.0,
+    )
+    assert 0.0 <= similarity(situation(), strange) <= 1.0
+    assert similarity(strange, strange) == 1.0
+    odd = case(1, size, strange, low=any_value)
+    found = retrieve(situation(), (odd, case(2)), now_s=abs(any_value))
+    assert {c.epoch for c, _ in found} == {1, 2}
+
+
 def test_two_regimes_of_rotating_are_far_and_chance_is_near() -> None:
     """CONTROL §5: one model × 2.2 in place of another, against a sampling error of a tenth."""
     share = np.array([0.5, 0.3, 0.2])
