@@ -27,11 +27,11 @@ def echo_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: st
 
 
 def plain(text: str) -> str:
-    """Return somebody else's text with all that is no printable character, a line's end apart, as an escape.
+    """Return somebody else's text with all that is no printable character, tabs and line ends apart, as an escape.
 
     What a language model writes could move a terminal's cursor, or hide words, otherwise.
     """
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 def indented(text: str, by: int = 4) -> str:
