@@ -78,7 +78,8 @@ def reheld(dialogue: Dialogue, prompt: PromptText) -> Advice:
             raise Diverged(f"dialogue {dialogue.id}, {recorded.ask.turn} question: {where}")
         said = said_next(talk, recorded.answer)
     if exchanges or judgements:
-        raise Diverged(f"dialogue {dialogue.id}: {len(exchanges)} questions fewer are asked than were then")
+        fewer = f"{len(exchanges)} questions and {len(judgements)} judgements fewer than then"
+        raise Diverged(f"dialogue {dialogue.id} ends early, with {fewer}")
     return said
 
 

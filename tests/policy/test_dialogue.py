@@ -85,6 +85,9 @@ def test_a_plan_outside_of_the_vocabulary_is_repaired_too() -> None:
     advice, _ = told(discuss(PLAN), [answer("{}"), answer(GOOD_PLAN)])
     assert codes(advice.steps)[:5] == ["call:ok", "parse:ok", "schema:schema", "repair:asked", "call:ok"]
     assert advice.proposal is not None
+    short_of = text_of(planner_reply(PLAN, nodes=planner_reply(PLAN)["nodes"][:2]))
+    advice, _ = told(discuss(PLAN), [answer(short_of), answer(GOOD_PLAN)])
+    assert codes(advice.steps)[3:5] == ["feasibility:node-once", "repair:asked"]
     same, _ = told(discuss(SLOT), [answer(text_of(slot_reply(SLOT)))])
     assert (same.proposal is None, same.changes) == (False, ())
 

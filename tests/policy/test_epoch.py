@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.contracts.decisions import EpochInput, ModelView, NodeView, PodView, Snapshot
-from fairlead.contracts.plans import EpochPlan, Intent, ModelPriority, PlanDraft, Warm
+from fairlead.contracts.decisions import EpochInput, ModelView, NodeView, PodView, Snapshot, Step
+from fairlead.contracts.plans import EpochPlan, Intent, ModelPriority, PlanDraft, Rate, Warm
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.epoch import check, decide_epoch, with_demand
 from fairlead.policy.periods import Periods
@@ -83,6 +83,88 @@ def test_a_plan_names_its_parent() -> None:
 def test_the_neutral_plan_is_feasible_whatever_is_wanted() -> None:
     """It prefers nothing, so it neglects nobody."""
     assert check(planned(epoch_input()), CLUSTER, wanted("m1", "m2", "m3")) == ()
+
+
+LADDER = (Step(name="call", ok=True, code="ok", text=""), Step(name="mode", ok=True, code="auto", text=""))
+
+
+def advised(proposed: PlanDraft, **changes: Any) -> EpochInput:
+    """Return the input of a decision after a dialogue."""
+    return epoch_input().model_copy(update={"draft": proposed, "ladder": LADDER, "llm": "answered", **changes})
+
+
+def test_what_a_language_model_proposed_becomes_the_plan() -> None:
+    """With its reasons, its rates and what it wants warm; the ladder is the dialogue's."""
+    proposed = draft(
+        {"n1": ("m1", "m2"), "n2": ("m3",)},
+        warm=(Warm(model="m1", node="n2", at_s=ORIGIN_S + 10.0),),
+        rates=(Rate(model="m1", per_s=0.5),),
+        why="as on Monday",
+    )
+    made = decide_epoch(advised(proposed))
+    plan = planned(advised(proposed))
+    assert (plan.generation, plan.source, plan.why) == (1, "llm", "as on Monday")
+    assert (plan.created_at_s, plan.expires_at_s) == (ORIGIN_S, ORIGIN_S + 330.0)
+    assert (plan.intents, plan.warm, plan.rates) == (proposed.intents, proposed.warm, proposed.rates)
+    assert (made.steps, made.reasons) == (LADDER, ())
+    alone = decide_epoch(advised(proposed, ladder=()))
+    assert [(s.name, s.code) for s in alone.steps] == [("absent", "answered")]
+
+
+def test_times_that_are_past_are_now_or_never() -> None:
+    """A wish to warm is dropped a minute after its time (CONTROL §2)."""
+    times = (ORIGIN_S - 60.0, ORIGIN_S - 59.0, ORIGIN_S, ORIGIN_S + 5.0)
+    proposed = draft({}, warm=tuple(Warm(model="m1", node="n1", at_s=at_s) for at_s in times))
+    made = decide_epoch(advised(proposed))
+    assert [w.at_s for w in planned(advised(proposed)).warm] == [ORIGIN_S, ORIGIN_S, ORIGIN_S + 5.0]
+    assert [(r.rule, r.node, r.model, r.value_s) for r in made.reasons] == [("warm-late", "n1", "m1", 60.0)]
+
+
+@pytest.mark.parametrize(
+    ("proposed", "rule"),
+    [
+        (draft({"n1": ("m1", "m2", "m3")}), "memory"),
+        (draft({}, intents=draft({}).intents[1:]), "node-once"),
+        (draft({}, priorities=(ModelPriority(model="m1", priority=1, expected="same"),) * 2), "model-once"),
+        (draft({}, warm=(Warm(model="m1", node="n1", at_s=ORIGIN_S + 331.0),)), "warm-time"),
+    ],
+)
+def test_a_draft_that_no_longer_fits_gives_way_to_the_neutral_plan(proposed: PlanDraft, rule: str) -> None:
+    """The ladder goes on: feasibility, then the fallback."""
+    made = decide_epoch(advised(proposed))
+    assert planned(advised(proposed)) == planned(epoch_input())
+    assert made.steps[:2] == LADDER
+    assert [(s.name, s.ok, s.code) for s in made.steps[2:]] == [("feasibility", False, rule), ("fallback", True, "ok")]
+    assert [r.rule for r in made.reasons] == [rule, "neutral"]
+    quiet = decide_epoch(advised(proposed, publish=False))
+    assert (quiet.plan, quiet.steps, [r.rule for r in quiet.reasons]) == (None, made.steps, [rule])
+
+
+def test_where_a_plan_is_in_force_a_rejected_dialogue_leaves_it() -> None:
+    """Only the ladder is journaled; an accepted one replaces it."""
+    rejected = (Step(name="call", ok=False, code="late", text=""), Step(name="fallback", ok=True, code="ok", text=""))
+    given = epoch_input(planned(epoch_input())).model_copy(update={"publish": False, "ladder": rejected})
+    made = decide_epoch(given)
+    assert (made.plan, made.steps, made.reasons) == (None, rejected, ())
+    accepted = decide_epoch(given.model_copy(update={"draft": draft({})}))
+    assert accepted.plan is not None
+    assert (accepted.plan.generation, accepted.plan.parent) == (2, 1)
+
+
+def test_why_no_reply_is_in_a_plan_is_on_the_ladder() -> None:
+    """By its code, in words."""
+    made = decide_epoch(epoch_input().model_copy(update={"llm": "no-time"}))
+    assert [(s.name, s.code) for s in made.steps] == [("absent", "no-time"), ("fallback", "ok")]
+    assert made.steps[0].text == "an answer would come too late to be of use"
+
+
+def test_a_model_has_one_priority_at_most() -> None:
+    """A draft that gives it two contradicts itself."""
+    twice = (
+        ModelPriority(model="m1", priority=1, expected="same"),
+        ModelPriority(model="m1", priority=2, expected="same"),
+    )
+    assert rules(draft({}, priorities=twice)) == ["model-once"]
 
 
 def test_a_draft_that_prefers_all_wanted_models_where_they_fit_is_feasible() -> None:

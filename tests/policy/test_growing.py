@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fairlead.contracts.plans import Intent, ModelPriority, Warm
+from fairlead.contracts.plans import Intent, ModelPriority, Rate, Warm
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.registry import decide_slot
 from tests.policy.situations import (
@@ -205,6 +205,27 @@ def test_warming_takes_a_request_for_sure_and_still_has_to_fit() -> None:
     wish = plan(warm=(Warm(model="m1", node="n1", at_s=NOW_S),))
     inputs = slot_input(shape, views, demand, trigger="slot", rates=rates, plan=wish)
     assert rules(decide_slot(inputs), "warm", "warm-refused") == []
+
+
+def test_warming_is_judged_by_the_rates_that_the_plan_expects() -> None:
+    """What will not be asked for makes room, and is not warmed; queues count whatever is expected."""
+    shape = cluster([node("n1", 2.0), node("n2", 2.0), node("n3", 2.0)], [model("m1"), model("m2")])
+    views = [view("n1", pod("m1")), view("n2", pod("m1")), view("n3")]
+    demand = [asked("m1", arrived=6, ago_s=1.0)]
+    for target, expected, rule in (
+        ("n1", {}, "warm-refused"),
+        ("n1", {"m1": 0.0, "m2": 0.3}, "warm"),
+        ("n3", {}, "warm"),
+        ("n3", {"m2": 0.0, "gone": 1.0}, "warm-refused"),
+        ("n3", {"m1": 0.0}, "warm"),
+    ):
+        wish = plan(warm=(Warm(model="m2", node=target, at_s=NOW_S),)).model_copy(
+            update={"rates": tuple(Rate(model=m, per_s=r) for m, r in expected.items())}
+        )
+        inputs = slot_input(
+            shape, views, demand, trigger="slot", rates={"m1": 0.2, "m2": 0.0}, plan=wish, placement=placement()
+        )
+        assert [r.rule for r in rules(decide_slot(inputs), "warm", "warm-refused")] == [rule]
 
 
 def test_a_pin_makes_room_for_itself_and_a_ban_lets_go() -> None:
