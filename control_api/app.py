@@ -11,19 +11,21 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
-from control_api import agent_routes, cluster_routes, decision_routes, people_routes, reading_routes
+from control_api import agent_routes, case_routes, cluster_routes, decision_routes, people_routes, reading_routes
 from control_api.access import WHO_MAY, Access
 from control_api.context import Context, ControlRoute, Shortcut, context_of, refused
 from control_api.messages import REFERENCE
 from control_api.metrics import ControlMetrics
 from control_api.problems import problem
 from control_api.watch import Watch
-from fairlead.contracts import cluster, decisions, dialogue, events, plans, readings
+from fairlead.contracts import cases, cluster, decisions, dialogue, events, plans, readings
 from fairlead.contracts.base import Message
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
 
 MESSAGES: tuple[type[Message], ...] = (
+    cases.Case,
+    cases.CaseSummary,
     cluster.Cluster,
     decisions.DecisionRecord,
     decisions.DecisionSummary,
@@ -104,6 +106,7 @@ def create_app(context: Context, version: str) -> FastAPI:
         cluster_routes.router,
         people_routes.router,
         agent_routes.router,
+        case_routes.router,
         health,
     ):
         app.include_router(router)

@@ -10,6 +10,7 @@ import typer
 
 from fairlead_cli import (
     agents,
+    cases,
     decisions,
     diagnosis,
     llm,
@@ -52,6 +53,7 @@ plans.register(app)
 modes.register(app)
 agents.register(app)
 proposals.register(app)
+cases.register(app)
 tokens.register(app)
 scenario_list.register(app)
 diagnosis.register(app)
