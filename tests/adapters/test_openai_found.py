@@ -10,11 +10,12 @@ import structlog
 from fairlead.adapters.llm_key import SHOWN_CHARS, Key
 from fairlead.adapters.memory_store import MemoryStore
 from fairlead.adapters.openai_llm import EndpointsLlm, connected
+from fairlead.adapters.openai_look import Look, looked_at
 from fairlead.adapters.openai_shapes import retry_after
 from fairlead.contracts.dialogue import Answer, AnswerCode
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings
-from tests.adapters.llm_questions import KEY, asking, question, settings
+from tests.adapters.llm_questions import ENVIRON, KEY, asking, question, settings
 from tests.adapters.llm_server import Behaviour, LlmServer, fails, hangs, http, raw, reply, until
 
 
@@ -228,3 +229,14 @@ async def test_an_endpoint_without_a_key_variable_reads_none() -> None:
     async with asking(LlmSettings(endpoints=(queried,)), environ={}) as llm:
         assert llm.statuses()[0].url == "http://127.0.0.1:9/v1"
         assert "secret" not in (await llm.ask(question(), id="x.1", deadline_s=20)).to_json()
+
+
+async def test_a_look_is_bounded_and_asks_no_model() -> None:
+    """What the server lists, or that it says nothing in time; the key is sent along where there is one."""
+    async with LlmServer().running() as server:
+        endpoint = settings(server.url).endpoints[0]
+        assert await looked_at(endpoint, ENVIRON, 20) == Look("ok", ("small",), "", has_key=True)
+        server.models = hangs
+        look = await looked_at(endpoint, {}, 0.1)
+        assert (look.code, look.models, look.has_key) == ("late", (), False)
+        assert server.asked == []
