@@ -20,6 +20,7 @@ COMMANDS = (
     "mode",
     "agents",
     "proposals",
+    "cases",
     "doctor",
     "token",
     "scenarios",
@@ -67,6 +68,7 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
         "token": ["create", "list", "delete"],
         "agents": ["status"],
         "proposals": ["list", "show", "approve", "decline"],
+        "cases": ["list", "show", "export", "import", "delete"],
     }
     for below in groups.get(command, [""]):
         assert invoke([word for word in (command, below, "--help") if word]) == 0

@@ -36,6 +36,7 @@ async def _filled() -> MemoryStore:
     await store.put_proposal(example.proposal(1, expires_at_s=1e12), if_revision=None)
     await store.put_agent_status(example.status())
     await store.put_override(some.override("o1"), if_revision=None)
+    await store.add_case(some.case("c1"), capacity=9)
     await store.append_node_report(some.node_report(1))
     await store.append_gateway_report(some.gateway_report(1, outcomes=(some.outcome(),)))
     await store.add_token(TokenRecord(id="t1", role="admin", sha256=digest(SECRET), note="", created_at_s=0.0))
