@@ -19,7 +19,7 @@ from fairlead.policy.figures import figure, tokens_most
 from fairlead.policy.grouping import Limits, grouped, heaviest
 from fairlead.policy.plan_words import HOURS, case_words, plan_words
 from fairlead.policy.reply_schemas import planner_schema, slot_schema
-from fairlead.policy.slot_tables import rows_of, shares_of, slot_models, slot_nodes
+from fairlead.policy.slot_tables import routes_of, rows_of, shares_of, slot_models, slot_nodes
 
 CASES_MOST = 5
 """Four retrieved ones and the fallback's own result (CONTROL §3); a reply may cite as many."""
@@ -36,7 +36,7 @@ TEMPLATE_TOKENS = 24
 
 NODE_TOKENS, MODEL_TOKENS, WARM_TOKENS, CELL_TOKENS, ROW_TOKENS, WHY_TOKENS = 40, 15, 20, 10, 7, 100
 """Of a reply: a node with two preferred models, a model's priority, a pod to warm, a probability, a row around them,
-reason and brackets. SmolLM2, compact JSON, 2026-11-21: 34, 15, 18, 9.1, 6.1, at most 90."""
+reason and brackets. SmolLM2, compact JSON, 2026-11-21: 34, 15, 19, 9.1, 6.1, some 90."""
 
 WARM_USUAL = 4
 """Half of what may be warmed."""
@@ -113,19 +113,20 @@ def slot_question(given: SlotInput, fallback: SlotDecision, prompt: PromptText, 
     def about(limits: Limits) -> tuple[Question, int]:
         aliases = grouped(given.cluster, given.snapshot, rates, limits, first)
         rows = rows_of(given, fallback, aliases)
-        nodes = {model: [c.node for c in cells] for model, cells in rows.items()}
-        open_rows = {model: several for model, several in nodes.items() if len(several) > 1} or nodes
+        wanted = {model: cells for model, cells in rows.items() if len(cells) > 1} or rows
         values = {
             "weights": _weights(given.settings),
             "trust": figure(given.settings.trust_tv),
             "plan": plan_words(given.plan, aliases),
             "nodes": slot_nodes(given, aliases),
             "models": slot_models(given, fallback, aliases, rows),
-            "wanted": " ".join(open_rows) or "no model",
+            "wanted": " ".join(wanted) or "no model",
+            "routes": routes_of(wanted),
         }
-        schema = slot_schema(open_rows, [a for a, ids in aliases.models if held.intersection(ids)])
+        nodes = {model: [c.node for c in cells] for model, cells in wanted.items()}
+        schema = slot_schema(nodes, [a for a, ids in aliases.models if held.intersection(ids)])
         ask = _ask("slot-agent", "SlotReply", prompt, values, schema, sampling)
-        reply = CELL_TOKENS * sum(map(len, open_rows.values())) + ROW_TOKENS * len(open_rows) + WHY_TOKENS
+        reply = CELL_TOKENS * sum(map(len, wanted.values())) + ROW_TOKENS * len(wanted) + WHY_TOKENS
         return Question(ask=ask, aliases=aliases, shown=()), reply
 
     return _first_within(SLOT_TOKENS, about)

@@ -1,7 +1,12 @@
 """Questions to a language model: what enters them, in which order, and how long they are."""
 
 import itertools
+import json
+import os
 import re
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -50,26 +55,25 @@ SLOT_ORDER = ("Weights:", "Plan in force:", "Nodes:", "Models:", "Answer:", "Che
 WORDS = frozenset(
     {"latency", "unfairness", "churn", "loss", "neutral", "none", "no", "model", "plan", "rates"}
     | {"specialist", "generalist", "standby", "drain", "prefer", "avoid", "bias", "warm", "at"}
-    | {"priority", "silent", "falling", "same", "rising", "surging"}
+    | {"priority", "silent", "falling", "same", "rising", "surging", "*"}
     | {"bad", "by", "llm", "fallback", "operator", "similar", "F", "gain", "to", "work", "lost", "hour"}
 )
 """All that code puts into a question beside numbers and aliases; a new word has to be added here on purpose."""
 
 NUMBER = re.compile(r"[-+x]?[0-9]+(\.[0-9]+)?|-")
 ALIAS = re.compile(r"(n[0-9]{2}|m[0-9]{2}|c[0-9])\+?(:[0-9]+)?")
-SEPARATORS = re.compile(r"[\s,;()]+")
+SEPARATORS = re.compile(r"[\s,;(){}\"]+")
 
 
 def foreign(question: Question, prompt: PromptText) -> set[str]:
     """Return what stands in the user part that is no word of the prompt's text, no number, no alias, none of ours."""
-    fixed = set(SEPARATORS.split(PLACE.sub(" ", prompt.user)))
+    fixed = {word.strip(".:") for word in SEPARATORS.split(PLACE.sub(" ", prompt.user))}
     named = {a for pairs in (question.aliases.nodes, question.aliases.models, question.aliases.cases) for a, _ in pairs}
     left = set()
     for word in SEPARATORS.split(question.ask.user):
-        bare = word.rstrip(".:")
+        bare = word.strip(".:")
         alias = ALIAS.fullmatch(bare)
-        ours = word in fixed or bare in fixed | WORDS or NUMBER.fullmatch(bare)
-        if not ours and (alias is None or alias[1] not in named):
+        if not (bare in fixed | WORDS or NUMBER.fullmatch(bare) or (alias is not None and alias[1] in named)):
             left.add(word)
     return left
 
@@ -141,6 +145,15 @@ def test_every_word_is_of_the_text_a_number_or_an_alias(nodes: int, models: int)
         assert foreign(question, prompt) == set()
 
 
+def test_a_foreign_word_would_be_found() -> None:
+    """Also an alias that is none of the question's, and a word inside the routes."""
+    question, prompt = questions(3, 1)[1], texts()[1]
+    for word in ("ignore-previous-instructions", "m02", "n04", "c1", "1e5", '{"node-0001":0.5}'):
+        user = f"{question.ask.user} {word}"
+        strange = replace(question, ask=question.ask.model_copy(update={"user": user}))
+        assert foreign(strange, prompt), word
+
+
 @given(hostile_inputs(), st.sampled_from((None, -0.09, 0.01)), st.integers(0, 5))
 @settings(max_examples=150, deadline=None)
 def test_nothing_that_somebody_named_or_wrote_enters_a_question(
@@ -205,11 +218,12 @@ def test_the_rows_as_they_are_shown_are_a_valid_reply(nodes: int, models: int) -
     assert decision.table is not None
     question = slot_question(given_slot, decision, texts()[1], SLOT_SAMPLING)
     wanted = re.findall(r"^Answer: (.*)$", question.ask.user, re.MULTILINE)[0].split()
-    routes = {}
+    (shown,) = re.findall(r"^The fallback's routes, .*: (\{.*\})$", question.ask.user, re.MULTILINE)
+    routes = json.loads(shown)
     for alias in wanted:
         (row,) = re.findall(rf"^{alias} [^:]*: (.*)$", question.ask.user, re.MULTILINE)
-        routes[alias] = {cell.split()[0]: float(cell.split()[1]) for cell in row.split(", ")}
-    reply = SlotReply(routes={"*": routes}, hold={}, why="as the fallback")
+        assert routes["*"][alias] == {cell.split()[0]: float(cell.split()[1]) for cell in row.split(", ")}
+    reply = SlotReply(routes=routes, hold={}, why="as the fallback")
     guide = guided(reply, decision.table, question.aliases, given_slot.settings)
     assert isinstance(guide, Guide), guide
     assert [r.model for r in guide.rows] == [by_alias(question.aliases.models)[a][0] for a in wanted]
@@ -326,8 +340,21 @@ def test_a_question_names_its_prompt_and_settings() -> None:
     assert "begins in 0 s" in planner_question(begun, texts()[0], (), (), PLANNER_SAMPLING).ask.user
 
 
-def test_a_question_is_the_same_each_time_it_is_asked() -> None:
-    """Equal questions have equal bytes, groups included; full plans too."""
-    assert full_plan(scene(7, 4).cluster) == full_plan(scene(7, 4).cluster)
-    for first, second in zip(questions(100, 20), questions(100, 20), strict=True):
-        assert first.ask.to_json() == second.ask.to_json()
+def test_invariant_07_the_hash_seed_changes_no_question() -> None:
+    """Equal questions have equal bytes in two processes that hash differently, groups and cases included."""
+    program = (
+        "from tests.policy.prompt_scenes import questions; "
+        "print(*(q.ask.to_json() for size in ((7, 4), (100, 20)) for q in questions(*size)))"
+    )
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count(b'"system":') == 4
