@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from tests.acceptance import bad_input, faults, loop, real_model, replay, start
+from tests.acceptance import agents, bad_input, faults, loop, real_model, replay, start
 from tests.acceptance.case import Broken, Case, Ledger
 
 CASES: tuple[Case, ...] = (
@@ -19,6 +19,7 @@ CASES: tuple[Case, ...] = (
     *real_model.CASES,
     *replay.CASES,
     *faults.CASES,
+    *agents.CASES,
     *loop.CASES,
 )
 
@@ -47,7 +48,10 @@ def main() -> int:
 def _run(cases: list[Case], ledger: Ledger, *, again: bool) -> int:
     """Run cases in order, say how each went, and return 0 if all passed."""
     begun_s = time.monotonic()
-    print(f"acceptance: {len(cases)} of {len(CASES)} cases at {ledger.folder.name}; all take half an hour", flush=True)
+    print(
+        f"acceptance: {len(cases)} of {len(CASES)} cases at {ledger.folder.name}; all take three quarters of an hour",
+        flush=True,
+    )
     failed = []
     for case in cases:
         known = ledger.read(f"case-{case.name}")

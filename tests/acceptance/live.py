@@ -14,10 +14,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import psutil
@@ -58,7 +59,9 @@ class Ended:
 class Up:
     """A running system in a folder of its own."""
 
-    def __init__(self, folder: Path, command: Sequence[str], *, cwd: Path = ROOT) -> None:
+    def __init__(
+        self, folder: Path, command: Sequence[str], *, cwd: Path = ROOT, more: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.folder = folder
         self.state = folder / "state"
         self.temporary = folder / "tmp"
@@ -69,13 +72,13 @@ class Up:
         self._out = (folder / "stdout.log").open("wb")
         self.ports: set[int] = set()
         self.process = subprocess.Popen(
-            command, cwd=cwd, env=self.environ(), stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err,
+            command, cwd=cwd, env=self.environ(**more), stdin=subprocess.DEVNULL, stdout=self._out, stderr=self._err,
             start_new_session=True,
         )  # fmt: skip
 
     def environ(self, **more: str) -> dict[str, str]:
         """Return the environment in which this system, and commands about it, run."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("FAIRLEAD_")}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRLEAD_", "OPENAI_"))}
         own = {MARK: self.mark, "XDG_STATE_HOME": str(self.folder / "xdg"), "TMPDIR": str(self.temporary)}
         return kept | own | more
 
@@ -199,11 +202,13 @@ class Up:
 
 
 @contextmanager
-def up(*options: str, command: Sequence[str] | None = None, cwd: Path = ROOT, keep: bool = True) -> Iterator[Up]:
+def up(
+    *options: str, command: Sequence[str] | None = None, cwd: Path = ROOT, keep: bool = True, **environ: str
+) -> Iterator[Up]:
     """Run `fairlead up` with `options` (or `command`) while the context lasts; `keep` gives it a state directory."""
     folder = Path(tempfile.mkdtemp(prefix="fairlead-acceptance-"))
     kept = ("--state-dir", str(folder / "state")) if keep else ()
-    system = Up(folder, command or (*FAIRLEAD, "up", *options, *kept), cwd=cwd)
+    system = Up(folder, command or (*FAIRLEAD, "up", *options, *kept), cwd=cwd, more=environ)
     try:
         yield system
     finally:
