@@ -1,6 +1,6 @@
 """Agents and what they propose: who acts and why, what a language model may still cost, and a person's answers."""
 
-from typing import Literal, get_args
+from typing import Literal, assert_never, get_args
 
 import structlog
 from fastapi import APIRouter, Request
@@ -97,6 +97,8 @@ def _meaning(mode: ModeName) -> str:
             return "mode is shadow: proposals are judged and journaled, the fallback acts"
         case "off":
             return "mode is off: no language model is asked"
+        case _:
+            assert_never(mode)
 
 
 def budgeted(limits: BudgetLimits, spent: BudgetSpent) -> Budget:
