@@ -19,16 +19,11 @@ from fairlead.contracts.ports import Clock, KeeperPort
 from fairlead.contracts.readings import Choice, Outcome
 from fairlead.contracts.tickets import Done, Failed, Granted, Head, Offer, Queued, Refused, Returned, Ticket, Update
 from fairlead.policy.choice import Pick
+from fairlead.policy.steering import REFUSALS_AT_ONCE, WAIT_SHARE
 from gateway.ledger import Ledger
 from gateway.requests import Ask, End, Open, Refusal, Reply
 from gateway.view import Dispatch, View
 from gateway.wakes import Wakes
-
-WAIT_SHARE = 0.5
-"""A wake is due when the best pod's wait exceeds this share of the start delay (CONTROL §2 rule 1)."""
-
-REFUSALS_AT_ONCE = 3
-"""Refusals in a row after which a request waits for news of the keepers: each cost a round trip on an old word."""
 
 STREAM_TYPE = "text/event-stream"
 

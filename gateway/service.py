@@ -211,7 +211,7 @@ class Gateway:
         self._openai.models = {m.id: m for m in cluster.models}
         self.view.declared({m.id: m.work_s for m in cluster.models})
         far_s = self._settings.gateway.network_s
-        self.view.network_s = {n.id: far_s for n in cluster.nodes if n.id != self._site.node}
+        self.view.reaches({n.id: far_s for n in cluster.nodes if n.id != self._site.node})
         wanted = {n.id: n.keeper_url for n in cluster.nodes if self.keeper is None or n.id != self.keeper.node}
         for node in [n for n, (url, _, _) in self._remote.items() if wanted.get(n) != url]:
             _, keeper, task = self._remote.pop(node)

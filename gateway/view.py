@@ -9,13 +9,11 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from fairlead.contracts.plans import RoutingTable, Row
+from fairlead.contracts.plans import RoutingTable
 from fairlead.contracts.ports import Clock
 from fairlead.contracts.readings import KeeperState, Phase
-from fairlead.policy.choice import NodeLoad, Pick, choose, dispatched, drained, observed, without_table
-
-STEERS_ON_SLOTS = 3
-"""A table past its expiry keeps steering for so many slots (DESIGN §3, static stability)."""
+from fairlead.policy.choice import NodeLoad, dispatched, drained, observed
+from fairlead.policy.steering import Chosen, Steering
 
 DOUBT_FOR_S = 1.0
 """Wall seconds that a pod is left out after it refused, unless its keeper speaks first: ten coalescing periods."""
@@ -30,17 +28,6 @@ class Dispatch:
     work_s: float
     seen_at_s: float = math.inf
     """When the keeper acknowledged it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """A choice and what it was based on."""
-
-    pick: Pick | None
-    wait_s: float | None
-    """w of the chosen pod: d + e without own service and network (CONTROL §2 rule 1); None where nothing was priced."""
-    table: RoutingTable | None
-    """None if none steered it."""
 
 
 @dataclass(slots=True)
@@ -67,23 +54,13 @@ class View:
 
     def __init__(self, site: str, clock: Clock, slot_s: float, silence_s: float) -> None:
         """Know nothing yet; `silence_s` is the wall time after which a silent keeper is not reachable."""
-        self.table: RoutingTable | None = None
-        self.older_tables = 0
-        """Tables refused because a newer one was in force (DESIGN §8, invariant 9)."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when a node, a pod or a table came or changed: who is held may find a place."""
-        self._site = site
         self._clock = clock
-        self._steers_on_s = STEERS_ON_SLOTS * slot_s
+        self._steering = Steering(site, slot_s)
         self._silence_s = silence_s
         self._nodes: dict[str, _Known] = {}
         self._locals: dict[str, Callable[[float], NodeLoad | None]] = {}
-        self._rows: dict[str, Row] = {}
-        self._declared_work: Mapping[str, float] = {}
-        self._work: dict[str, float] = {}
-        self._turns: dict[str, int] = {}
-        self.network_s: Mapping[str, float] = {}
-        """τ to each node, domain seconds; 0 where it is not named."""
 
     # --- what it is told
 
@@ -93,18 +70,16 @@ class View:
 
     def declared(self, work: Mapping[str, float]) -> None:
         """Take b of each model from the cluster's definition; a table's b goes before."""
-        self._declared_work = work
-        self._mix_work()
+        self._steering.declared(work)
+
+    def reaches(self, network_s: Mapping[str, float]) -> None:
+        """Take τ to each node, domain seconds; 0 where it is not named."""
+        self._steering.network_s = network_s
 
     def steer_by(self, table: RoutingTable) -> bool:
         """Take a table; False if it is not newer than the one in force."""
-        if self.table is not None and table.generation <= self.table.generation:
-            self.older_tables += 1
+        if not self._steering.steer_by(table):
             return False
-        self.table = table
-        self._rows = {r.model: r for r in table.rows if r.zone == "*"}
-        self._rows.update((r.model, r) for r in table.rows if r.zone == self._site)
-        self._mix_work()
         self.on_change()
         return True
 
@@ -173,7 +148,7 @@ class View:
         if node in self._locals:
             return None
         known = self._nodes[node]
-        sent = Dispatch(node, model, self._work[model])
+        sent = Dispatch(node, model, self.work_s(model))
         known.own.append(sent)
         if known.load is not None:
             known.load = dispatched(known.load, model, sent.work_s)
@@ -192,18 +167,27 @@ class View:
     # --- what it knows
 
     @property
+    def table(self) -> RoutingTable | None:
+        """Return the newest table seen."""
+        return self._steering.table
+
+    @property
+    def older_tables(self) -> int:
+        """Return how many tables were refused because a newer one was in force (DESIGN §8, invariant 9)."""
+        return self._steering.older_tables
+
+    @property
     def table_generation(self) -> int:
         """Return the newest table seen; 0 if none was."""
         return 0 if self.table is None else self.table.generation
 
     def work_s(self, model: str) -> float:
         """Return b of a model."""
-        return self._work[model]
+        return self._steering.work[model]
 
     def steering(self, now_s: float) -> RoutingTable | None:
         """Return the table that steers now: until three slots past its expiry."""
-        table = self.table
-        return table if table is not None and now_s < table.expires_at_s + self._steers_on_s else None
+        return self._steering.steering(now_s)
 
     def loads(self, now_s: float) -> dict[str, NodeLoad]:
         """Return the load of each reachable node, drained to now."""
@@ -213,7 +197,7 @@ class View:
             if known.reachable and known.load is not None and known.heard_at_s >= spoke_after_s:
                 if known.doubted:
                     self._relieve(known)
-                known.load = found[node] = drained(known.load, now_s, self._work)
+                known.load = found[node] = drained(known.load, now_s, self._steering.work)
         for node, load_of in self._locals.items():
             load = load_of(now_s)
             if load is not None:
@@ -222,15 +206,7 @@ class View:
 
     def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> Chosen:
         """Return where a request goes (None: nobody can serve it), how long it waits there, and what steered that."""
-        loads = self.loads(now_s)
-        table = self.steering(now_s)
-        row = self._rows.get(model) if table is not None else None
-        if row is None:
-            pick = without_table(model, loads, self._work, self.network_s)
-            return Chosen(pick, None if pick is None else self._wait_s(pick, model, loads), None)
-        turn = self._turns[model] = self._turns.get(model, -1) + 1
-        pick = choose(row, loads, self._work, self.network_s, turn, draws)
-        return Chosen(pick, None if pick is None else self._wait_s(pick, model, loads), table)
+        return self._steering.chosen(model, self.loads(now_s), now_s, draws)
 
     def stage(self, model: str, now_s: float) -> tuple[str, float | None]:
         """Return how far the nearest pod of a model is: `ready`, `starting` or `no-pod`, and when it will be ready."""
@@ -239,18 +215,6 @@ class View:
             return "ready", 0.0
         starting = [p.ready_in_s for p in pods if p.phase == "starting"]
         return ("starting", min(starting)) if starting else ("no-pod", None)
-
-    def _wait_s(self, pick: Pick, model: str, loads: Mapping[str, NodeLoad]) -> float | None:
-        for price in pick.prices:
-            if price.node == pick.node:
-                own_s = self._work[model] / loads[pick.node].speed + self.network_s.get(pick.node, 0.0)
-                return max(0.0, price.delay_s + price.externality_s - own_s)
-        return None
-
-    def _mix_work(self) -> None:
-        self._work = dict(self._declared_work)
-        if self.table is not None:
-            self._work.update((w.model, w.work_s) for w in self.table.work)
 
     def _doubt(self, known: _Known) -> None:
         """Apply the doubts that are left to a new word of the keeper."""

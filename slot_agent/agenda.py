@@ -1,23 +1,6 @@
-"""When slots and refreshes begin, and which slots were late."""
+"""Which slots were late."""
 
 from dataclasses import dataclass
-
-from fairlead.policy.periods import Periods
-
-
-@dataclass(frozen=True, slots=True)
-class Agenda:
-    """Slots, and inside each the refreshes, every `refresh_s` from its begin, at which held requests are looked at."""
-
-    slots: Periods
-    refresh_s: float
-
-    def next_tick_s(self, now_s: float) -> float:
-        """Return the first instant after `now_s` at which a slot or a refresh begins."""
-        slot = self.slots.at(now_s)
-        refreshes = Periods(self.slots.begins_at_s(slot), self.refresh_s)
-        refresh_at_s = refreshes.begins_at_s(refreshes.at(now_s) + 1)
-        return min(refresh_at_s, self.slots.begins_at_s(slot + 1))
 
 
 @dataclass(slots=True)

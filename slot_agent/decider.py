@@ -11,12 +11,12 @@ from fairlead.contracts.errors import Conflict, StoreUnavailable
 from fairlead.contracts.plans import EpochPlan, Guide, Override
 from fairlead.contracts.ports import Clock, Store
 from fairlead.policy.periods import Periods
-from fairlead.policy.snapshot import fold, totals, with_wakes
+from fairlead.policy.snapshot import Shape, fold, shape_of, totals, with_wakes
+from fairlead.policy.wakes import Wakes
 from slot_agent.memory import Memory, recall
 from slot_agent.metrics import SlotMetrics
 from slot_agent.occasion import Case, Counselled, Occasion, taken_back
 from slot_agent.standing import Standing, Standings
-from slot_agent.wakes import Wakes
 
 TRIES = 5
 """Decisions made again in a row because another was first; two agents that meet need one, more means a third party."""
@@ -25,7 +25,6 @@ Skipped = Literal["empty", "done", "deaf", "unchanged"]
 """Why nothing was decided: there is no node, it was decided before, no node is heard any more, nothing would change."""
 
 DecideSlot = Callable[[SlotInput], SlotDecision]
-Shape = tuple[tuple[str, bool, tuple[tuple[str, str, bool], ...]], ...]
 
 
 class Decider:
@@ -144,7 +143,7 @@ class Decider:
         settings = self._case.settings.controller
         wakes = self.wakes.pending(now_s, gateways)
         snapshot = fold(now_s, standing.cluster, nodes, gateways, arrived, memory.arrived, settings)
-        shape = _shape(snapshot)
+        shape = shape_of(snapshot)
         if occasion.patient and _is_deaf(snapshot):
             self._metrics.deaf.inc()
             return "deaf"
@@ -266,10 +265,6 @@ def _is_done(occasion: Occasion, memory: Memory) -> bool:
     if occasion.trigger == "slot":
         return memory.decided >= occasion.slot
     return occasion.talk is not None and memory.dialogue == occasion.talk.id
-
-
-def _shape(snapshot: Snapshot) -> Shape:
-    return tuple((n.node, n.up, tuple((p.model, p.phase, p.blocked) for p in n.pods)) for n in snapshot.nodes)
 
 
 def _is_deaf(snapshot: Snapshot) -> bool:

@@ -13,12 +13,12 @@ from fairlead.agents.advice import Advising, Question, Talk, nothing
 from fairlead.contracts.decisions import SlotInput
 from fairlead.contracts.events import Event, EventKind
 from fairlead.contracts.ports import Clock, Store
-from fairlead.policy.periods import Periods
-from slot_agent.agenda import Agenda, Punctuality
+from fairlead.policy.periods import Agenda, Periods
+from fairlead.policy.wakes import wake_of
+from slot_agent.agenda import Punctuality
 from slot_agent.decider import Decider, DecideSlot
 from slot_agent.metrics import SlotMetrics
 from slot_agent.occasion import Case
-from slot_agent.wakes import wake_of
 
 DEAF_RATIO = 0.6
 """Share of a slot that its decision may wait for a first report when none is heard: leaves time to be punctual."""

@@ -28,6 +28,9 @@ class _Reading(Protocol):
 
 _AnyReading = TypeVar("_AnyReading", bound=_Reading)
 
+Shape = tuple[tuple[str, bool, tuple[tuple[str, str, bool], ...]], ...]
+"""Per node whether it is up, and of each of its pods the phase and whether it is blocked."""
+
 
 def allowed_age_s(settings: PolicySettings) -> float:
     """Return how old a reading may be and still be used, domain seconds."""
@@ -81,6 +84,11 @@ def totals(snapshot: Snapshot, *, counted: bool) -> dict[str, int]:
         for m in snapshot.models
         if m.arrived_total is not None
     }
+
+
+def shape_of(snapshot: Snapshot) -> Shape:
+    """Return what an event decision looks at first: while this stays the same, only requests can ask for one."""
+    return tuple((n.node, n.up, tuple((p.model, p.phase, p.blocked) for p in n.pods)) for n in snapshot.nodes)
 
 
 def with_wakes(snapshot: Snapshot, wakes: Sequence[Wake]) -> Snapshot:

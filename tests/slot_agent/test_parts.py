@@ -14,13 +14,13 @@ from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.events import Event, EventKind, Wake
 from fairlead.contracts.settings import Settings
 from fairlead.contracts.tuning import PolicySettings
-from fairlead.policy.periods import Periods
+from fairlead.policy.periods import Agenda, Periods
 from fairlead.policy.registry import decide_slot
-from slot_agent.agenda import Agenda, Punctuality
+from fairlead.policy.wakes import Wakes, wake_of
+from slot_agent.agenda import Punctuality
 from slot_agent.memory import recall
 from slot_agent.service import serve, static_placement
 from slot_agent.standing import Standings
-from slot_agent.wakes import Wakes, wake_of
 from tests.agents.world import world
 from tests.slot_agent.edge import ORIGIN_S, cluster
 
