@@ -103,14 +103,14 @@ class Decider:
         settled = talk.settle(standing.now_s < talk.question.ends_at_s)
         given = await self._given(standing, epoch, _counselled(settled), publish=True)
         record = await self._published(given, self._decide(given), settled.dialogue, began_s)
-        self._advisor.concluded(settled, record.source)
+        self._advisor.concluded(settled, record.source, record.output.steps)
 
     async def take_advice(self, standing: Standing, talk: Talk) -> None:
         """Put what came of a dialogue in force beside the plan that is, or journal why not. Raises `Conflict`."""
         settled = talk.settle(standing.now_s < talk.question.ends_at_s)
         if talk.id == self._journaled:
             mine = standing.plan is not None and standing.plan.source == "llm"
-            self._advisor.concluded(settled, "llm" if mine else "fallback")
+            self._advisor.concluded(settled, "llm" if mine else "fallback", settled.steps)
             return
         began_s = self._clock.wall_s()
         if standing.plan is not None and standing.plan.source == "operator":
@@ -121,7 +121,7 @@ class Decider:
             given = given.model_copy(update={"decision": f"epoch-advice-{talk.id}"})
             decision = self._decide(given)
         record = await self._published(given, decision, settled.dialogue, began_s)
-        self._advisor.concluded(settled, record.source)
+        self._advisor.concluded(settled, record.source, record.output.steps)
 
     async def asked(self, standing: Standing, epoch: int) -> EpochInput:
         """Return what a language model is told for its plan for an epoch, this one or the next."""

@@ -89,10 +89,10 @@ class Decider:
         if made == "deaf":
             return False
         if isinstance(made, DecisionRecord) and made.dialogue is not None:
-            self._advisor.concluded(talk.settle(made.dialogue.in_time), made.source)
+            self._advisor.concluded(talk.settle(made.dialogue.in_time), made.source, made.output.steps)
         else:
-            in_time = self._is_in_time(talk, self._clock.now_s())
-            self._advisor.concluded(talk.settle(in_time), "fallback" if self.guiding(slot) is None else "llm")
+            settled = talk.settle(self._is_in_time(talk, self._clock.now_s()))
+            self._advisor.concluded(settled, "fallback" if self.guiding(slot) is None else "llm", settled.steps)
         return True
 
     async def take_back(self, slot: int) -> None:

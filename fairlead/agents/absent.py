@@ -4,6 +4,7 @@ from typing import Literal
 
 from fairlead.agents.advice import Question, Recall, Settled, Stance, Talk
 from fairlead.agents.status import StatusKeeper
+from fairlead.contracts.decisions import Step
 from fairlead.contracts.dialogue import ModeName
 from fairlead.contracts.plans import Source
 
@@ -27,7 +28,7 @@ class Unadvised:
         """Return None: there is nobody to talk to."""
         return None
 
-    def concluded(self, ended: Settled, source: Source) -> None:
+    def concluded(self, ended: Settled, source: Source, steps: tuple[Step, ...]) -> None:
         """Do nothing: no dialogue ends where none begins."""
 
     def noticed(self) -> None:

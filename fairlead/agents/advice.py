@@ -66,8 +66,8 @@ class Advising(Protocol):
     async def hold(self, question: Question, recall: Recall) -> Talk | None:
         """Hold a dialogue and wait for whatever has to be waited for; None if that failed, which was counted."""
 
-    def concluded(self, ended: Settled, source: Source) -> None:
-        """Count a dialogue once what came of it is journaled; `source` is whose decision that was."""
+    def concluded(self, ended: Settled, source: Source, steps: tuple[Step, ...]) -> None:
+        """Count a dialogue once what came of it is journaled: whose decision that was, and its whole ladder."""
 
     def noticed(self) -> None:
         """Look again: a mode or a proposal has changed, or may have."""

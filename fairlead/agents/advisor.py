@@ -13,7 +13,7 @@ from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.outcome import outcome_of, why_of
 from fairlead.agents.status import StatusKeeper
 from fairlead.agents.waiting import Insisting
-from fairlead.contracts.decisions import Dialogue, EpochInput
+from fairlead.contracts.decisions import Dialogue, EpochInput, Step
 from fairlead.contracts.dialogue import (
     AgentName,
     Approval,
@@ -175,17 +175,17 @@ class Advisor:
         finally:
             self._bells.discard(bell)
 
-    def concluded(self, ended: Settled, source: Source) -> None:
-        """Count a dialogue once what came of it is journaled; `source` is whose decision that was."""
+    def concluded(self, ended: Settled, source: Source, steps: tuple[Step, ...]) -> None:
+        """Count a dialogue once what came of it is journaled: whose decision that was, and its whole ladder."""
         outcome = outcome_of(ended, source)
-        self._metrics.concluded(outcome, ended.steps)
+        self._metrics.concluded(outcome, steps)
         acts = outcome == "accepted"
         tally = self._status.tally
         tally.dialogues += 1
         tally.accepted += ended.passed
         tally.fallbacks += not acts
         tally.acting = "llm" if acts else "fallback"
-        tally.why = "" if acts else why_of(ended.steps)
+        tally.why = "" if acts else why_of(steps)
         self._status.news.set()
 
     def noticed(self) -> None:

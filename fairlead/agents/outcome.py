@@ -48,11 +48,11 @@ _BY_CODE: dict[tuple[str, str], Outcome] = {
 }
 
 
-def outcome_of(settled: Settled, source: Source) -> Outcome:
+def outcome_of(ended: Settled, source: Source) -> Outcome:
     """Return what a dialogue came to; `source` is whose decision followed it."""
-    if settled.proposal is not None:
+    if ended.proposal is not None:
         return "accepted" if source == "llm" else "outdated"
-    step = decisive(settled.steps)
+    step = decisive(ended.steps)
     if step is None:
         return "fallback"
     return _BY_CODE.get((step.name, step.code)) or _BY_STEP.get(step.name, "fallback")

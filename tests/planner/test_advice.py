@@ -1,24 +1,31 @@
 """When the planner asks, and what a proposal does to its plans: ahead of an epoch, or beside one that has begun."""
 
+import json
+from typing import cast
+
 import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlead.adapters.clock import VirtualClock
 from fairlead.adapters.memory_llm import MemoryLlm
+from fairlead.adapters.memory_store import MemoryStore
 from fairlead.agents.advice import Recalled
 from fairlead.contracts.decisions import DecisionRecord, EpochDecision, EpochInput
-from fairlead.contracts.errors import StoreUnavailable
+from fairlead.contracts.dialogue import Ask
+from fairlead.contracts.errors import Conflict, StoreUnavailable
 from fairlead.contracts.plans import EpochPlan
 from fairlead.contracts.settings import LlmSettings, Settings
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.registry import decide_slot
 from planner.agenda import agenda
 from planner.metrics import PlannerMetrics
-from tests.agents.replies import PacedLlm, good
+from tests.agents.replies import PacedLlm, Say, good
 from tests.agents.test_dialogues import answer, check_replays
 from tests.agents.world import World, count, world
 from tests.planner.test_planner import operators_plan
+from tests.policy.remembering import case as remembered_case
 from tests.slot_agent.edge import ORIGIN_S
 
 Line = tuple[str, float, str, str]
@@ -246,6 +253,99 @@ async def test_without_its_memory_a_planner_asks_without_cases() -> None:
         assert (await lines(w))[-1] == ("advice", 18.0, "llm", "answered")
         assert count(metrics.registry, "fairlead_llm_failures", place="store") == 1.0
         assert [entry["event"] for entry in logs] == ["no case was recalled: asking without"]
+
+
+class LossyStore(MemoryStore):
+    """A store on which another planner is first, or an answer is lost, for lines with a dialogue."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock)
+        self.meddles = 0
+        self.losses = 0
+
+    async def publish_epoch(self, plan: EpochPlan | None, record: DecisionRecord) -> None:
+        """Put a plan in force."""
+        if record.dialogue is not None and self.meddles:
+            self.meddles -= 1
+            raise Conflict("another was first")
+        await super().publish_epoch(plan, record)
+        if record.dialogue is not None and self.losses:
+            self.losses -= 1
+            raise StoreUnavailable("the answer was lost")
+
+
+@pytest.mark.parametrize(("meddles", "failures"), [(4, 0.0), (7, 1.0)])
+async def test_another_plan_that_comes_first_is_no_harm(meddles: int, failures: float) -> None:
+    """It is decided again on what is in force then; five times in a row are said once."""
+    async with world(store_type=LossyStore) as w:
+        cast(LossyStore, w.store).meddles = meddles
+        await w.switch("planner", "auto")
+        metrics = PlannerMetrics()
+        with structlog.testing.capture_logs():
+            await w.planner(llm=PacedLlm(w.clock, 2.0), metrics=metrics)
+            await w.seconds(25)
+        assert [source for _, _, source, _ in await lines(w)] == ["fallback", "llm"]
+        assert count(metrics.registry, "fairlead_epoch_conflicts") == meddles
+        assert count(metrics.registry, "fairlead_epoch_failures") == failures
+        assert count(metrics.registry, "fairlead_llm_dialogues", outcome="accepted") == 1.0
+
+
+@pytest.mark.parametrize("reply", [good, lambda _: "no"], ids=["a plan", "no plan"])
+async def test_a_line_whose_writing_was_not_confirmed_is_not_written_twice(reply: Say) -> None:
+    """The journal is read again before the second try."""
+    async with world(store_type=LossyStore) as w:
+        cast(LossyStore, w.store).losses = 1
+        await w.switch("planner", "auto")
+        metrics = PlannerMetrics()
+        with structlog.testing.capture_logs():
+            await w.planner(llm=PacedLlm(w.clock, 2.0, reply), metrics=metrics)
+            await w.seconds(25)
+        assert len(await w.journal("advice", "planner")) == 1
+        assert count(metrics.registry, "fairlead_llm_dialogues") == 1.0
+
+
+async def test_a_plan_whose_nodes_have_changed_meanwhile_is_not_put_in_force() -> None:
+    """The neutral one is, and the ladder says why."""
+    async with world() as w:
+        await w.switch("planner", "auto")
+        metrics = PlannerMetrics()
+        await w.planner(llm=PacedLlm(w.clock, 2.0), metrics=metrics)
+        await w.seconds(265)
+        await w.store.put_node(w.edge.cluster.nodes[0].model_copy(update={"id": "n9"}), if_revision=None)
+        await w.seconds(36)
+        record = (await w.journal(agent="planner"))[-1]
+        assert line(record) == ("epoch", 300.0, "fallback", "answered")
+        assert steps(record)[-3:] == ["mode:auto", "feasibility:node-once", "fallback:ok"]
+        assert count(metrics.registry, "fairlead_llm_dialogues", outcome="outdated") == 1.0
+        assert count(metrics.registry, "fairlead_llm_steps", step="feasibility", code="node-once") == 1.0
+        status = (await w.store.agent_statuses())[0]
+        assert (status.acting, status.accepted, status.fallbacks) == ("fallback", 2, 1)
+        assert status.why.startswith("feasibility node-once")
+        await check_replays(w)
+
+
+async def test_cases_that_a_reply_rests_on_are_counted() -> None:
+    """The prompt showed them, the journal has them in full."""
+    one = remembered_case(1)
+
+    async def recall(_: EpochInput) -> Recalled:
+        return (one,), (0.75,)
+
+    def citing(ask: Ask) -> str:
+        reply = json.loads(good(ask)) | {"cases_cited": ["c1"]}
+        return json.dumps(reply)
+
+    async with world() as w:
+        await w.switch("planner", "auto")
+        await w.store.add_case(one, capacity=10)
+        await w.planner(llm=MemoryLlm(citing), recall=recall)
+        await w.seconds(19)
+        record = (await w.journal(agent="planner"))[-1]
+        assert record.dialogue is not None
+        assert record.dialogue.cases == (one,)
+        assert [(s.alias, s.case, s.similarity) for s in record.dialogue.shown] == [("c1", one.id, 0.75)]
+        assert (await w.store.case(one.id)).cited == 1
+        await check_replays(w)
 
 
 @given(
