@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 def scenarios(as_json: AsJson = False) -> None:
     """List the scenarios that `fairlead up --scenario` plays."""
-    from testbed.scenarios import SCENARIOS
+    from fairlead.twin.scenarios import SCENARIOS
 
     if as_json:
         names = ("name", "cluster", "loads", "fixed_speed")

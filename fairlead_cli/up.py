@@ -12,8 +12,8 @@ from fairlead_cli.shown import examples
 if TYPE_CHECKING:
     from fairlead.contracts.dialogue import ModeName
     from fairlead.contracts.settings import Settings
+    from fairlead.twin.scenarios import Scenario
     from testbed.local_cluster import Order
-    from testbed.scenarios import Scenario
 
 LOAD = 0.8
 """Of the cluster's speed: busy, and the controller still has room (CONTROL §5's second lightest)."""
@@ -117,9 +117,9 @@ def _settled(
     config: Path | None, scenario: str | None, options: dict[tuple[str, ...], object], usual_speed: float
 ) -> "tuple[Settings, Scenario]":
     """Return the settings with the options that were given on top, and the scenario that is played."""
+    from fairlead.twin.scenarios import SCENARIOS
+    from fairlead.twin.scenarios import scenario as named
     from fairlead_cli.settings import of_this_process, with_options
-    from testbed.scenarios import SCENARIOS
-    from testbed.scenarios import scenario as named
 
     settings = of_this_process(config)
     default = SCENARIO

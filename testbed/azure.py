@@ -16,9 +16,9 @@ from pathlib import Path
 
 from fairlead.contracts.cluster import Cluster, ModelSpec
 from fairlead.contracts.errors import TraceError, foreign
-from testbed.demand import Demand, draw
-from testbed.scenarios import RUN_S, Scenario, Span, mean_rates
-from testbed.streams import stream
+from fairlead.twin.demand import Demand, draw
+from fairlead.twin.scenarios import RUN_S, Scenario, Span, mean_rates
+from fairlead.twin.streams import stream
 
 HEADER = "TIMESTAMP,ContextTokens,GeneratedTokens"
 FILES = ("AzureLLMInferenceTrace_conv.csv", "AzureLLMInferenceTrace_code.csv")

@@ -12,8 +12,8 @@ import pydantic
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.readings import Outcome
 from fairlead.policy.fairness import ModelStats, Readings, readings
+from fairlead.twin.clusters import total_speed
 from testbed.client_log import ClientRecord, whole_lines
-from testbed.clusters import total_speed
 
 Fate = Literal["finished", "failed", "open", "lost"]
 """`open`: neither side saw an end while both knew of it; `lost`: the client has no end of it, no gateway any line."""

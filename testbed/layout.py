@@ -17,9 +17,11 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.dialogue import AgentName, ModeName
 from fairlead.contracts.errors import ConfigError, foreign
 from fairlead.contracts.settings import Settings
-from testbed import clusters, local_llm
+from fairlead.twin import clusters
+from fairlead.twin.scenarios import Scenario
+from testbed import local_llm
 from testbed.ports import Ports
-from testbed.scenarios import Scenario, searched_placement
+from testbed.searched import searched_placement
 from testbed.supervise import Program
 
 CONTROL_PORT = 8700

@@ -9,7 +9,7 @@ from fairlead.contracts.decisions import EpochInput, ModelView, NodeView, PodVie
 from fairlead.contracts.plans import NodePlacement, Placement, Rate
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.registry import decide_slot
-from testbed.clusters import cluster, default_ports, total_speed
+from fairlead.twin.clusters import cluster, default_ports, total_speed
 
 SITUATIONS = 10
 

@@ -28,12 +28,12 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import InputError
 from fairlead.contracts.ports import Clock
 from fairlead.contracts.settings import Settings
+from fairlead.twin.clusters import cluster, default_ports
+from fairlead.twin.demand import Demand, draw, until
+from fairlead.twin.scenarios import scenario
 from testbed import azure
 from testbed.client_log import ClientLog, ClientRecord, End
-from testbed.clusters import cluster, default_ports
-from testbed.demand import Demand, draw, until
 from testbed.openai_calls import Call, call, fault
-from testbed.scenarios import scenario
 
 SENDS_MOST = 2
 """A request whose client has seen no byte is sent again once (DESIGN §3)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairlead.contracts.cluster import Kind, ModelSpec
-from testbed.demand import Demand
+from fairlead.twin.demand import Demand
 
 PATHS: dict[Kind, str] = {
     "text": "/v1/chat/completions",

@@ -38,8 +38,8 @@ from typing import Any
 import numpy as np
 
 from fairlead.contracts.dialogue import REPLY_CHARS
+from fairlead.twin.streams import stream
 from testbed.scripted_rule import PlannerPrompt, SlotPrompt, harmful, planner_reply, slot_reply, well
-from testbed.streams import stream
 
 Prompt = SlotPrompt | PlannerPrompt
 Reply = dict[str, Any]

@@ -16,7 +16,7 @@ from pymongo import AsyncMongoClient
 
 from fairlead.adapters.mongod import embedded
 from fairlead.contracts.plans import RoutingTable
-from testbed.clusters import cluster
+from fairlead.twin.clusters import cluster
 from tests.acceptance.case import Broken, Case, hold
 from tests.acceptance.live import Answer, Up, announce, expect, free_port, run, up
 

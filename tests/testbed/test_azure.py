@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead.contracts.errors import TraceError
+from fairlead.twin.clusters import cluster, default_ports, total_speed
+from fairlead.twin.demand import until
+from fairlead.twin.scenarios import RUN_S, mean_rates, scenario
 from testbed.azure import HEADER, files, mix, rows, survey
-from testbed.clusters import cluster, default_ports, total_speed
-from testbed.demand import until
-from testbed.scenarios import RUN_S, mean_rates, scenario
 
 CITY7 = cluster("city7", default_ports("city7"))
 ROTATING = scenario("city7-rotating")

@@ -12,9 +12,9 @@ import pytest
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.contracts.cluster import Cluster
+from fairlead.twin.clusters import cluster
+from fairlead.twin.demand import Demand
 from testbed.client_log import ClientRecord, read_client_log
-from testbed.clusters import cluster
-from testbed.demand import Demand
 from testbed.load_generator import LoadGenerator, Setup
 from testbed.openai_calls import STREAM_ONE_IN
 from tests.testbed.small_gateway import SmallGateway, small_gateway

@@ -11,11 +11,11 @@ import yaml
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings, Settings
-from testbed.clusters import cluster
+from fairlead.twin.clusters import cluster
+from fairlead.twin.scenarios import scenario
 from testbed.layout import Keys, Layout, Order, Programs, lay_out, surroundings
 from testbed.ports import Ports, is_free
 from testbed.processes import clean_environment, llm_environment
-from testbed.scenarios import scenario
 
 KEYS = Keys({"admin": "a", "agent": "b", "gateway": "c"}, "shared", {"OPENAI_API_KEY": "sk-secret"})
 

@@ -12,9 +12,9 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.readings import NodeReport
 from fairlead.contracts.settings import Settings
+from fairlead.twin.scenarios import scenario
 from testbed.layout import Layout, Order, lay_out
 from testbed.resuming import GAP_S, resumed
-from testbed.scenarios import scenario
 
 NOW_S = 1_000_000.0
 

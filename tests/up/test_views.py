@@ -15,9 +15,9 @@ from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.readings import GatewayReport, KeeperState, ModelCount, NodeReport, Phase, PodLoad, PodReading
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.registry import decide_slot
+from fairlead.twin.clusters import cluster
 from testbed.client_log import ClientLog, ClientRecord, End
 from testbed.client_tail import ClientTail
-from testbed.clusters import cluster
 from testbed.live_view import LiveView
 from testbed.picture import Moment, Picture, line, take
 from testbed.readiness import missing_pod, missing_report

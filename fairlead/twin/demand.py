@@ -19,8 +19,8 @@ from typing import Literal
 import numpy as np
 
 from fairlead.contracts.cluster import Cluster, ModelSpec
-from testbed.scenarios import Span
-from testbed.streams import stream
+from fairlead.twin.scenarios import Span
+from fairlead.twin.streams import stream
 
 Z95 = 1.6448536269514722
 """95 % quantile of the standard normal distribution."""

@@ -12,16 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from testbed.clusters import cluster, default_ports, total_speed
-from testbed.demand import WORK_CV, Demand, Shape, draw, gap, lognormal_work, profile, until
-from testbed.scenarios import Span, scenario
-from testbed.streams import stream
+from fairlead.twin.clusters import cluster, default_ports, total_speed
+from fairlead.twin.demand import WORK_CV, Demand, Shape, draw, gap, lognormal_work, profile, until
+from fairlead.twin.scenarios import Span, scenario
+from fairlead.twin.streams import stream
 
 CITY7 = cluster("city7", default_ports("city7"))
 
 DIGEST = """
 import hashlib
-from tests.testbed.test_demand import digest
+from tests.twin.test_demand import digest
 print(digest(7))
 """
 

@@ -53,7 +53,7 @@ context of 1024 tokens, Debian 12 VM, measured 2026-11-21), and headroom for its
 
 HOME3_WORK_S = 0.5
 """CPU of one answer there: 0.44 s for 24 tokens of prompt and 24 out, 0.96 s for 64 and 48 (same measurement); this is
-the mean over the lengths of `testbed.demand.REAL_SMALL`."""
+the mean over the lengths of `fairlead.twin.demand.REAL_SMALL`."""
 
 HOME3_START_S = 2.0
 """0.47 s of CPU to load the weights there, 0.9 s on the busy core of DESIGN §4, and the interpreter's own start."""

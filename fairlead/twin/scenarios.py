@@ -5,18 +5,15 @@ end, so that a run lasts as long as somebody wants.
 """
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import resources
 from types import MappingProxyType
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
-from fairlead.contracts.plans import NodePlacement
-from testbed.clusters import total_speed
-from testbed.streams import stream
+from fairlead.twin.clusters import total_speed
+from fairlead.twin.streams import stream
 
 WARM_UP_S = 1200.0
 """Twenty minutes that the scoreboard does not measure (CONTROL §5)."""
@@ -107,7 +104,7 @@ class Scenario:
 
     name: str
     cluster: str
-    """For `testbed.clusters.cluster`."""
+    """For `fairlead.twin.clusters.cluster`."""
     variant: Variant
     loads: tuple[float, ...]
     """Those of the scoreboard; others are allowed."""
@@ -135,19 +132,6 @@ def scenario(name: str) -> Scenario:
         if one.name == name:
             return one
     raise ConfigError(f"no scenario is named {name!r}: there are {', '.join(s.name for s in SCENARIOS)}")
-
-
-def searched_placement(cluster: str, name: str = "") -> tuple[NodePlacement, ...]:
-    """Return the placement that `sed-static` is given in a scenario; empty where none was searched.
-
-    The one that was searched on the scenario's own course of demand if there is one, else the one of its cluster.
-    """
-    for stem in (name, cluster):
-        found = resources.files("testbed").joinpath("data", f"{stem}-sed-static.json")
-        if stem and found.is_file():
-            document = json.loads(found.read_text(encoding="utf-8"))
-            return tuple(NodePlacement.model_validate(one) for one in document["placement"])
-    return ()
 
 
 def mean_rates(spans: Iterator[Span], until_s: float) -> dict[str, float]:

@@ -3,7 +3,7 @@
 import pytest
 
 from fairlead.contracts.errors import ConfigError
-from testbed.clusters import GB, NAMES, cluster, default_ports, listeners, total_speed
+from fairlead.twin.clusters import GB, NAMES, cluster, default_ports, listeners, total_speed
 
 
 @pytest.mark.parametrize("name", NAMES)
