@@ -257,9 +257,11 @@ class LocalCluster:
         looking = asyncio.ensure_future(self._look(store, start_at_s))
         ended = asyncio.ensure_future(player.ended.wait())
         try:
-            if await self._unless_stopped(ended):
-                end_at_s = start_at_s + (duration_s or 0.0) * speed
-            else:
+            end_at_s = start_at_s + (duration_s or 0.0) * speed
+            over = await self._unless_stopped(ended)
+            if over and player.status == 0:  # also a demand of nothing lasts its time
+                over = await self._unless_stopped(asyncio.ensure_future(self._clock.sleep_until(end_at_s)))
+            if not over:
                 end_at_s = self._clock.now_s()
                 self._screen.tell(f"stopped: requests have {GRACE_S:g} s to finish")
                 await self._supervisor.stop([player.program.name], grace_s=GRACE_S + STOP_GRACE_S)
