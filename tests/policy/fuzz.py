@@ -32,7 +32,6 @@ from tests.policy.dialogues import (
     slot_reply,
     told,
 )
-from tests.policy.situations import placement
 
 Reply = dict[str, Any]
 Spoil = Callable[[Reply, random.Random], str]
@@ -68,7 +67,8 @@ def scenes() -> tuple[Scene, ...]:
     made = []
     for slot in (slot_asked(), large_slot_asked(26, 26)):
         found = opening(slot)
-        in_force = {"trigger": "advice", "placement": placement(), "llm": "answered"}
+        first = decide_slot(slot)
+        in_force = {"trigger": "advice", "placement": first.placement, "state": first.state, "llm": "answered"}
         replies = tuple(slot_reply(found, move) for move in (0.0, 0.1, 0.25, 0.6))
         given = slot.model_copy(update=in_force)
         made.append(Scene(found, replies, given, decide_slot(given).table))
@@ -256,7 +256,8 @@ def _sound_table(given: SlotInput, plain: RoutingTable, guide: Guide, steps: tup
     assert decision.placement is None
     assert decision.table is not None
     assert decision.table.source == "llm"
-    assert check_rows(decision.table.rows, given.cluster, given.snapshot, {}) == ()
+    awake = {n.node: frozenset(n.awake) for n in given.placement.nodes} if given.placement is not None else {}
+    assert check_rows(decision.table.rows, given.cluster, given.snapshot, awake) == ()
     own = {r.model: {s.node: s.probability for s in r.shares} for r in plain.rows}
     assert [r.model for r in decision.table.rows] == [r.model for r in plain.rows]
     for row in decision.table.rows:
