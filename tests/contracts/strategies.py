@@ -76,20 +76,26 @@ def _number(kind: type, bounds: dict[str, Any]) -> st.SearchStrategy[Any]:
     )
 
 
-def _of(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
-    """Return a strategy for values of a field of type `annotation` under the constraints in `metadata`."""
+def _of(annotation: Any, metadata: list[Any], depth: int) -> st.SearchStrategy[Any]:
+    """Return a strategy for values of a field of type `annotation` under the constraints in `metadata`.
+
+    The deeper inside the message that is drawn, the fewer items: each kind of message is drawn by itself too.
+    """
     origin = get_origin(annotation)
     if origin is Annotated:
         inner, *more = get_args(annotation)
-        return _of(inner, [*more, *metadata])
+        return _of(inner, [*more, *metadata], depth)
     if origin is Literal:
         return st.sampled_from(get_args(annotation))
     if origin in (Union, types.UnionType):
-        return st.one_of([_of(one, []) for one in get_args(annotation)])
+        return st.one_of([_of(one, [], depth) for one in get_args(annotation)])
     if origin is tuple:
-        bounds = _bounds(metadata)
-        items = st.lists(_of(get_args(annotation)[0], []), min_size=bounds.get("min_size", 0), max_size=2)
+        least = _bounds(metadata).get("min_size", 0)
+        items = st.lists(_of(get_args(annotation)[0], [], depth), min_size=least, max_size=max(least, 2 - depth))
         return items.map(tuple)
+    if origin is dict:
+        keys, values = (_of(one, [], depth) for one in get_args(annotation))
+        return st.dictionaries(keys, values, min_size=_bounds(metadata).get("min_size", 0), max_size=2)
     if annotation is type(None):
         return st.none()
     if annotation is bool:
@@ -98,7 +104,7 @@ def _of(annotation: Any, metadata: list[Any]) -> st.SearchStrategy[Any]:
         return _text(_bounds(metadata))
     if annotation in (int, float):
         return _number(annotation, _bounds(metadata))
-    return a_message(annotation)
+    return a_message(annotation, min(2, depth + 1))
 
 
 @st.composite
@@ -139,14 +145,16 @@ SPECIAL: dict[type[Message], Callable[[], st.SearchStrategy[Any]]] = {plans.Row:
 
 
 @functools.cache
-def a_message(kind: type[Message]) -> st.SearchStrategy[Any]:
-    """Return a strategy for messages of `kind`."""
+def a_message(kind: type[Message], depth: int = 0) -> st.SearchStrategy[Any]:
+    """Return a strategy for messages of `kind`, `depth` levels inside another."""
+    if kind is cluster.Cluster and depth:
+        return st.just(cluster.Cluster(nodes=(), models=(), sites=()))
     if kind in SPECIAL:
         return SPECIAL[kind]()
 
     @st.composite
     def build(draw: st.DrawFn) -> Message:
-        values = {name: draw(_of(field.annotation, field.metadata)) for name, field in kind.model_fields.items()}
+        values = {name: draw(_of(field.annotation, field.metadata, depth)) for name, field in kind.model_fields.items()}
         try:
             return kind(**values)
         except ValidationError:

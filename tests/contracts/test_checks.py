@@ -107,7 +107,7 @@ def test_placement_of_a_node_is_one_thing() -> None:
 def test_plans_placements_and_tables_name_each_once() -> None:
     """A node, model or row that stands twice is refused."""
     intent = Intent(node="n1", role="generalist", prefer=(), avoid=(), bias=0)
-    times = {"created_at_s": 1.0, "expires_at_s": 2.0}
+    times: dict[str, Any] = {"created_at_s": 1.0, "expires_at_s": 2.0}
     with pytest.raises(ValidationError, match="node 'n1' stands twice"):
         EpochPlan(
             generation=1, parent=0, epoch=1, source="fallback", intents=(intent, intent), priorities=(), warm=(),

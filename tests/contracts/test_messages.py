@@ -93,7 +93,7 @@ def _wrong(value: Any) -> list[Any]:
     if isinstance(value, float):
         return [str(value), math.nan, math.inf, -math.inf]
     if isinstance(value, str):
-        return [1, b"bytes", ["list"]]
+        return [0.5, b"bytes", ["list"]]
     if isinstance(value, list):
         return ["not a list", {"a": 1}]
     return []
