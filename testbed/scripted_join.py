@@ -24,9 +24,14 @@ def read_log(file: Path) -> dict[str, list[Line]]:
 
 
 def verdicts(steps: Sequence[Step]) -> tuple[str, ...]:
-    """Return for each question of a dialogue the first rung that did not hold, or `passed`."""
+    """Return for each question of a dialogue the first rung that did not hold, or `passed`.
+
+    What stands behind the twin is not about the reply any more, but about what it has become since.
+    """
     found: list[str] = []
     for step in steps:
+        if step.name == "twin":
+            break
         if step.name == "call":
             found.append(PASSED)
         if step.name in RUNGS and found and found[-1] == PASSED and not step.ok:

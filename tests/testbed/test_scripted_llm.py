@@ -15,7 +15,7 @@ import pytest
 from fairlead.adapters.memory_store import MemoryStore
 from fairlead.adapters.openai_llm import connected
 from fairlead.adapters.prompt_files import prompt_texts
-from fairlead.contracts.decisions import EpochInput, SlotInput
+from fairlead.contracts.decisions import EpochInput, SlotInput, Step
 from fairlead.contracts.dialogue import AgentName, DialogueSettings, Sampling
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings
 from fairlead.policy.dialogue import Briefing, Held, advise, hold
@@ -224,6 +224,19 @@ def test_as_a_process_it_writes_its_log(tmp_path: Path) -> None:
     bad = subprocess.run([*command[:3], "--mix", "x=1"], capture_output=True, check=False, timeout=60)
     assert bad.returncode == 2
     assert b"'x' is none of bad, good" in bad.stderr
+
+
+def test_a_verdict_is_about_the_reply_alone() -> None:
+    """A question's first rung that does not hold; rows that do not fit any more later on are no fault of the reply."""
+    rungs = ("call:ok parse:not-json repair:asked call:ok parse:ok schema:ok feasibility:ok trust:ok "
+             "twin:not-judged mode:auto feasibility:no-rows fallback:ok").split()  # fmt: skip
+    wrong = ("not-json", "no-rows")
+    steps = [
+        Step.model_validate({"name": name, "code": code, "ok": code not in wrong, "text": ""})
+        for name, code in (one.split(":") for one in rungs)
+    ]
+    assert verdicts(steps) == ("parse:not-json", PASSED)
+    assert verdicts(steps[-1:]) == ()
 
 
 def test_the_rule_reads_nothing_but_the_prompt() -> None:
