@@ -228,12 +228,13 @@ def test_as_a_process_it_writes_its_log(tmp_path: Path) -> None:
 
 def test_a_verdict_is_about_the_reply_alone() -> None:
     """A question's first rung that does not hold; rows that do not fit any more later on are no fault of the reply."""
-    rungs = ("call:ok parse:not-json repair:asked call:ok parse:ok schema:ok feasibility:ok trust:ok "
-             "twin:not-judged mode:auto feasibility:no-rows fallback:ok").split()  # fmt: skip
+    first = ("call:ok", "parse:not-json", "repair:asked")
+    second = ("call:ok", "parse:ok", "schema:ok", "feasibility:ok", "trust:ok")
+    later = ("twin:not-judged", "mode:auto", "feasibility:no-rows", "fallback:ok")
     wrong = ("not-json", "no-rows")
     steps = [
         Step.model_validate({"name": name, "code": code, "ok": code not in wrong, "text": ""})
-        for name, code in (one.split(":") for one in rungs)
+        for name, code in (one.split(":") for one in (*first, *second, *later))
     ]
     assert verdicts(steps) == ("parse:not-json", PASSED)
     assert verdicts(steps[-1:]) == ()
