@@ -185,6 +185,7 @@ class EpochInput(Message):
     """What a language model proposed for this epoch and may act."""
     ladder: Many[Step] = ()
     llm: Name = "no-llm"
+    """As in `SlotInput`; `no-time` where what was left of the epoch was too short to ask."""
     publish: bool = True
     """False where a plan for the epoch is in force already and the fallback would only repeat it."""
     begins_at_s: Instant | None = None
