@@ -95,11 +95,16 @@ class Decider:
             self._advisor.concluded(settled, "fallback" if self.guiding(slot) is None else "llm", settled.steps)
         return True
 
-    async def take_back(self, slot: int) -> None:
-        """Put the fallback's table in force if a proposal steers that no longer may. Raises `StoreUnavailable`."""
+    async def take_back(self, slot: int) -> bool:
+        """Put the fallback's table in force if a proposal steers that no longer may. Raises `StoreUnavailable`.
+
+        Returns False where that has to be looked at later: what steers is not known now, or no node is heard.
+        """
+        if self._memory is None:
+            return False
         if self.guiding(slot) is None or (mode := await self._advisor.mode()) in ("auto", "assist"):
-            return
-        await self._decided(Occasion("advice", slot, ladder=taken_back(mode)))
+            return True
+        return await self._decided(Occasion("advice", slot, ladder=taken_back(mode))) != "deaf"
 
     def guiding(self, slot: int) -> Guide | None:
         """Return the proposal that steers the decisions of `slot`, as far as is known."""

@@ -134,13 +134,18 @@ class SlotAgent:
             asked = await self._decider.decide_slot(slot, patient=patient)
             if asked is not None:
                 tasks.create_task(self._converse(asked), name=f"slot-agent: dialogue about slot {slot}")
-        elif event_due:
+            event_due = False
+        await self._take_back_if_due(slot)
+        if event_due:
             await self._decider.decide_event(slot, forced=forced)
         while self._talks and await self._decider.decide_advice(slot, self._talks[0], patient=patient):
             self._talks.popleft()
+            self._mode_due = True  # it may have been switched since the dialogue read it
+        await self._take_back_if_due(slot)
+
+    async def _take_back_if_due(self, slot: int) -> None:
         if self._mode_due:
-            await self._decider.take_back(slot)
-            self._mode_due = False
+            self._mode_due = not await self._decider.take_back(slot)
 
     async def _converse(self, asked: SlotInput) -> None:
         """Hold a dialogue about a slot, and ask for a decision on what has come of it."""

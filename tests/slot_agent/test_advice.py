@@ -9,7 +9,9 @@ from fairlead.adapters.clock import VirtualClock
 from fairlead.adapters.memory_llm import MemoryLlm
 from fairlead.adapters.memory_store import MemoryStore
 from fairlead.contracts.decisions import DecisionRecord, SlotDecision, SlotInput
+from fairlead.contracts.dialogue import Ask
 from fairlead.contracts.errors import Conflict, StoreUnavailable
+from fairlead.contracts.events import Mode
 from fairlead.contracts.plans import Placement, RoutingTable
 from fairlead.policy.registry import decide_slot
 from slot_agent.memory import recall
@@ -54,6 +56,53 @@ class LossyStore(MemoryStore):
         if self.losses:
             self.losses -= 1
             raise StoreUnavailable("the answer was lost")
+
+
+class FickleStore(MemoryStore):
+    """A store in which somebody switches the mode right after a dialogue has read it."""
+
+    answered = False
+    """Whether the model has answered: the next reading is the dialogue's."""
+
+    async def mode(self, agent: str) -> Mode:
+        """Return who may act."""
+        found = await super().mode(agent)
+        if self.answered:
+            self.answered = False
+            await self.put_mode(found.model_copy(update={"mode": "shadow"}), if_revision=found.revision)
+        return found
+
+
+async def test_a_mode_that_is_switched_right_after_it_was_read_is_heeded() -> None:
+    """What is accepted on an old mode is taken back in the same breath."""
+    async with world(store_type=FickleStore) as w:
+        store = cast(FickleStore, w.store)
+
+        def say(ask: Ask) -> str:
+            store.answered = True
+            return good(ask)
+
+        await w.switch("slot-agent", "auto")
+        await w.agent(decide_slot, llm=MemoryLlm(say))
+        assert sources(await w.journal()) == [("slot", "fallback"), ("advice", "llm"), ("advice", "fallback")]
+        table = await w.store.current_table()
+        assert table is not None
+        assert table.source == "fallback"
+        await check_replays(w)
+
+
+async def test_a_mode_that_is_switched_while_no_node_is_heard_is_heeded_afterwards() -> None:
+    """A table without rows would take every node from the gateways."""
+    async with world() as w:
+        await guided(w)
+        for node in w.edge.cluster.nodes:
+            w.edge.lose(node.id)
+        await w.seconds(13)
+        await w.switch("slot-agent", "off")
+        assert sources(await w.journal())[-1] == ("advice", "llm")
+        w.edge.lost.clear()
+        await w.seconds(10)
+        assert sources(await w.journal())[-1] == ("advice", "fallback")
 
 
 async def guided(w: World, metrics: SlotMetrics | None = None, after_s: float = 2.0) -> asyncio.Task[None]:
