@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import planner.service
@@ -9,8 +11,8 @@ import slot_agent.service
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.mongo import MongoStore
 from fairlead.adapters.prompt_files import prompt_texts
-from fairlead.contracts.decisions import DecisionRecord
-from fairlead.contracts.dialogue import AgentName
+from fairlead.contracts.decisions import DecisionRecord, SlotInput
+from fairlead.contracts.dialogue import AgentName, Approval, ModeName
 from fairlead.contracts.events import Mode
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings, MongoSettings, Settings
 from fairlead.policy.replay import again
@@ -22,58 +24,68 @@ from tests.slot_agent.test_on_mongo import SPEED, report, reporting, within
 AGENTS: tuple[AgentName, ...] = ("planner", "slot-agent")
 
 
+@asynccontextmanager
+async def edge_of_three(settings: Settings, store: MongoStore, mode: ModeName) -> AsyncIterator[ScaledClock]:
+    """Give the clock of a small edge that reports, with both agents in a mode."""
+    clock = ScaledClock(settings.speed, settings.clock_origin_s)
+    for agent in AGENTS:
+        await store.put_mode(Mode(agent=agent, mode=mode, by="a test", at_s=clock.now_s()), if_revision=0)
+    edge = Edge(cluster(), clock.now_s())
+    for node in ("n1", "n2"):
+        edge.awake(node, "m1")
+    await store.replace_cluster(edge.cluster)
+    await report(store, edge, clock.now_s())
+    task = asyncio.create_task(reporting(store, edge, clock))
+    try:
+        yield clock
+    finally:
+        await cancelled(task)
+
+
+async def cancelled(*tasks: asyncio.Task[None]) -> None:
+    """End tasks; fails if one has ended by itself."""
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(e, asyncio.CancelledError) for e in ended), ended
+
+
+def settings_of(url: str, mongodb: MongoSettings, state_dir: Path, speed: float) -> Settings:
+    """Return the settings of both agents with a model at this address."""
+    llm = LlmSettings(endpoints=(LlmEndpoint(url=url, key_variable=None),))
+    return Settings(clock_origin_s=time.time(), speed=speed, mongodb=mongodb, state_dir=str(state_dir), llm=llm)
+
+
+async def journal(store: MongoStore, agent: AgentName) -> list[DecisionRecord]:
+    """Return an agent's decisions, oldest first."""
+    return list(reversed((await store.decisions(agent=agent, limit=1000, cursor=None)).items))
+
+
 async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
     mongo_settings: MongoSettings, mongo_store: MongoStore, tmp_path: Path
 ) -> None:
     """Every slot is decided, proposals act, each question of the journal is in the server's log, all of it replays."""
     script = Script(mix_of("good=0.6,bad=0.4"), seed=5, slot_s=30.0 / SPEED)
+
+    async def lived() -> bool:
+        planned, routed = await journal(mongo_store, "planner"), await journal(mongo_store, "slot-agent")
+        acted = any(r.source == "llm" for r in planned) and any(r.source == "llm" for r in routed)
+        return acted and sum(r.kind == "advice" for r in routed) >= 6
+
     async with serving(script, 0) as (url, server):
-        settings = Settings(
-            clock_origin_s=time.time(),
-            speed=SPEED,
-            mongodb=mongo_settings,
-            state_dir=str(tmp_path),
-            llm=LlmSettings(endpoints=(LlmEndpoint(url=url, key_variable=None),)),
-        )
-        clock = ScaledClock(SPEED, settings.clock_origin_s)
-        for agent in AGENTS:
-            mode = Mode(agent=agent, mode="auto", by="a test", at_s=clock.now_s())
-            await mongo_store.put_mode(mode, if_revision=0)
-        edge = Edge(cluster(), clock.now_s())
-        for node in ("n1", "n2"):
-            edge.awake(node, "m1")
-        await mongo_store.replace_cluster(edge.cluster)
-        await report(mongo_store, edge, clock.now_s())
-        tasks = [
-            asyncio.create_task(reporting(mongo_store, edge, clock)),
-            asyncio.create_task(slot_agent.service.serve(settings)),
-            asyncio.create_task(planner.service.serve(settings)),
-        ]
-
-        async def journal(agent: AgentName) -> list[DecisionRecord]:
-            page = await mongo_store.decisions(agent=agent, limit=1000, cursor=None)
-            return list(reversed(page.items))
-
-        async def lived() -> bool:
-            planned, routed = await journal("planner"), await journal("slot-agent")
-            acted = any(r.source == "llm" for r in planned) and any(r.source == "llm" for r in routed)
-            return acted and sum(r.kind == "advice" for r in routed) >= 6
-
-        try:
+        settings = settings_of(url, mongo_settings, tmp_path, SPEED)
+        async with edge_of_three(settings, mongo_store, "auto"):
+            services = (slot_agent.service.serve(settings), planner.service.serve(settings))
+            tasks = [asyncio.create_task(service) for service in services]
             await within(60.0, lived)
-        finally:
-            for task in tasks:
-                task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(isinstance(e, asyncio.CancelledError) for e in ended), ended
-        records = [r for agent in AGENTS for r in await journal(agent)]
+            await cancelled(*tasks)
+        records = [r for agent in AGENTS for r in await journal(mongo_store, agent)]
         dialogues = [r.dialogue for r in records if r.dialogue is not None]
         assert len({d.id for d in dialogues}) == len(dialogues)
-        logged = {line.ask for line in server.lines}
         asked = [e for d in dialogues for e in d.exchanges if e.answer.attempts]
-        assert {e.id for e in asked} <= logged
+        assert {e.id for e in asked} <= {line.ask for line in server.lines}
         assert {e.answer.model for e in asked} == {"scripted"}
-        slots = [r.input.slot for r in records if r.kind == "slot" and not hasattr(r.input, "epoch")]
+        slots = [r.input.slot for r in records if r.kind == "slot" and isinstance(r.input, SlotInput)]
         assert slots == list(range(slots[0], slots[-1] + 1))
         statuses = await mongo_store.agent_statuses()
         assert [s.agent for s in statuses] == ["planner", "slot-agent"]
@@ -81,3 +93,30 @@ async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
         for record in records:
             replayed = again(DecisionRecord.from_json(record.to_json()), prompt_texts())
             assert replayed.identical, replayed.difference
+
+
+async def test_a_person_approves_a_proposal_by_way_of_the_database(
+    mongo_settings: MongoSettings, mongo_store: MongoStore, tmp_path: Path
+) -> None:
+    """The stream of changes tells the agent; it acts within the slot, and the status says so."""
+
+    async def approved(clock: ScaledClock) -> bool:
+        page = await mongo_store.proposals(limit=1, cursor=None)
+        if page.items and page.items[0].approval is None and clock.now_s() < page.items[0].expires_at_s - 10.0:
+            said = Approval(answer="approved", by="ada", at_s=clock.now_s())
+            left = page.items[0]
+            await mongo_store.put_proposal(left.model_copy(update={"approval": said}), if_revision=left.revision)
+        return any(r.source == "llm" for r in await journal(mongo_store, "slot-agent"))
+
+    async with serving(Script(mix_of("good=1"), seed=5, slot_s=3.0), 0) as (url, _):
+        settings = settings_of(url, mongo_settings, tmp_path, 10.0)
+        async with edge_of_three(settings, mongo_store, "assist") as clock:
+            task = asyncio.create_task(slot_agent.service.serve(settings))
+            await within(60.0, lambda: approved(clock))
+            await cancelled(task)
+        record = next(r for r in await journal(mongo_store, "slot-agent") if r.source == "llm")
+        assert record.kind == "advice"
+        assert record.dialogue is not None
+        assert record.dialogue.approval is not None
+        assert record.dialogue.approval.by == "ada"
+        assert again(DecisionRecord.from_json(record.to_json()), prompt_texts()).identical
