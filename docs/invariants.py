@@ -27,12 +27,6 @@ LAWS = {
 }
 """What holds always, by number."""
 
-NOT_YET = {
-    8: "No language model is asked yet: the fallback decides. What holds so far: any bytes given as a draft of a plan "
-    "are a sound draft or are refused, and nothing else comes of them."
-}
-"""What a law means while a part that it speaks of is not there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -68,8 +62,6 @@ def invariants_page() -> str:
     known = proofs()
     for number, law in LAWS.items():
         lines.append(f"\n## {number}\n\n{law}\n")
-        if number in NOT_YET:
-            lines.append(f"{NOT_YET[number]}\n")
         lines += [f"- [`{one.name}`](../{one.file}): {one.claim}" for one in known if one.number == number] or [
             "- no test yet"
         ]

@@ -21,6 +21,7 @@ JSON is kept as text, not as BSON: it comes back byte for byte, whatever numbers
 
 import asyncio
 import contextlib
+import re
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from fairlead.adapters.mongo_driver import FOLLOWED, Database, Document, Driver
 from fairlead.contracts.errors import SchemaTooNew, StoreUnavailable, foreign
 from fairlead.contracts.readings import Outcome
 
-VERSION = 3
+VERSION = 4
 """Of what this file declares; older ones are migrated, newer ones refused."""
 
 PACK_LEVEL = 3
@@ -246,6 +247,31 @@ async def _spread_outcomes(driver: Driver) -> None:
             await driver.collection("actions").drop()
 
 
+async def _without_candidates(driver: Driver) -> None:
+    """3 → 4: a setting that steered nothing has left the vocabulary, so it leaves the records that name it."""
+    decisions = driver.collection("decisions")
+    after = ""
+    while True:
+        async with driver.asking("migrate the journal"):
+            found = decisions.find({"_id": {"$gt": after}}, {"packed": 1}).sort("_id", 1).limit(MIGRATION_BATCH)
+            rows = await found.to_list()
+            if not rows:
+                return
+            texts = [(row["_id"], unpacked(row["packed"]).decode()) for row in rows]
+            changes = [
+                UpdateOne({"_id": name}, {"$set": {"packed": packed(CANDIDATES.sub("", text))}})
+                for name, text in texts
+                if CANDIDATES.search(text)
+            ]
+            if changes:
+                await decisions.bulk_write(changes, ordered=False)
+            after = rows[-1]["_id"]
+
+
+CANDIDATES = re.compile(r'"candidates":\d+,')
+"""As schema 3 wrote it, in the middle of the controller's settings."""
+
+
 def outcome_fields(outcome: Outcome) -> Document:
     """Return what an outcome's row says beside its JSON; `at_s` is when it ended."""
     return {
@@ -256,7 +282,11 @@ def outcome_fields(outcome: Outcome) -> Document:
     }
 
 
-MIGRATIONS: dict[int, Callable[[Driver], Awaitable[None]]] = {1: _pack_decisions, 2: _spread_outcomes}
+MIGRATIONS: dict[int, Callable[[Driver], Awaitable[None]]] = {
+    1: _pack_decisions,
+    2: _spread_outcomes,
+    3: _without_candidates,
+}
 """By the version that each starts from; each may be run again after it was cut off in the middle."""
 
 

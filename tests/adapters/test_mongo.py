@@ -34,7 +34,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(mongo_settings: MongoSet
     """The message names both versions; no collection is made."""
     client, database = await raw(mongo_settings)
     await database.meta.insert_one({"_id": "schema", "version": mongo_schema.VERSION + 1})
-    with pytest.raises(SchemaTooNew, match="has schema 4, this one knows 1 to 3"):
+    with pytest.raises(SchemaTooNew, match="has schema 5, this one knows 1 to 4"):
         await connect(mongo_settings)
     assert await database.list_collection_names() == ["meta"]
     await client.close()
@@ -68,6 +68,21 @@ async def test_a_migration_that_was_cut_off_is_taken_up(mongo_settings: MongoSet
     await database.decisions.insert_one({"_id": left.id, "at_s": 2.0, "record": left.to_json()})
     store = await connect(mongo_settings)
     assert (await store.decision(done.id), await store.decision(left.id)) == (done, left)
+    await store.close()
+    await client.close()
+
+
+async def test_a_setting_that_left_the_vocabulary_leaves_old_records(mongo_settings: MongoSettings) -> None:
+    """Version 3 had one more in the controller's settings; all else of a record stays byte for byte."""
+    client, database = await raw(mongo_settings)
+    await database.meta.insert_one({"_id": "schema", "version": 3, "busy": False})
+    record = some.slot_record(1)
+    text = record.to_json()
+    older = text.replace('"speed_gain":', '"candidates":16,"speed_gain":')
+    assert older != text
+    await database.decisions.insert_one({"_id": record.id, "at_s": 1.0, "packed": mongo_schema.packed(older)})
+    store = await connect(mongo_settings)
+    assert (await store.decision(record.id)).to_json() == text
     await store.close()
     await client.close()
 
