@@ -134,7 +134,7 @@ def slot_question(given: SlotInput, fallback: SlotDecision, prompt: PromptText, 
 
 def repair_question(question: Question, prompt: PromptText, reply: str, fault: str) -> Question:
     """Return `question` asked once more, with the reply that could not be used and why; `fault` is in our own words."""
-    shown = "".join(c for c in reply[:REPLY_SHOWN_CHARS] if c.isprintable() or c == "\n")
+    shown = "".join(c for c in reply[: 2 * REPLY_SHOWN_CHARS] if c.isprintable() or c == "\n")[:REPLY_SHOWN_CHARS]
     again = filled(prompt.repair, {"reply": shown, "fault": fault})
     ask = question.ask.model_copy(update={"turn": "repair", "user": f"{question.ask.user}\n\n{again}"})
     return replace(question, ask=ask)
