@@ -27,6 +27,11 @@ def seeded(*parts: int) -> int:
     return state
 
 
+def unit(state: int) -> float:
+    """Return the number in [0, 1) that 64 random bits amount to: their upper 53."""
+    return (state >> 11) * 2.0**-53
+
+
 def shuffled(count: int, state: int) -> Whole:
     """Return 0 … count − 1 in the random order that `state` fixes."""
     keys = np.array([mixed(state ^ mixed(k)) for k in range(count)], dtype=np.uint64)

@@ -28,6 +28,11 @@ class Wakes:
         self._rang_at_s[key] = now_s
         return True
 
+    @property
+    def silent(self) -> bool:
+        """Return whether no wake is kept."""
+        return not self._pending
+
     def pending(self, now_s: float, gateway_reports: Sequence[GatewayReport]) -> tuple[Wake, ...]:
         """Return the wakes that still say something, sorted; forget the others."""
         for key, wake in tuple(self._pending.items()):

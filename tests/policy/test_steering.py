@@ -1,8 +1,12 @@
 """What steers an ingress: the newest table while it lasts, and after that the pods themselves."""
 
+from fairlead.contracts.events import Wake
 from fairlead.contracts.plans import ModelWork, RoutingTable, Row, Rule, Share
+from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.choice import NodeLoad, PodQueue
 from fairlead.policy.steering import Steering
+from fairlead.policy.streams import unit
+from fairlead.policy.wakes import Wakes
 
 SLOT_S = 30.0
 LOADS = {
@@ -84,3 +88,19 @@ def test_invariant_09_a_table_that_is_not_newer_is_refused_and_counted() -> None
     assert not one.steer_by(table(2, row("*", "n2")))
     assert one.table is not None
     assert (one.table.generation, one.older_tables) == (2, 2)
+
+
+def test_the_unit_interval_does_not_reach_one() -> None:
+    """Whatever the bits are: a draw of 1 would fall outside every row."""
+    assert unit(0) == 0.0
+    assert unit(2**64 - 1) == 1.0 - 2.0**-53
+
+
+def test_wakes_are_silent_until_one_comes() -> None:
+    """And again once what it said has become old."""
+    wakes = Wakes(PolicySettings())
+    assert wakes.silent
+    wakes.add(Wake(model="m1", reason="missing", site=None, wait_s=0.0, at_s=5.0), 5.0)
+    assert not wakes.silent
+    assert wakes.pending(30.0, ()) == ()
+    assert wakes.silent

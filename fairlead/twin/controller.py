@@ -1,0 +1,231 @@
+"""The slot agent in virtual time: it folds readings, decides by `policy.registry`, and remembers what it must."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.decisions import SlotDecision, SlotInput, SlotState, Snapshot
+from fairlead.contracts.events import Wake
+from fairlead.contracts.plans import NodePlacement, Placement
+from fairlead.contracts.readings import GatewayReport, KeeperState, ModelCount, NodeReport, Phase, PodLoad, PodReading
+from fairlead.contracts.tuning import PolicyName, PolicySettings
+from fairlead.policy.periods import Periods
+from fairlead.policy.reconcile import Pod
+from fairlead.policy.registry import decide_slot
+from fairlead.policy.snapshot import Shape, allowed_age_s, fold, shape_of, totals, with_wakes
+from fairlead.policy.wakes import Wakes
+from fairlead.twin.node import Reading
+from fairlead.twin.site import SiteReading
+
+Sight = tuple[tuple[str, bool, tuple[tuple[str, Phase], ...]], ...]
+
+INSTANCE = "twin"
+"""Of every reporter: none restarts without losing everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is decided by."""
+
+    cluster: Cluster
+    policy: PolicyName
+    settings: PolicySettings
+    seed: int
+    static: tuple[NodePlacement, ...] = ()
+    """The placement of policies that are given one."""
+
+
+class Controller:
+    """Makes the decisions of a run, one at a time."""
+
+    def __init__(self, case: Case) -> None:
+        """Begin at instant 0 with nothing in force."""
+        self.placement: Placement | None = None
+        self.decisions = 0
+        self._case = case
+        self._wakes = Wakes(case.settings)
+        self._slots = Periods(0.0, case.settings.slot_s)
+        self._state = SlotState(slot=0, rates=(), rotation=0)
+        self._arrived: Mapping[str, int] = {}
+        self._table = 0
+        self._shape: Shape | None = None
+        self._saw: Sight | None = None
+
+    def told(self, wake: Wake, now_s: float) -> bool:
+        """Take a wake; True if it asks for a decision now."""
+        return self._wakes.add(wake, now_s)
+
+    def decide(
+        self,
+        trigger: Literal["slot", "event"],
+        now_s: float,
+        nodes: Sequence[Reading],
+        sites: Sequence[SiteReading],
+        *,
+        forced: bool = True,
+    ) -> SlotDecision | None:
+        """Return what is put in force now; None where nothing changes.
+
+        An event that is not `forced` is decided only where a request is held, a model is missed, or a node or a pod is
+        not as it was at the last decision.
+        """
+        sight = self._sight(now_s, nodes)
+        if not (forced or trigger == "slot" or self._asks(sites)) and sight == self._saw:
+            return None  # as below, without the fold: what it would show is what it showed
+        self._saw = sight
+        gateways = _gateway_reports(nodes, sites)
+        wakes = self._wakes.pending(now_s, gateways)
+        arrived = _arrived(sites)
+        case = self._case
+        reports = tuple(_node_report(one) for one in nodes)
+        snapshot = fold(now_s, case.cluster, reports, gateways, arrived, self._arrived, case.settings)
+        shape = shape_of(snapshot)
+        if not (forced or wakes or trigger == "slot" or shape != self._shape or any(m.held for m in snapshot.models)):
+            return None
+        self._shape = shape
+        given = self._given(trigger, now_s, with_wakes(snapshot, wakes))
+        decision = decide_slot(given)
+        if trigger == "slot":
+            self._arrived = totals(snapshot, counted=True)
+        self._keep(decision)
+        return decision
+
+    def _asks(self, sites: Sequence[SiteReading]) -> bool:
+        """Tell whether a request is held or a model is missed."""
+        return not self._wakes.silent or any(one.held for site in sites for one in site.models.values())
+
+    def _sight(self, now_s: float, nodes: Sequence[Reading]) -> Sight:
+        """Return what an event decision looks at, read off the reports: which nodes are heard, their pods' phases."""
+        limit_s = allowed_age_s(self._case.settings)
+        return tuple((one.node.id, now_s - one.at_s <= limit_s, one.phases()) for one in nodes)
+
+    def _given(self, trigger: Literal["slot", "event"], now_s: float, snapshot: Snapshot) -> SlotInput:
+        case = self._case
+        number = 1 if self.placement is None else self.placement.generation + 1
+        return SlotInput(
+            trigger=trigger,
+            slot=self._slots.at(now_s),
+            now_s=now_s,
+            seed=case.seed,
+            policy=case.policy,
+            settings=case.settings,
+            cluster=case.cluster,
+            snapshot=snapshot,
+            state=self._state,
+            plan=None,
+            placement=self.placement,
+            overrides=(),
+            static=case.static,
+            next_placement=number,
+            next_table=self._table + 1,
+            decision=f"slot-{number}",
+        )
+
+    def _keep(self, decision: SlotDecision) -> None:
+        self._state = decision.state
+        if decision.placement is not None:
+            self.placement = decision.placement
+        if decision.table is not None:
+            self._table = decision.table.generation
+        self.decisions += decision.placement is not None or decision.table is not None
+
+
+def _arrived(sites: Sequence[SiteReading]) -> dict[str, int]:
+    """Return all that ever arrived, per model."""
+    found: dict[str, int] = {}
+    for site in sites:
+        for model, counted in site.models.items():
+            found[model] = found.get(model, 0) + counted.arrived
+    return found
+
+
+def _node_report(one: Reading) -> NodeReport:
+    return NodeReport(
+        node=one.node.id,
+        instance=INSTANCE,
+        sequence=1,
+        observed_at_s=one.at_s,
+        memory_bytes=one.node.memory_bytes,
+        memory_used_bytes=sum(p.memory_bytes for p in one.pods),
+        placement_generation=one.placement,
+        pods=tuple(_pod_reading(p) for p in one.pods),
+        starts=one.starts,
+        stops=one.stops,
+        overruns=0,
+        forced_losses=0,
+    )
+
+
+def _pod_reading(pod: Pod) -> PodReading:
+    return PodReading(
+        model=pod.model,
+        instance=pod.instance,
+        phase=pod.phase,
+        since_at_s=pod.since_at_s,
+        stage=pod.stage,
+        ready_at_s=pod.ready_at_s,
+        memory_bytes=pod.memory_bytes,
+        crashes=pod.crashes,
+        backoff_until_s=pod.backoff_until_s,
+        reason=pod.reason,
+    )
+
+
+def _gateway_reports(nodes: Sequence[Reading], sites: Sequence[SiteReading]) -> tuple[GatewayReport, ...]:
+    """Return what keepers and ingresses say, each as a gateway of its own."""
+    keepers = [_report(one.node.id, one.at_s, None, (), _keeper_state(one)) for one in nodes]
+    return (*keepers, *(_report(one.site, one.at_s, one.site, _counts(one), None) for one in sites))
+
+
+def _report(
+    name: str, at_s: float, site: str | None, models: tuple[ModelCount, ...], keeper: KeeperState | None
+) -> GatewayReport:
+    return GatewayReport(
+        gateway=name,
+        instance=INSTANCE,
+        sequence=1,
+        observed_at_s=at_s,
+        site=site,
+        models=models,
+        choices=(),
+        samples=(),
+        outcomes=(),
+        keeper=keeper,
+        table_generation=0,
+    )
+
+
+def _counts(site: SiteReading) -> tuple[ModelCount, ...]:
+    return tuple(
+        ModelCount(
+            model=model,
+            arrived=one.arrived,
+            held=one.held,
+            oldest_held_s=site.at_s - one.oldest_at_s,
+            asked_at_s=one.asked_at_s,
+        )
+        for model, one in site.models.items()
+    )
+
+
+def _keeper_state(one: Reading) -> KeeperState:
+    return KeeperState(
+        node=one.node.id,
+        instance=INSTANCE,
+        sequence=1,
+        observed_at_s=one.at_s,
+        speed=one.load.speed,
+        pods=tuple(
+            PodLoad(
+                model=p.model,
+                phase=p.phase,
+                ready_in_s=p.ready_in_s,
+                work_s=p.work_s,
+                count=p.count,
+                running=one.running[p.model],
+                used_at_s=one.used_at_s[p.model],
+            )
+            for p in one.load.pods
+        ),
+    )

@@ -1,0 +1,300 @@
+"""The readable reference engine: one event after the other, in the order (time, priority, sequence).
+
+A request goes as it does live: from its client to its ingress, which chooses a pod by price or holds it; as a ticket to
+a node, where it waits for its pod; given back if the pod drains or refuses, sent again from its beginning if lost.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import assert_never
+
+from fairlead.contracts.decisions import SlotDecision
+from fairlead.contracts.events import Wake
+from fairlead.policy.periods import Agenda, Periods
+from fairlead.policy.reconcile import wakes_at_s
+from fairlead.twin.agent import STOP_S, Effects, finished_start, look, started
+from fairlead.twin.calendar import (
+    Answered,
+    Calendar,
+    Ended,
+    Entered,
+    Event,
+    Expired,
+    Gone,
+    Mishap,
+    NodeBack,
+    NodeLost,
+    Patience,
+    Reached,
+    Ready,
+    Returned,
+    Rung,
+    Sent,
+    SpeedTurned,
+    Ticked,
+)
+from fairlead.twin.controller import Controller
+from fairlead.twin.flow import Flow
+from fairlead.twin.node import Node
+from fairlead.twin.requests import Arrival, Books, Network, Request
+from fairlead.twin.rules import Readings, Rules
+from fairlead.twin.site import Site
+from fairlead.twin.views import View
+
+
+class Engine:
+    """One run."""
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        views: Mapping[str, View],
+        network: Network,
+        demand: Iterable[Arrival],
+        rules: Rules,
+        controller: Controller | None = None,
+    ) -> None:
+        """Begin at instant 0. Without a controller nothing is decided: pods stay as they were put."""
+        self.starts: list[float] = []
+        """When pods were started, those of the beginning left out."""
+        self.nodes = nodes
+        settings = rules.settings
+        self.sites = {name: Site(name, view, settings.refresh_s, self._told) for name, view in views.items()}
+        self._rules = rules
+        self._controller = controller
+        self._agenda = Agenda(Periods(0.0, settings.slot_s), settings.refresh_s)
+        self._calendar = Calendar()
+        self._flow = Flow(nodes, self.sites, network, demand, rules, self._calendar)
+        self._readings = Readings()
+        self._rung = False
+
+    # --- from outside
+
+    @property
+    def now_s(self) -> float:
+        """Return the instant of the last event."""
+        return self._flow.now_s
+
+    @property
+    def books(self) -> Books:
+        """Return where every request is."""
+        return self._flow.books
+
+    @property
+    def ended(self) -> Sequence[Request]:
+        """Return the requests that have ended, in that order."""
+        return self._flow.ended
+
+    def happen(self, at_s: float, mishap: Mishap) -> None:
+        """Let something happen to a node at an instant that has not passed."""
+        self._calendar.enter(at_s, mishap)
+
+    def stand(self, node: str, model: str) -> None:
+        """Put a ready pod on a node before anything happens."""
+        there = self.nodes[node]
+        there.open(started(there, model, 0.0))
+        finished_start(there, model, 0.0)
+
+    def begin(self) -> None:
+        """Put the first decision in force, its pods ready, and let slots and refreshes begin."""
+        if self._controller is None:
+            return
+        self._report()
+        self._read()
+        decision = self._controller.decide("slot", 0.0, self._readings.nodes, self._readings.sites)
+        for part in decision.placement.nodes if decision is not None and decision.placement is not None else ():
+            for model in part.awake:
+                self.stand(part.node, model)
+        self._apply(decision)
+        self._report()
+        self._calendar.enter(self._agenda.next_tick_s(0.0), Ticked())
+
+    def run(self, until_s: float = math.inf) -> None:
+        """Let happen what happens before `until_s`, or until nothing is left to happen."""
+        while (at_s := self._calendar.next_at_s()) is not None and at_s < until_s:
+            self.step()
+        if until_s < math.inf:
+            self._flow.pass_to(until_s)
+
+    def step(self) -> bool:
+        """Let one event happen; False if there is none."""
+        if self._calendar.next_at_s() is None:
+            return False
+        at_s, event = self._calendar.take()
+        self._flow.pass_to(at_s)
+        self._act(event)
+        return True
+
+    def check(self) -> None:
+        """Raise `AssertionError` where a request is not in one place or a node has more pods than memory."""
+        self._flow.check()
+        for name, node in self.nodes.items():
+            if node.claimed_bytes > node.spec.memory_bytes:
+                raise AssertionError(f"{name} has {node.spec.memory_bytes} bytes, pods claim {node.claimed_bytes}")
+
+    def _act(self, event: Event) -> None:
+        match event:
+            case Ended():
+                node = self._flow.end(event)
+                if node is not None:
+                    self._steer(node)
+            case Answered(number):
+                self._flow.close(self.books.open[number], "finished")
+            case Reached(number):
+                self._flow.reach(number)
+            case Returned(number):
+                self._flow.carry(self.books.open[number])
+            case Sent():
+                self._flow.send()
+            case Entered(number):
+                self._flow.enter(number)
+            case Expired(number):
+                self._flow.expire(number)
+            case Ready() | Gone():
+                self._turn_pod(event)
+            case NodeLost() | NodeBack() | SpeedTurned():
+                self._befall(event)
+            case Patience(name):
+                self._wait_no_longer(self.nodes[name])
+            case Ticked():
+                self._tick()
+            case Rung():
+                self._rung = False
+                self._decide_event(forced=True)
+            case _:
+                assert_never(event)
+
+    # --- nodes
+
+    def _turn_pod(self, event: Ready | Gone) -> None:
+        node = self.nodes[event.node]
+        pod = node.pods.get(event.model)
+        if pod is None or pod.instance != event.instance:
+            return
+        if isinstance(event, Gone):
+            del node.pods[event.model]
+            self._steer(node)
+        elif pod.phase == "starting":
+            finished_start(node, event.model, self.now_s)
+            self._flow.pump(node, event.model)
+            self._flow.touch(pods=True)
+
+    def _steer(self, node: Node) -> None:
+        """Let a node's agent do what its placement says."""
+        if not node.up:
+            return
+        effects = look(node, self.now_s, self._rules.limits)
+        self._follow_up(node, effects)
+        at_s = wakes_at_s(node.placement, node.spec.id, node.pods, self.now_s, self._rules.limits)
+        if at_s is not None and at_s != node.looks_at_s:
+            node.looks_at_s = at_s
+            self._calendar.enter(at_s, Patience(node.spec.id))
+
+    def _follow_up(self, node: Node, effects: Effects) -> None:
+        name = node.spec.id
+        for pod in effects.starting:
+            self.starts.append(self.now_s)
+            self._calendar.enter(
+                self.now_s + node.models[pod.model].start_delay_s, Ready(name, pod.model, pod.instance)
+            )
+        for pod in effects.stopping:
+            self._calendar.enter(self.now_s + STOP_S, Gone(name, pod.model, pod.instance))
+        for number in effects.returned:
+            self._flow.give_back(self.books.open[number])
+        for number in effects.lost:
+            self._flow.lose(self.books.open[number])
+        if effects.changed:
+            self._flow.foretell(node)
+            self._flow.touch(pods=True)
+
+    def _wait_no_longer(self, node: Node) -> None:
+        if node.looks_at_s == self.now_s:
+            node.looks_at_s = None
+            self._steer(node)
+
+    def _befall(self, mishap: Mishap) -> None:
+        node = self.nodes[mishap.node]
+        match mishap:
+            case NodeLost() if node.up:
+                self._die(node)
+            case NodeBack() if not node.up:
+                node.come_back(self.now_s)
+                node.placement = self._controller.placement if self._controller is not None else None
+                self._steer(node)
+            case SpeedTurned(_, speed):
+                node.turn(speed, self.now_s)
+                self._flow.foretell(node)
+            case _:
+                pass  # a dead node cannot die, a living one does not come back
+
+    def _die(self, node: Node) -> None:
+        """Lose a node; the ingresses of its requests notice at once, others when they try it or hear nothing of it."""
+        if self._rules.fresh:
+            self._readings.take_node(node, self.now_s)
+        ran, waited = ([self.books.open[number] for number in numbers] for numbers in node.die(self.now_s))
+        for name in sorted({request.arrival.site for request in (*ran, *waited)}):
+            self.sites[name].view.lost(node.spec.id, self.now_s)
+        for request in waited:
+            self._flow.carry(request)
+        for request in ran:
+            self._flow.lose(request)
+        self._flow.touch(pods=True)
+
+    # --- reports and decisions
+
+    def _told(self, wake: Wake) -> None:
+        if self._controller is not None and self._controller.told(wake, self.now_s) and not self._rung:
+            self._rung = True
+            self._calendar.enter(self.now_s, Rung())
+
+    def _report(self) -> None:
+        """Let nodes and ingresses report where nobody sees the state of now, and ingresses hear of the nodes."""
+        if self._rules.fresh:
+            return
+        self._readings.take(self.nodes, self.sites, self.now_s)
+        for site in self.sites.values():
+            heard = [site.view.heard(one) for one in self._readings.nodes if one.at_s == self.now_s]
+            if any(heard) and site.held:
+                self._flow.look_again(site)
+
+    def _read(self) -> None:
+        """Let the slot agent read the state of now, where that is what it reads."""
+        if self._rules.fresh:
+            self._readings.take(self.nodes, self.sites, self.now_s)
+
+    def _tick(self) -> None:
+        controller = self._controller
+        if controller is None:
+            return
+        self._report()
+        for site in self.sites.values():
+            site.remind(self.now_s)
+            self._flow.look_again(site)
+        slots = self._agenda.slots
+        if slots.begins_at_s(slots.at(self.now_s)) == self.now_s:
+            self._read()
+            self._apply(controller.decide("slot", self.now_s, self._readings.nodes, self._readings.sites))
+        else:
+            self._decide_event(forced=False)
+        self._calendar.enter(self._agenda.next_tick_s(self.now_s), Ticked())
+
+    def _decide_event(self, *, forced: bool) -> None:
+        if self._controller is not None:
+            self._read()
+            nodes, sites = self._readings.nodes, self._readings.sites
+            self._apply(self._controller.decide("event", self.now_s, nodes, sites, forced=forced))
+
+    def _apply(self, decision: SlotDecision | None) -> None:
+        """Put a decision in force: ingresses have the table, agents the placement, at once."""
+        if decision is None:
+            return
+        if decision.table is not None:
+            for site in self.sites.values():
+                site.view.steer_by(decision.table)
+        if decision.placement is not None:
+            for node in self.nodes.values():
+                if node.up:
+                    node.placement = decision.placement
+                    self._steer(node)
+        for site in self.sites.values():
+            self._flow.look_again(site)

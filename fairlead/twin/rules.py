@@ -1,0 +1,61 @@
+"""How a run goes, whoever decides; and the parts that it begins with."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.settings import NodeAgentSettings
+from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.backlog import SpeedRule
+from fairlead.policy.reconcile import Limits
+from fairlead.twin.node import Node, Reading
+from fairlead.twin.site import Site, SiteReading
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How a run goes."""
+
+    settings: PolicySettings
+    seed: int
+    fresh: bool
+    """The slot agent reads the state of now; else what was reported at the last tick."""
+    limits: Limits
+
+
+def rules(settings: PolicySettings, seed: int, *, fresh: bool) -> Rules:
+    """Return rules with the patience that node agents have by default."""
+    agent = NodeAgentSettings()
+    limits = Limits(agent.drain_limit_s, agent.backoff_first_s, agent.backoff_most_s)
+    return Rules(settings, seed, fresh, limits)
+
+
+def nodes_of(cluster: Cluster, settings: PolicySettings) -> dict[str, Node]:
+    """Return the cluster's nodes, empty."""
+    models = {m.id: m for m in cluster.models}
+    rule = SpeedRule(settings.speed_gain, settings.speed_clip_low, settings.speed_clip_high)
+    return {n.id: Node(n, models, rule) for n in cluster.nodes}
+
+
+class Readings:
+    """The newest reports: of each node as long as it lives, of each ingress."""
+
+    def __init__(self) -> None:
+        self.sites: tuple[SiteReading, ...] = ()
+        self._nodes: dict[str, Reading] = {}
+
+    @property
+    def nodes(self) -> Sequence[Reading]:
+        """Return the last report of each node, also of a dead one."""
+        return tuple(self._nodes.values())
+
+    def take(self, nodes: Mapping[str, Node], sites: Mapping[str, Site], now_s: float) -> None:
+        """Let all that live report."""
+        for node in nodes.values():
+            self.take_node(node, now_s)
+        self.sites = tuple(site.reading(now_s) for site in sites.values())
+
+    def take_node(self, node: Node, now_s: float) -> None:
+        """Let one node report, if it lives."""
+        if node.up:
+            self._nodes[node.spec.id] = node.reading(now_s)

@@ -1,0 +1,50 @@
+"""A run put together: nodes, ingresses with their views, the slot agent."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.plans import NodePlacement
+from fairlead.contracts.tuning import PolicyName, PolicySettings
+from fairlead.policy.snapshot import allowed_age_s
+from fairlead.policy.steering import Steering
+from fairlead.twin.controller import Case, Controller
+from fairlead.twin.engine import Engine
+from fairlead.twin.node import Node
+from fairlead.twin.requests import Arrival, Network
+from fairlead.twin.rules import nodes_of, rules
+from fairlead.twin.views import FreshView, ReportedView, View
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a run depends on but its demand."""
+
+    cluster: Cluster
+    policy: PolicyName
+    fresh: bool
+    """State on change; else every few seconds (CONTROL §5: `@fresh`, `@5s`)."""
+    seed: int
+    network: Network
+    settings: PolicySettings
+    static: tuple[NodePlacement, ...] = ()
+    """The placement of policies that are given one; a random one without."""
+
+
+def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
+    """Return a run whose first decision is in force, its pods ready, and whose demand is still to come."""
+    nodes = nodes_of(setup.cluster, setup.settings)
+    views = {site.id: _view(setup, site.id, nodes) for site in setup.cluster.sites}
+    controller = Controller(Case(setup.cluster, setup.policy, setup.settings, setup.seed, setup.static))
+    engine = Engine(
+        nodes, views, setup.network, demand, rules(setup.settings, setup.seed, fresh=setup.fresh), controller
+    )
+    engine.begin()
+    return engine
+
+
+def _view(setup: Setup, site: str, nodes: dict[str, Node]) -> View:
+    steering = Steering(site, setup.settings.slot_s)
+    steering.declared({m.id: m.work_s for m in setup.cluster.models})
+    steering.network_s = {name: 2.0 * far_s for name, far_s in setup.network.between_s[site].items()}
+    return FreshView(steering, nodes) if setup.fresh else ReportedView(steering, allowed_age_s(setup.settings))

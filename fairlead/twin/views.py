@@ -1,0 +1,170 @@
+"""What an ingress knows of the nodes: their state as it is now, or as it was last reported.
+
+Both add own dispatches that the known state does not have yet, and both choose by `policy.steering`, as a gateway does.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from fairlead.contracts.plans import RoutingTable
+from fairlead.policy.choice import NodeLoad, dispatched, drained
+from fairlead.policy.steering import Chosen, Steering
+from fairlead.twin.node import Node, Reading
+
+
+class View(Protocol):
+    """What the engine tells an ingress, and what it asks."""
+
+    def steer_by(self, table: RoutingTable) -> None:
+        """Take a newer table."""
+
+    def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> Chosen:
+        """Return where a request goes."""
+
+    def sent(self, request: int, node: str, model: str) -> None:
+        """Note that a ticket is on its way."""
+
+    def acknowledged(self, request: int, now_s: float) -> None:
+        """Note that the node has it."""
+
+    def refused(self, request: int, node: str, model: str) -> None:
+        """Note that the node does not take requests of this model now."""
+
+    def lost(self, node: str, now_s: float) -> None:
+        """Note that a node does not answer any more."""
+
+    def heard(self, reading: Reading) -> bool:
+        """Take a report; True if those who are held may find a place by it."""
+
+    def touched(self, pods: bool) -> bool:
+        """Tell whether those who are held may find a place now that a node changed; `pods`: not only its queues."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dispatch:
+    node: str
+    model: str
+    seen_at_s: float
+    """When the node had it; infinite while it is on its way."""
+
+
+class FreshView:
+    """State on change: nodes are seen as they are, tickets on their way are added."""
+
+    def __init__(self, steering: Steering, nodes: Mapping[str, Node]) -> None:
+        """Look at `nodes`."""
+        self._steering = steering
+        self._nodes = nodes
+        self._own: dict[int, _Dispatch] = {}
+
+    def steer_by(self, table: RoutingTable) -> None:
+        """Take a newer table."""
+        self._steering.steer_by(table)
+
+    def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> Chosen:
+        """Return where a request goes."""
+        loads = {name: node.load(now_s) for name, node in self._nodes.items() if node.up}
+        for one in self._own.values():
+            if one.node in loads:
+                loads[one.node] = dispatched(loads[one.node], one.model, self._steering.work[one.model])
+        return self._steering.chosen(model, loads, now_s, draws)
+
+    def sent(self, request: int, node: str, model: str) -> None:
+        """Note that a ticket is on its way."""
+        self._own[request] = _Dispatch(node, model, math.inf)
+
+    def acknowledged(self, request: int, now_s: float) -> None:
+        """Note that the node has it: it is in its state from now on."""
+        self._own.pop(request, None)
+
+    def refused(self, request: int, node: str, model: str) -> None:
+        """Note that a ticket is not at the node; that its pod takes none is seen anyway."""
+        self._own.pop(request, None)
+
+    def lost(self, node: str, now_s: float) -> None:
+        """Do nothing: it is seen."""
+
+    def heard(self, reading: Reading) -> bool:
+        """Do nothing: more than that is seen."""
+        return False
+
+    def touched(self, pods: bool) -> bool:
+        """Tell whether pods have changed."""
+        return pods
+
+
+@dataclass(slots=True)
+class _Word:
+    """The last report of a node, and what is known since."""
+
+    said_at_s: float
+    load: NodeLoad
+    """Drained to when it was last looked at, own dispatches added."""
+    reachable: bool = True
+
+
+class ReportedView:
+    """State every few seconds: the last report, drained by time-slicing, with own dispatches since."""
+
+    def __init__(self, steering: Steering, allowed_age_s: float) -> None:
+        """Know nothing; what is older than `allowed_age_s` is not used (DESIGN §8, invariant 10)."""
+        self._steering = steering
+        self._allowed_age_s = allowed_age_s
+        self._words: dict[str, _Word] = {}
+        self._own: dict[int, _Dispatch] = {}
+
+    def steer_by(self, table: RoutingTable) -> None:
+        """Take a newer table."""
+        self._steering.steer_by(table)
+
+    def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> Chosen:
+        """Return where a request goes."""
+        loads: dict[str, NodeLoad] = {}
+        for name, word in self._words.items():
+            if word.reachable and now_s - word.said_at_s <= self._allowed_age_s:
+                word.load = loads[name] = drained(word.load, now_s, self._steering.work)
+        return self._steering.chosen(model, loads, now_s, draws)
+
+    def sent(self, request: int, node: str, model: str) -> None:
+        """Note that a ticket is on its way, and count it at the node."""
+        self._own[request] = _Dispatch(node, model, math.inf)
+        word = self._words[node]
+        word.load = dispatched(word.load, model, self._steering.work[model])
+
+    def acknowledged(self, request: int, now_s: float) -> None:
+        """Note that the node has it: what it reports from now on includes it."""
+        if request in self._own:
+            self._own[request] = replace(self._own[request], seen_at_s=now_s)
+
+    def refused(self, request: int, node: str, model: str) -> None:
+        """Send no more requests of this model there until the next report, which will not have the ticket."""
+        self._own.pop(request, None)
+        word = self._words[node]
+        pods = tuple(replace(p, phase="draining") if p.model == model else p for p in word.load.pods)
+        word.load = replace(word.load, pods=pods)
+
+    def lost(self, node: str, now_s: float) -> None:
+        """Leave a node out until it reports again."""
+        self._words[node].reachable = False
+        self._own = {request: one for request, one in self._own.items() if one.node != node}
+
+    def heard(self, reading: Reading) -> bool:
+        """Take a report; True if a pod changed its phase or the node came back."""
+        name, before = reading.node.id, self._words.get(reading.node.id)
+        self._own = {r: d for r, d in self._own.items() if d.node != name or d.seen_at_s > reading.at_s}
+        load = reading.load
+        for one in self._own.values():
+            if one.node == name:
+                load = dispatched(load, one.model, self._steering.work[one.model])
+        self._words[name] = _Word(reading.at_s, load)
+        return before is None or not before.reachable or _phases(before.load) != _phases(load)
+
+    def touched(self, pods: bool) -> bool:
+        """Tell that nothing is known of it before the next report."""
+        return False
+
+
+def _phases(load: NodeLoad) -> tuple[tuple[str, str], ...]:
+    return tuple((p.model, p.phase) for p in load.pods)
