@@ -1,5 +1,6 @@
 """The options that say which language model the agents ask: `--llm`, `--llm-model`, `--mode`, and OPENAI_BASE_URL."""
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,8 @@ def with_llm(
             raise ConfigError(f"--llm-model {model[:40]!r} names a model of no server: give --llm too")
         named = {"planner_model": model, "slot_agent_model": model}
         llm = llm.model_copy(update={"endpoints": tuple(_endpoint(e.url, **named, of=e) for e in llm.endpoints)})
+    if (sources.local or llm.endpoints) and importlib.util.find_spec("openai") is None:
+        raise ConfigError("a language model is asked by way of the package openai: pip install 'fairlead[llm]'")
     return Chosen(settings.model_copy(update={"llm": llm}), sources.local)
 
 

@@ -180,6 +180,7 @@ def _run_agent(asking: Chosen, serve: Callable[["Settings"], Coroutine[Any, Any,
     from testbed import local_llm
     from testbed.ports import Ports
 
+    local_llm.require()
     ports = Ports()
     port = ports.take()
     settings = local_llm.asking(asking.settings, port)
@@ -188,9 +189,11 @@ def _run_agent(asking: Chosen, serve: Callable[["Settings"], Coroutine[Any, Any,
         await local_llm.answering(process, port)
         await serve(settings)
 
-    with local_llm.child(port) as process:
-        _run(with_child(process))
-    ports.release()
+    try:
+        with local_llm.child(port) as process:
+            _run(with_child(process))
+    finally:
+        ports.release()
 
 
 def _run(service: Coroutine[Any, Any, None]) -> None:

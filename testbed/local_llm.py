@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import aiohttp
 
 from fairlead.contracts.errors import ConfigError, Unavailable
 from fairlead.contracts.settings import LlmEndpoint, Settings
-from testbed.llama_server import Fit
+from testbed.llama_server import ENGINE, MISSING, Fit, weights
 from testbed.processes import clean_environment, dies_with_parent
 
 PORT = 8750
@@ -44,6 +45,13 @@ def fit(threads: int | None = None) -> Fit:
     """
     half = max(1, (os.cpu_count() or 1) // 2)
     return Fit(context_tokens=8192, parallel=2, threads=threads or half, http_threads=4, prompt_cache_mib=0)
+
+
+def require() -> None:
+    """Raise `ConfigError` unless engine and default weights are installed."""
+    if importlib.util.find_spec(ENGINE) is None:
+        raise ConfigError(f"{ENGINE} is not installed: {MISSING}")
+    weights()
 
 
 def command(port: int) -> tuple[str, ...]:

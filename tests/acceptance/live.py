@@ -219,7 +219,7 @@ def up(
 def run(*arguments: str, environ: dict[str, str] | None = None, cwd: Path = ROOT, limit_s: float = 120.0) -> Ended:
     """Return how the command `fairlead` ends with `arguments`."""
     begun_s = time.monotonic()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FAIRLEAD_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRLEAD_", "OPENAI_"))}
     done = subprocess.run(
         [*FAIRLEAD, *arguments], cwd=cwd, env=kept if environ is None else environ, capture_output=True, text=True,
         timeout=limit_s, check=False, stdin=subprocess.DEVNULL,

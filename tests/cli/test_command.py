@@ -30,7 +30,7 @@ COMMANDS = (
 
 def fairlead(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a directory, with nothing of this process's own settings."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FAIRLEAD_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("FAIRLEAD_", "OPENAI_"))}
     root = str(Path(__file__).parents[2])
     return subprocess.run(
         [sys.executable, "-m", "fairlead_cli", *arguments],
@@ -115,7 +115,7 @@ def test_bad_input_is_one_line_that_says_what_to_do(
     """Nothing on standard output, one line on standard error, no traceback."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
-    for name in [name for name in os.environ if name.startswith("FAIRLEAD_")]:
+    for name in [name for name in os.environ if name.startswith(("FAIRLEAD_", "OPENAI_"))]:
         monkeypatch.delenv(name)
     assert invoke(list(arguments)) == status
     said = capsys.readouterr()

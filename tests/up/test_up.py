@@ -22,7 +22,9 @@ class Up:
     def __init__(self, folder: Path, *options: str) -> None:
         self.folder = folder
         (folder / "tmp").mkdir()
-        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("FAIRLEAD_")} | {
+        self.environ = {
+            name: value for name, value in os.environ.items() if not name.startswith(("FAIRLEAD_", "OPENAI_"))
+        } | {
             "XDG_STATE_HOME": str(folder / "xdg"),
             "TMPDIR": str(folder / "tmp"),
             "PYTHONPATH": str(ROOT),
