@@ -20,6 +20,7 @@ from fairlead_cli import (
     scenario_list,
     services,
     tokens,
+    twin,
     up,
 )
 
@@ -56,6 +57,7 @@ proposals.register(app)
 cases.register(app)
 tokens.register(app)
 scenario_list.register(app)
+twin.register(app)
 diagnosis.register(app)
 
 

@@ -82,8 +82,13 @@ class Engine:
 
     @property
     def ended(self) -> Sequence[Request]:
-        """Return the requests that have ended, in that order."""
+        """Return the requests that have ended, in that order, without those that were taken."""
         return self._flow.ended
+
+    def take_ended(self) -> list[Request]:
+        """Return the requests that have ended since the last call, in that order, and keep them no longer."""
+        taken, self._flow.ended = self._flow.ended, []
+        return taken
 
     def happen(self, at_s: float, mishap: Mishap) -> None:
         """Let something happen to a node at an instant that has not passed."""

@@ -32,7 +32,7 @@ class Flow:
         self.now_s = 0.0
         self.books = Books()
         self.ended: list[Request] = []
-        """In order of their ends."""
+        """In order of their ends, since they were taken last."""
         self.nodes = nodes
         self.sites = sites
         self._network = network
@@ -40,7 +40,7 @@ class Flow:
         self._next: Arrival | None = None
         self._arrivals = 0
         self._seed = rules.seed
-        self._hold_timeout_s = rules.settings.hold_timeout_s
+        self._hold_timeout_s = rules.hold_timeout_s
         self._calendar = calendar
         self._await_arrival()
 

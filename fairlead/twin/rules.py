@@ -21,13 +21,15 @@ class Rules:
     fresh: bool
     """The slot agent reads the state of now; else what was reported at the last tick."""
     limits: Limits
+    hold_timeout_s: float
+    """A request waits at most this long in all; may be infinite."""
 
 
 def rules(settings: PolicySettings, seed: int, *, fresh: bool) -> Rules:
     """Return rules with the patience that node agents have by default."""
     agent = NodeAgentSettings()
     limits = Limits(agent.drain_limit_s, agent.backoff_first_s, agent.backoff_most_s)
-    return Rules(settings, seed, fresh, limits)
+    return Rules(settings, seed, fresh, limits, settings.hold_timeout_s)
 
 
 def nodes_of(cluster: Cluster, settings: PolicySettings) -> dict[str, Node]:
