@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pydantic
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.readings import Outcome
 from fairlead.policy.fairness import ModelStats, Readings, readings
-from fairlead.twin.clusters import total_speed
+from fairlead.policy.measuring import Latency, Window, latencies, model_stats
 from testbed.client_log import ClientRecord, whole_lines
 
 Fate = Literal["finished", "failed", "open", "lost"]
@@ -31,13 +30,10 @@ class Fated:
     fate: Fate
     reason: str
 
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The stretch of domain time whose arrivals are measured."""
-
-    start_at_s: float
-    end_at_s: float
+    @property
+    def finished_at_s(self) -> float | None:
+        """When the client had the full answer."""
+        return self.ended_at_s if self.fate == "finished" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +45,6 @@ class Counts:
     failed: int
     open: int
     lost: int
-
-
-@dataclass(frozen=True, slots=True)
-class Latency:
-    """Seconds of the domain from the client's side, censored as in CONTROL §1; None without any request."""
-
-    mean: float | None
-    p50: float | None
-    p95: float | None
-    p99: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,53 +93,6 @@ def count(requests: Sequence[Fated]) -> Counts:
         open=fates.count("open"),
         lost=fates.count("lost"),
     )
-
-
-def latency(request: Fated, window: Window) -> float:
-    """Return a request's latency: until its full answer, else its age at the window's end (CONTROL §1)."""
-    if finished_by(request, window.end_at_s):
-        assert request.ended_at_s is not None
-        return request.ended_at_s - request.sent_at_s
-    return max(0.0, window.end_at_s - request.sent_at_s)
-
-
-def finished_by(request: Fated, at_s: float) -> bool:
-    """Return whether the full answer had come by then."""
-    return request.fate == "finished" and request.ended_at_s is not None and request.ended_at_s <= at_s
-
-
-def latencies(requests: Sequence[Fated], window: Window) -> Latency:
-    """Return mean and percentiles (linear between order statistics) over `requests`."""
-    if not requests:
-        return Latency(None, None, None, None)
-    values = np.array([latency(one, window) for one in requests])
-    p50, p95, p99 = (float(one) for one in np.percentile(values, (50, 95, 99)))
-    return Latency(float(values.mean()), p50, p95, p99)
-
-
-def model_stats(requests: Sequence[Fated], cluster: Cluster, window: Window) -> tuple[ModelStats, ...]:
-    """Return per model what the four fairness readings need.
-
-    Timely service is judged only for arrivals whose deadline fell inside the window. The unloaded latency is the work
-    at the mean speed of the nodes, for a request that finds everything idle may land on any.
-    """
-    mean_speed = total_speed(cluster) / len(cluster.nodes)
-    stats = []
-    for model in cluster.models:
-        own = [one for one in requests if one.model == model.id]
-        judged = [one for one in own if one.sent_at_s + model.deadline_s <= window.end_at_s]
-        stats.append(
-            ModelStats(
-                model=model.id,
-                arrived=len(own),
-                judged=len(judged),
-                timely=sum(finished_by(one, one.sent_at_s + model.deadline_s) for one in judged),
-                finished=sum(one.fate == "finished" for one in own),
-                unloaded_s=model.work_s / mean_speed,
-                latency_sum_s=sum(latency(one, window) for one in own),
-            )
-        )
-    return tuple(stats)
 
 
 def summarise(

@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.policy.fairness import ModelStats, readings
-from testbed.client_stats import Fated, Window, latency, model_stats
+from fairlead.policy.measuring import Window, latency, model_stats
+from testbed.client_stats import Fated
 
 RECENT_S = 600.0
 """Domain seconds that the figures beside the counts look back: a turn of the rotating scenarios (CONTROL §5)."""

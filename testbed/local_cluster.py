@@ -23,8 +23,8 @@ from fairlead.contracts.dialogue import Answer
 from fairlead.contracts.errors import FairleadError, Unavailable
 from fairlead.contracts.events import Role
 from fairlead.contracts.ports import Store
+from fairlead.policy.measuring import Window
 from testbed import local_llm
-from testbed.client_stats import Window
 from testbed.client_tail import ClientTail
 from testbed.layout import Keys, Layout, Order, Programs, lay_out, surroundings
 from testbed.llm_use import LlmUse, accepted, answers, asked, endpoint_words, modes, set_modes

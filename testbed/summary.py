@@ -12,8 +12,9 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import DecisionSummary
 from fairlead.contracts.errors import FairleadError
 from fairlead.contracts.settings import Settings
+from fairlead.policy.measuring import Window
 from testbed.client_log import ClientRecord, read_client_log
-from testbed.client_stats import Counts, Summary, Window, read_outcomes, summarise
+from testbed.client_stats import Counts, Summary, read_outcomes, summarise
 from testbed.llm_use import LlmUse
 
 FRACTION_DIGITS = 6

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.contracts.readings import Outcome, Status
+from fairlead.policy.measuring import Window, latencies
 from fairlead.twin.clusters import cluster, default_ports
 from testbed.client_log import ClientLog, ClientRecord, End, read_client_log
-from testbed.client_stats import Counts, Window, count, join, latencies, read_outcomes, summarise
+from testbed.client_stats import Counts, count, join, read_outcomes, summarise
 
 CITY7 = cluster("city7", default_ports("city7"))
 WINDOW = Window(1000.0, 1600.0)

@@ -11,9 +11,10 @@ from fairlead.contracts.dialogue import Answer, AnswerCode
 from fairlead.contracts.errors import FairleadError
 from fairlead.contracts.readings import Outcome
 from fairlead.contracts.settings import Settings
+from fairlead.policy.measuring import Window
 from fairlead.twin.clusters import cluster
 from testbed.client_log import ClientLog, ClientRecord
-from testbed.client_stats import Counts, Window
+from testbed.client_stats import Counts
 from testbed.llm_use import LlmUse
 from testbed.summary import (
     Facts,
