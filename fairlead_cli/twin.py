@@ -1,7 +1,8 @@
-"""`fairlead twin`: is the digital twin true."""
+"""`fairlead twin`: is the digital twin true, and what becomes of a scenario in it."""
 
 import dataclasses
 import sys
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,7 @@ import typer
 from fairlead_cli.shown import AsJson, echo_json, echo_table, examples
 
 if TYPE_CHECKING:
+    from fairlead.twin.play import Game, Played
     from fairlead.twin.truth import Checked
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -17,7 +19,7 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 def register(app: typer.Typer) -> None:
     """Add the commands on the twin."""
-    app.add_typer(group, name="twin", help="The digital twin: is it true.")
+    app.add_typer(group, name="twin", help="The digital twin: is it true, what becomes of a scenario in it.")
 
 
 @group.command(
@@ -54,6 +56,48 @@ def check(
     raise typer.Exit(0 if all(one.ok for one in found) else 1)
 
 
+@group.command(
+    "run",
+    epilog=examples(
+        "fairlead twin run city7-rotating --policy marginal-dpp@fresh --load 0.8 --seed 1",
+        "fairlead twin run city7-rotating --policy sed-static@5s --json",
+        "fairlead twin run catalogue-roomy --policy lru@fresh --load 0.6",
+    ),
+)
+def run(
+    scenario: Annotated[str, typer.Argument(help="One of `fairlead scenarios`.")],
+    policy: Annotated[
+        str, typer.Option("--policy", help="NAME@fresh: state on change; NAME@5s or NAME: every 5 s.")
+    ] = "marginal-dpp@5s",
+    load: Annotated[float, typer.Option("--load", min=0.01, help="Offered work / speed of all nodes.")] = 0.8,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of demand and placements.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Play a scenario in the twin: 20 min of warm-up, then a window of 80 min that is measured.
+
+    Latency counts what is unfinished with its age at the window's end. x1 to x4 are normalised Jain indices over
+    models: timely service, service, inverse slowdown, mean latency.
+    """
+    from fairlead.twin.play import Game, play, policy_at
+    from fairlead.twin.scenarios import scenario as named
+    from testbed.searched import searched_placement
+
+    chosen, at = named(scenario), policy_at(policy)
+    static = searched_placement(chosen.cluster, chosen.name) if at.name == "sed-static" else ()
+    if at.name == "sed-static" and not static:
+        raise typer.BadParameter(f"sed-static needs a searched placement, and {chosen.cluster} has none: city7 has one")
+    game = Game(chosen, at, load, seed, static)
+    tell, over = progress("run")
+    began_s = time.perf_counter()
+    played = play(game, lambda share: tell(f"{chosen.name} {at}", share))
+    took_s = time.perf_counter() - began_s
+    over()
+    if as_json:
+        echo_json(_run_document(game, played, took_s))
+    else:
+        echo_table(("what", "value"), _run_rows(game, played, took_s), empty="nothing")
+
+
 def progress(what: str) -> tuple[Callable[[str, float], None], Callable[[], None]]:
     """Return how to say how far something is, and how to end that: one line, where a person looks."""
     if not sys.stderr.isatty():
@@ -87,3 +131,33 @@ def _row(one: "Checked") -> tuple[str, ...]:
         f"{one.little_ratio:.0e}",
         "ok" if one.ok else "FAILED",
     )
+
+
+def _run_document(game: "Game", played: "Played", took_s: float) -> dict[str, object]:
+    return {
+        "scenario": game.scenario.name,
+        "policy": str(game.policy),
+        "load": game.load,
+        "seed": game.seed,
+        **dataclasses.asdict(played.figures),
+        "decisions": played.decisions,
+        "requests": played.requests,
+        "took_s": took_s,
+        "requests_per_s": played.requests / took_s,
+    }
+
+
+def _run_rows(game: "Game", played: "Played", took_s: float) -> list[tuple[str, str]]:
+    figures, latency = played.figures, played.figures.latency_s
+    percentiles = ((name, getattr(latency, name)) for name in ("p50", "p95", "p99"))
+    spread = "  ".join(f"{name} {value:.1f} s" for name, value in percentiles if value is not None)
+    fates = f"{figures.finished} finished, {figures.failed} failed, {figures.refused} refused, {figures.open} open"
+    return [
+        ("scenario", f"{game.scenario.name}, load {game.load:g}, seed {game.seed}"),
+        ("policy", str(game.policy)),
+        ("requests", f"{figures.arrived} in the window: {fates}"),
+        ("latency", "-" if latency.mean is None else f"mean {latency.mean:.3f} s  {spread}"),
+        ("fairness", "  ".join(f"{x} {getattr(figures.fairness, x):.4f}" for x in ("x1", "x2", "x3", "x4"))),
+        ("starts", f"{figures.starts_per_hour:.1f} an hour"),
+        ("speed", f"{played.requests / took_s:.0f} requests a second, {game.run_s / took_s:.0f} × real time"),
+    ]

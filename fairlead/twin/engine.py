@@ -81,6 +81,11 @@ class Engine:
         return self._flow.books
 
     @property
+    def decisions(self) -> int:
+        """Return how many decisions were put in force."""
+        return 0 if self._controller is None else self._controller.decisions
+
+    @property
     def ended(self) -> Sequence[Request]:
         """Return the requests that have ended, in that order, without those that were taken."""
         return self._flow.ended
