@@ -190,9 +190,7 @@ class Engine:
             self._flow.touch(pods=True)
 
     def _steer(self, node: Node) -> None:
-        """Let a node's agent do what its placement says."""
-        if not node.up:
-            return
+        """Let the agent of a living node do what its placement says."""
         effects = look(node, self.now_s, self._rules.limits)
         self._follow_up(node, effects)
         at_s = wakes_at_s(node.placement, node.spec.id, node.pods, self.now_s, self._rules.limits)

@@ -52,8 +52,7 @@ class Site:
 
     def hold(self, request: Request, now_s: float) -> None:
         """Keep a request that nobody can serve now; those who were sent before it come before it."""
-        if request.held_at_s is None:
-            request.held_at_s = now_s
+        request.held_at_s = now_s
         kept = self.held.setdefault(request.arrival.model, {})
         kept[request.number] = request
         if next(reversed(kept)) != max(kept):

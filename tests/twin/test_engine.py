@@ -2,10 +2,15 @@
 
 import pytest
 
+from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.steering import Steering
 from fairlead.twin.calendar import Calendar, Ended, Mishap, NodeBack, NodeLost, Rung, Sent, SpeedTurned, Ticked
-from fairlead.twin.requests import Network
-from tests.twin.scene import asks, cluster, ends, model, played, run
+from fairlead.twin.engine import Engine
+from fairlead.twin.requests import Network, at_once
+from fairlead.twin.rules import nodes_of, rules
+from fairlead.twin.views import FreshView
+from tests.twin.scene import asks, cluster, ends, in_force, model, played, run
 
 TWO = (model("a"), model("b"))
 
@@ -141,6 +146,66 @@ def test_a_report_tells_what_the_view_did_not_know() -> None:
     shape = cluster((model("a"),), speeds=(1.1, 1.0), sites=2)
     demand = [*asks((4.0, "a", 4.0), site="s2"), *asks((5.5, "a", 4.0))]
     assert [one.node for one in played(run(shape, demand, awake=[["a"], ["a"]], fresh=False))] == ["n1", "n2"]
+
+
+def test_a_ticket_that_comes_too_late_to_wait_is_refused() -> None:
+    """The one on its way finds the pod busy, the other is refused by a pod that drains and comes back too late."""
+    shape = cluster(TWO, gb=2)
+    network = Network({"s1": {"n1": 0.25}}, {"a": 0.0, "b": 0.0}, {"a": 0.0, "b": 0.0})
+    settings = PolicySettings(hold_timeout_s=0.375)
+    busy = run(shape, asks((1.0, "a", 30.0), (1.0, "a", 4.0)), awake=[["a"]], network=network, settings=settings)
+    assert [(one.fate, one.ended_at_s) for one in played(busy)] == [("finished", 31.5), ("refused", 1.375)]
+    slow = Network({"s1": {"n1": 0.5}}, network.up_s, network.down_s)
+    late = run(shape, asks((1.0, "a", 30.0), (1.0, "a", 4.0)), awake=[["a"]], network=slow, settings=settings)
+    assert [(one.fate, one.ended_at_s) for one in played(late)] == [("finished", 32.0), ("refused", 1.5)]
+    draining = run(shape, asks((1.0, "a", 4.0)), awake=[["a"]], network=network, settings=settings, fresh=False)
+    drained(draining, "n1")
+    assert [(one.fate, one.ended_at_s) for one in played(draining, 10.0)] == [("refused", 1.5)]
+
+
+def test_after_three_refusals_a_request_waits_for_news() -> None:
+    """Four nodes drain that the ingress believes ready; it tries three of them, and looks again at the next report."""
+    shape = cluster(TWO, speeds=(4.0, 3.0, 2.0, 1.0), gb=2)
+    engine = run(shape, asks((1.0, "a", 4.0)), awake=[["a"]] * 4, fresh=False)
+    for name in ("n1", "n2", "n3"):
+        drained(engine, name)
+    engine.run(5.0)
+    (request,) = engine.books.open.values()
+    assert (request.place, request.attempts) == ("held", 3)
+    assert [(one.node, one.ended_at_s) for one in played(engine, 20.0)] == [("n4", 9.0)]
+
+
+def drained(engine: Engine, name: str) -> None:
+    """Let a node's agent follow a placement that wants b there in place of a."""
+    node = engine.nodes[name]
+    node.placement = in_force((NodePlacement(node=name, awake=("b",), stoppable=("a",)),), generation=9)
+    engine._steer(node)
+
+
+def test_a_drain_that_does_not_end_is_forced_and_its_request_is_sent_again() -> None:
+    """Ten minutes after it began, 1 s to stop, 10 s to start the other; no pod of the request's model is left."""
+    shape = cluster(TWO, gb=2)
+    settings = PolicySettings(hold_timeout_s=5000.0)
+    nodes = nodes_of(shape, settings)
+    steering = Steering("s1", settings.slot_s)
+    steering.declared({"a": 4.0, "b": 4.0})
+    views = {"s1": FreshView(steering, nodes)}
+    patient = rules(settings, 0, fresh=True)
+    engine = Engine(nodes, views, at_once(shape), asks((0.0, "a", 5000.0)), patient)
+    engine.begin()
+    engine.stand("n1", "a")
+    engine.run(1.0)
+    drained(engine, "n1")
+    engine.run(600.5)
+    assert engine.nodes["n1"].pods["a"].phase == "draining"
+    engine.run(611.5)
+    (request,) = engine.books.open.values()
+    assert (request.place, request.sent_again) == ("held", True)
+    assert [(p.model, p.phase) for p in nodes["n1"].pods.values()] == [("b", "starting")]
+    engine.run(613.0)
+    assert nodes["n1"].pods["b"].phase == "ready"
+    assert (engine.starts, engine.decisions) == ([602.0], 0)
+    assert not engine.step() or engine.now_s > 613.0
 
 
 def test_an_end_that_was_foretold_before_the_shares_changed_is_void() -> None:
