@@ -10,6 +10,7 @@ from typing import assert_never
 
 from fairlead.contracts.decisions import SlotDecision
 from fairlead.contracts.events import Wake
+from fairlead.contracts.plans import Placement
 from fairlead.policy.periods import Agenda, Periods
 from fairlead.policy.reconcile import wakes_at_s
 from fairlead.twin.agent import STOP_S, Effects, finished_start, look, started
@@ -104,6 +105,11 @@ class Engine:
         there = self.nodes[node]
         there.open(started(there, model, 0.0))
         finished_start(there, model, 0.0)
+
+    def order(self, node: str, placement: Placement) -> None:
+        """Let the agent of a living node follow a placement from now on."""
+        self.nodes[node].placement = placement
+        self._steer(self.nodes[node])
 
     def begin(self) -> None:
         """Put the first decision in force, its pods ready, and let slots and refreshes begin."""
@@ -300,9 +306,8 @@ class Engine:
             for site in self.sites.values():
                 site.view.steer_by(decision.table)
         if decision.placement is not None:
-            for node in self.nodes.values():
+            for name, node in self.nodes.items():
                 if node.up:
-                    node.placement = decision.placement
-                    self._steer(node)
+                    self.order(name, decision.placement)
         for site in self.sites.values():
             self._flow.look_again(site)

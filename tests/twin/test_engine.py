@@ -5,7 +5,7 @@ import pytest
 from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.steering import Steering
-from fairlead.twin.calendar import Calendar, Ended, Mishap, NodeBack, NodeLost, Rung, Sent, SpeedTurned, Ticked
+from fairlead.twin.calendar import Calendar, Mishap, NodeBack, NodeLost, Rung, Sent, SpeedTurned, Ticked
 from fairlead.twin.engine import Engine
 from fairlead.twin.requests import Network, at_once
 from fairlead.twin.rules import nodes_of, rules
@@ -177,9 +177,7 @@ def test_after_three_refusals_a_request_waits_for_news() -> None:
 
 def drained(engine: Engine, name: str) -> None:
     """Let a node's agent follow a placement that wants b there in place of a."""
-    node = engine.nodes[name]
-    node.placement = in_force((NodePlacement(node=name, awake=("b",), stoppable=("a",)),), generation=9)
-    engine._steer(node)
+    engine.order(name, in_force((NodePlacement(node=name, awake=("b",), stoppable=("a",)),), generation=9))
 
 
 def test_a_drain_that_does_not_end_is_forced_and_its_request_is_sent_again() -> None:
@@ -206,13 +204,3 @@ def test_a_drain_that_does_not_end_is_forced_and_its_request_is_sent_again() -> 
     assert nodes["n1"].pods["b"].phase == "ready"
     assert (engine.starts, engine.decisions) == ([602.0], 0)
     assert not engine.step() or engine.now_s > 613.0
-
-
-def test_an_end_that_was_foretold_before_the_shares_changed_is_void() -> None:
-    """The version of the node says so."""
-    engine = run(cluster(TWO), asks((0.0, "a", 4.0)), awake=[["a", "b"]])
-    engine.run(1.0)
-    assert engine.nodes["n1"].due() is not None
-    before = len(engine.ended)
-    engine._act(Ended("n1", "a", 0, version=-5))
-    assert len(engine.ended) == before

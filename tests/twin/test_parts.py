@@ -156,9 +156,7 @@ def test_a_ticket_that_a_draining_pod_refuses_finds_another() -> None:
     """Reported every 5 s, the ingress does not know of the drain yet; both nodes have the model."""
     shape = cluster((model("a"), model("b")), speeds=(2.0, 1.0), gb=2)
     engine = run(shape, asks((1.0, "a", 4.0), (1.5, "a", 4.0)), awake=[["a"], ["a"]], fresh=False)
-    node = engine.nodes["n1"]
-    node.placement = in_force((NodePlacement(node="n1", awake=("b",), stoppable=("a",)),), generation=9)
-    engine._steer(node)
+    engine.order("n1", in_force((swap(),), generation=9))
     requests = played(engine, 20.0)
     assert [(one.node, one.attempts) for one in requests] == [("n2", 2), ("n2", 1)]
     assert ends(requests) == [5.0, 9.0]
