@@ -252,7 +252,8 @@ def _random(prompt: Prompt, chance: np.random.Generator) -> Said:
         wish = {"node": one.node, "role": role, "prefer": shuffled[:preferred]}
         nodes.append(wish | {"avoid": shuffled[preferred : preferred + 2], "bias": int(chance.integers(5))})
     return Said(
-        json.dumps(planner_reply(nodes, [], "a throw of dice")), (PASSED, "feasibility:memory", "feasibility:neglected")
+        json.dumps(planner_reply(nodes, [], "a throw of dice")),
+        (PASSED, "feasibility:memory", "feasibility:neglected", "trust:outside", "trust:shut-out"),
     )
 
 

@@ -99,9 +99,9 @@ def harmful(prompt: SlotPrompt | PlannerPrompt) -> dict[str, Any]:
             model: _towards(cells, _most_busy(cells), _least_busy(cells), 2 * MOVED) for model, cells in prompt.rows
         }
         return slot_reply(moved, "more to where most work waits")
-    nodes = [_wish(one.node, "standby", (), one.awake[:PREFERRED_MOST], 4) for one in prompt.nodes]
+    nodes = [_wish(one.node, "specialist", (), one.awake[:PREFERRED_MOST], 4) for one in prompt.nodes]
     models = [{"model": model, "priority": 0, "expected": "silent"} for model, _ in prompt.models]
-    return planner_reply(nodes, models, "nothing new starts and all that is awake is avoided")
+    return planner_reply(nodes, models, "all that is awake is avoided")
 
 
 def slot_reply(rows: dict[str, dict[str, float]], why: str) -> dict[str, Any]:

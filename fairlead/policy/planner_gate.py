@@ -16,7 +16,7 @@ from fairlead.contracts.replies import NodeWish, PlannerReply, WarmWish
 from fairlead.policy.aliases import Aliases, by_alias, by_id
 from fairlead.policy.arrays import lean
 from fairlead.policy.draft import GB
-from fairlead.policy.epoch import NEUTRAL_PRIORITY, check
+from fairlead.policy.epoch import NEUTRAL_PRIORITY, check, with_demand
 from fairlead.policy.parsing import Fault, listed, printable
 
 MOST = 3
@@ -24,6 +24,10 @@ MOST = 3
 
 CLOSED = ("standby", "drain")
 """Roles of nodes where nothing new starts."""
+
+CLOSED_MOST = 0.3
+"""Share of the memory that is up which a reply may close: the distance of gate 4 for rows (CONTROL §3), since without
+a twin nothing else keeps a valid reply from closing the whole cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,30 @@ def drafted(reply: PlannerReply, given: EpochInput, aliases: Meant) -> PlanDraft
     if faults:
         said = listed(_said(f, draft, given, aliases) for f in faults)
         return Fault("feasibility", faults[0].rule, listed(f.text for f in faults), said)
-    return draft
+    return _untrusted(draft, given, aliases) or draft
+
+
+def _untrusted(draft: PlanDraft, given: EpochInput, aliases: Meant) -> Fault | None:
+    """Return that a draft closes more of the cluster than is trusted, or all that a model with demand could start on."""
+    up = {n.node for n in given.snapshot.nodes if n.up}
+    room = {n.id: n.memory_bytes for n in given.cluster.nodes if n.id in up}
+    closed = {i.node for i in draft.intents if i.role in CLOSED}
+    share = sum(size for node, size in room.items() if node in closed) / max(1, sum(room.values()))
+    if share > CLOSED_MOST:
+        text = f"standby and drain close {share:.2f} of the memory that is up, at most {CLOSED_MOST:.2f} is trusted"
+        return Fault("trust", "outside", text, text)
+    wanted = set(with_demand(given.snapshot))
+    widest = max(room.values(), default=0)
+    open_widest = max((size for node, size in room.items() if node not in closed), default=0)
+    shut = [m.id for m in given.cluster.models if m.id in wanted and open_widest < m.memory_bytes <= widest]
+    if shut:
+        return Fault(
+            "trust",
+            "shut-out",
+            listed(f"{one} has demand and fits no node that stays open" for one in shut),
+            listed(f"{aliases.model_of[one]} has demand and fits no node that stays open" for one in shut),
+        )
+    return None
 
 
 def largest_tilt(draft: PlanDraft, given: EpochInput) -> float:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from fairlead.contracts.decisions import EpochInput
 from fairlead.contracts.plans import Guide, PlanDraft
 from fairlead.contracts.replies import PlannerReply, SlotReply
 from fairlead.contracts.tuning import PolicySettings
@@ -25,7 +26,7 @@ from tests.policy.dialogues import (
     slot_asked,
     slot_reply,
 )
-from tests.policy.situations import NOW_S, cluster, model, node, pod, view
+from tests.policy.situations import NOW_S, asked, cluster, model, node, pod, view
 
 NODES = named("n", [[n.id] for n in SHAPE.nodes])
 MODELS = named("m", [[m.id] for m in SHAPE.models])
@@ -187,7 +188,7 @@ GROUPS = Aliases(
 """Two groups of two nodes, and of two models."""
 
 
-def grouped_plan(nodes: list[dict[str, Any]], **changes: Any) -> PlanDraft | Fault:
+def grouped_plan(nodes: list[dict[str, Any]], given: EpochInput = EPOCH, **changes: Any) -> PlanDraft | Fault:
     """Return what becomes of a reply about groups."""
     reply = {
         "nodes": nodes,
@@ -199,7 +200,7 @@ def grouped_plan(nodes: list[dict[str, Any]], **changes: Any) -> PlanDraft | Fau
         "why": "",
         **changes,
     }
-    return drafted(PlannerReply.model_validate(reply), EPOCH, meant(GROUPS, ()))
+    return drafted(PlannerReply.model_validate(reply), given, meant(GROUPS, ()))
 
 
 def test_a_group_of_models_is_dealt_out_over_the_nodes_that_prefer_it() -> None:
@@ -244,9 +245,49 @@ def test_of_a_group_the_model_asked_for_most_is_warmed_on_the_first_node_that_ca
     assert isinstance(made, PlanDraft)
     assert [(w.model, w.node) for w in made.warm] == [("small-text", "edge-1")]  # both have it: the first
     warm = [{"model": "m01", "node": "n02", "at": "now"}, {"model": "m01", "node": "n01", "at": "now"}]
-    made = grouped_plan([plain[0], {**plain[1], "role": "standby"}], warm=warm)
+    made = grouped_plan([plain[0], {**plain[1], "role": "standby"}], down("edge-2", "edge-3"), warm=warm)
     assert isinstance(made, PlanDraft)
     assert [(w.model, w.node) for w in made.warm] == [("large-text", "edge-2"), ("large-text", "say-yes")]
+
+
+def down(*nodes: str) -> EpochInput:
+    """Return what is known when these nodes are not up."""
+    views = tuple(v.model_copy(update={"up": v.node not in nodes}) for v in EPOCH.snapshot.nodes)
+    return EPOCH.model_copy(update={"snapshot": EPOCH.snapshot.model_copy(update={"nodes": views})})
+
+
+def test_no_plan_closes_more_of_the_cluster_than_is_trusted() -> None:
+    """Standby and drain count alike, nodes that are not up do not; all drained would starve everybody."""
+    for role in ("standby", "drain"):
+        found = fault(planner_reply(PLAN, nodes=wishes(**{f"n{k:02d}": {"role": role} for k in range(1, 5)})))
+        assert (found.step, found.code) == ("trust", "outside")
+        assert found.said == "standby and drain close 1.00 of the memory that is up, at most 0.30 is trusted"
+        assert draft(planner_reply(PLAN, nodes=wishes(n01={"role": role})))
+    two = wishes(n01={"role": "standby"}, n04={"role": "drain"})
+    assert fault(planner_reply(PLAN, nodes=two)).code == "outside"
+    given = down("edge-1")
+    assert draft(planner_reply(PLAN, nodes=two), opening(given, CASES))
+
+
+def test_no_plan_closes_all_that_a_model_with_demand_could_start_on() -> None:
+    """One that fits no node at all is not held against it."""
+    shape = cluster([node("a", 10.0), *(node(n, 8.0) for n in "bcde")], [model("huge", 9.0), model("tiny", 1.0)])
+    seen = EPOCH.snapshot.model_copy(
+        update={"nodes": tuple(view(n) for n in "abcde"), "models": (asked("huge", arrived=1, ago_s=1.0),)}
+    )
+    given = EPOCH.model_copy(update={"cluster": shape, "snapshot": seen})
+    aliases = meant(Aliases(nodes=named("n", [[n] for n in "abcde"]), models=named("m", [["huge"], ["tiny"]])), ())
+    plain = {"role": "generalist", "prefer": [], "avoid": [], "bias": 0}
+    nodes = [{**plain, "node": f"n{k:02d}", "role": "standby" if k == 1 else "generalist"} for k in range(1, 6)]
+    reply = {"nodes": nodes, "models": [], "warm": [], "rates_of": None, "confidence": 0, "cases_cited": [], "why": ""}
+    found = drafted(PlannerReply.model_validate(reply), given, aliases)
+    assert isinstance(found, Fault)
+    assert (found.step, found.code, found.said) == (
+        "trust", "shut-out", "m01 has demand and fits no node that stays open"
+    )  # fmt: skip
+    gone = tuple(v.model_copy(update={"up": v.node != "a"}) for v in seen.nodes)
+    without = given.model_copy(update={"snapshot": seen.model_copy(update={"nodes": gone})})
+    assert isinstance(drafted(PlannerReply.model_validate(reply), without, aliases), PlanDraft)
 
 
 def routes_of(
