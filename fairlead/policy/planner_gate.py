@@ -74,7 +74,7 @@ def drafted(reply: PlannerReply, given: EpochInput, aliases: Meant) -> PlanDraft
 
 
 def _untrusted(draft: PlanDraft, given: EpochInput, aliases: Meant) -> Fault | None:
-    """Return that a draft closes more of the cluster than is trusted, or all that a model with demand could start on."""
+    """Return that a draft closes more than is trusted, or all nodes on which a model with demand could start."""
     up = {n.node for n in given.snapshot.nodes if n.up}
     room = {n.id: n.memory_bytes for n in given.cluster.nodes if n.id in up}
     closed = {i.node for i in draft.intents if i.role in CLOSED}
