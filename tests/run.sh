@@ -13,7 +13,7 @@ export COVERAGE_FILE
 trap 'rm -f "$COVERAGE_FILE"' EXIT
 echo "test: units, properties, real processes with a real MongoDB, one short fairlead up"
 status=0
-"$bin/python" -m pytest -q --durations=10 --cov --cov-report= || status=$?
+"$bin/python" -m pytest -q -n 2 --dist loadfile --durations=10 --cov --cov-report= || status=$?
 echo "test: branch coverage of contracts and policy, 100 % wanted"
 "$bin/coverage" report --include='fairlead/contracts/*,fairlead/policy/*' --fail-under=100 || status=1
 echo "test: branch coverage of everything, at least $FLOOR % wanted"

@@ -22,16 +22,21 @@ def carried(board: Board, rate_start: float) -> Draft:
 def standing(board: Board) -> Draft:
     """Return the draft that is nothing but the placement in force, on the pods of now."""
     pods, up = board.pods, board.up[:, None]
-    going = (pods.stopping | _chosen(board)) & up
+    going = (pods.stopping | _leaving(board)) & up
     kept = pods.resident & ~going & up
     ordered = board.was_awake & ~pods.resident & up
     return Draft(board, kept, going, ordered & ~pods.blocked & ~board.wishes.banned & ~board.wishes.drains[:, None])
 
 
-def _chosen(board: Board) -> Flags:
-    """Return [n, m] pods that the placement in force lets go and that could still be kept."""
+def _leaving(board: Board) -> Flags:
+    """Return [n, m] pods that the placement in force lets go and that have not begun to stop."""
     pods = board.pods
     return board.was_stoppable & (pods.ready | pods.leaving | pods.sleeping) & ~board.wishes.pinned
+
+
+def _chosen(board: Board) -> Flags:
+    """Return [n, m] those of them that could still be kept: what an operator banned goes whatever starts."""
+    return _leaving(board) & ~board.wishes.banned
 
 
 def _settle(draft: Draft, n: int, chosen: Flags, rate_start: float) -> None:
@@ -39,11 +44,9 @@ def _settle(draft: Draft, n: int, chosen: Flags, rate_start: float) -> None:
     board, demand = draft.board, draft.board.demand
     alive = (demand.pressed > rate_start) | (demand.held > 0) | board.wishes.pinned[n]
     held = int(board.claim[chosen].sum())
-    if draft.free()[n] < held and not _may_go(draft, n, chosen, rate_start):
-        draft.wanted[n] = False
+    stays = draft.free()[n] < held and not _may_go(draft, chosen, draft.wanted[n] & alive, rate_start)
     for m in sorted(np.nonzero(draft.wanted[n])[0], key=lambda m: (bool(alive[m]), demand.pressed[m], m)):
-        short = draft.free()[n] < (held if not alive[m] else 0)
-        if short:
+        if stays or draft.free()[n] < (held if not alive[m] else 0):
             draft.wanted[n, m] = False
             draft.note("dropped", n, int(m), None, "an ordered start that fits no longer, or that nobody waits for")
     if draft.free()[n] >= held:
@@ -54,10 +57,10 @@ def _settle(draft: Draft, n: int, chosen: Flags, rate_start: float) -> None:
             draft.note("pending", n, int(m), None, "goes for a start that has not begun")
 
 
-def _may_go(draft: Draft, n: int, chosen: Flags, rate_start: float) -> bool:
+def _may_go(draft: Draft, chosen: Flags, waited_for: Flags, rate_start: float) -> bool:
     """Tell whether the chosen pods of a node may still go: a last ready one only for a model that has none."""
     last = chosen & (draft.board.demand.pressed > rate_start) & (draft.ready() == 0)
-    missed = draft.wanted[n] & (draft.ready() == 0)
+    missed = waited_for & (draft.ready() == 0)
     return bool(missed.any()) or not bool(last.any())
 
 

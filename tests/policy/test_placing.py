@@ -237,3 +237,22 @@ def test_unknown_nodes_and_models_in_what_is_remembered_are_left_out() -> None:
     decision = decide_slot(slot_input(shape, views, [asked("left", held=3, oldest_s=2.0)], placement=before))
     assert placed(decision) == {"n1": awake("n1", "m1")}
     assert shape.nodes[0].memory_bytes == 6 * GB
+
+
+def test_a_start_in_the_room_of_a_banned_pod_stays_ordered() -> None:
+    """The banned one is the last ready pod of a model with demand: it goes all the same, by the operator's word."""
+    shape = cluster([node("n1", 6.0), node("n2", 2.0)], [model("m1"), model("m2"), model("m3", 3.0)])
+    views = [view("n1", pod("m1"), pod("m3")), view("n2", pod("m2"))]
+    before = placement(awake("n1", "m2", "m3", stoppable=("m1",)), awake("n2", "m2"))
+    rates, bans = {"m1": 0.02, "m2": 0.02}, (override("n1", "m1", "ban"),)
+    decision = decide_slot(slot_input(shape, views, rates=rates, placement=before, overrides=bans))
+    assert decision.placement is None or placed(decision)["n1"] == awake("n1", "m2", "m3", stoppable=("m1",))
+
+
+def test_a_last_ready_pod_does_not_go_for_a_start_that_nobody_waits_for() -> None:
+    """m3 is ordered in its room with m2; m2 is ready elsewhere, m3 nobody asks for: both orders fall."""
+    shape = cluster([node("n1", 6.0), node("n2", 3.0)], [model("m1", 5.0), model("m2", 2.2), model("m3", 1.0)])
+    views = [view("n1", pod("m1")), view("n2", pod("m2"))]
+    before = placement(awake("n1", "m2", "m3", stoppable=("m1",)), awake("n2", "m2"))
+    decision = decide_slot(slot_input(shape, views, rates={"m1": 0.02, "m2": 0.02, "m3": 0.0}, placement=before))
+    assert placed(decision)["n1"] == awake("n1", "m1")
