@@ -40,6 +40,9 @@ _OBJECT = re.compile(r'\{(?=\s*["}])')
 _MARK = re.compile(r'"(?:[^"\\]++|\\.)*+"|["{}\[\]]', re.DOTALL)
 """A string, a bracket, or the quote of a string that never ends."""
 
+DEEPER = {"{": 1, "[": 1, "}": -1, "]": -1}
+"""What a bracket adds to the depth; a whole string adds nothing."""
+
 Reply = TypeVar("Reply", bound=Message)
 
 
@@ -96,19 +99,13 @@ def _closed_at(text: str, begin: int) -> int:
     """Return the place after the bracket that closes the one at `begin`; `OPEN` if none, or `TOO_DEEP`."""
     depth = 0
     for mark in _MARK.finditer(text, begin):
-        match mark[0]:
-            case "{" | "[":
-                depth += 1
-                if depth > DEPTH:
-                    return TOO_DEEP
-            case "}" | "]":
-                depth -= 1
-                if depth == 0:
-                    return mark.end()
-            case '"':
-                break  # all that follows is in a string that never ends
-            case _:
-                pass
+        if mark[0] == '"':
+            break  # all that follows is in a string that never ends
+        depth += DEEPER.get(mark[0], 0)
+        if depth > DEPTH:
+            return TOO_DEEP
+        if depth == 0:
+            return mark.end()
     return OPEN
 
 
