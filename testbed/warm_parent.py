@@ -40,6 +40,9 @@ from fairlead.contracts.settings import Settings
 from testbed.emulated_clock import Reached, SharedClock
 from testbed.emulated_pod import BEGIN, ORDER, PACKET_BYTES, REACHED, PodPlan, live
 
+GROUP_S = 1.0
+"""Wall seconds at most that a forked child takes until its first statement; one that died before never gets there."""
+
 END_S = 3.0
 """Wall seconds that pods have to end before they are killed; own choice, ten times a stop at speed 3."""
 
@@ -233,6 +236,7 @@ class WarmParent:
         if pid == 0:
             self._become(plan, listener, theirs)
         theirs.close()
+        _await_own_group(pid)
         port = int(listener.getsockname()[1])
         listener.close()
         child = Child(
@@ -282,6 +286,14 @@ class WarmParent:
                 os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             self._forget(pid)
+
+
+def _await_own_group(pid: int) -> None:
+    """Return once a forked child leads its own group: who kills the group of a pod that was just named finds it."""
+    end_s = time.monotonic() + GROUP_S
+    with contextlib.suppress(ProcessLookupError):
+        while os.getpgid(pid) != pid and time.monotonic() < end_s:
+            time.sleep(0.0002)
 
 
 def main() -> None:
