@@ -78,24 +78,25 @@ def run(
     Latency counts what is unfinished with its age at the window's end. x1 to x4 are normalised Jain indices over
     models: timely service, service, inverse slowdown, mean latency.
     """
+    from fairlead.studies.searched import searched_placement
     from fairlead.twin.play import Game, play, policy_at
     from fairlead.twin.scenarios import scenario as named
-    from testbed.searched import searched_placement
+    from fairlead.twin.subjects import subject_of
 
     chosen, at = named(scenario), policy_at(policy)
     static = searched_placement(chosen.cluster, chosen.name) if at.name == "sed-static" else ()
     if at.name == "sed-static" and not static:
         raise typer.BadParameter(f"sed-static needs a searched placement, and {chosen.cluster} has none: city7 has one")
-    game = Game(chosen, at, load, seed, static)
+    game = Game(subject_of(chosen, load, seed), at, seed, static)
     tell, over = progress("run")
     began_s = time.perf_counter()
     played = play(game, lambda share: tell(f"{chosen.name} {at}", share))
     took_s = time.perf_counter() - began_s
     over()
     if as_json:
-        echo_json(_run_document(game, played, took_s))
+        echo_json(_run_document(game, load, played, took_s))
     else:
-        echo_table(("what", "value"), _run_rows(game, played, took_s), empty="nothing")
+        echo_table(("what", "value"), _run_rows(game, load, played, took_s), empty="nothing")
 
 
 def progress(what: str) -> tuple[Callable[[str, float], None], Callable[[], None]]:
@@ -133,11 +134,11 @@ def _row(one: "Checked") -> tuple[str, ...]:
     )
 
 
-def _run_document(game: "Game", played: "Played", took_s: float) -> dict[str, object]:
+def _run_document(game: "Game", load: float, played: "Played", took_s: float) -> dict[str, object]:
     return {
-        "scenario": game.scenario.name,
+        "scenario": game.subject.name,
         "policy": str(game.policy),
-        "load": game.load,
+        "load": load,
         "seed": game.seed,
         **dataclasses.asdict(played.figures),
         "decisions": played.decisions,
@@ -147,17 +148,21 @@ def _run_document(game: "Game", played: "Played", took_s: float) -> dict[str, ob
     }
 
 
-def _run_rows(game: "Game", played: "Played", took_s: float) -> list[tuple[str, str]]:
+def _run_rows(game: "Game", load: float, played: "Played", took_s: float) -> list[tuple[str, str]]:
     figures, latency = played.figures, played.figures.latency_s
     percentiles = ((name, getattr(latency, name)) for name in ("p50", "p95", "p99"))
     spread = "  ".join(f"{name} {value:.1f} s" for name, value in percentiles if value is not None)
+    window = game.subject.window
     fates = f"{figures.finished} finished, {figures.failed} failed, {figures.refused} refused, {figures.open} open"
     return [
-        ("scenario", f"{game.scenario.name}, load {game.load:g}, seed {game.seed}"),
+        ("scenario", f"{game.subject.name}, load {load:g}, seed {game.seed}"),
         ("policy", str(game.policy)),
         ("requests", f"{figures.arrived} in the window: {fates}"),
         ("latency", "-" if latency.mean is None else f"mean {latency.mean:.3f} s  {spread}"),
         ("fairness", "  ".join(f"{x} {getattr(figures.fairness, x):.4f}" for x in ("x1", "x2", "x3", "x4"))),
         ("starts", f"{figures.starts_per_hour:.1f} an hour"),
-        ("speed", f"{played.requests / took_s:.0f} requests a second, {game.run_s / took_s:.0f} × real time"),
+        (
+            "speed",
+            f"{played.requests / took_s:.0f} requests a second, {window.end_at_s / took_s:.0f} × real time",
+        ),
     ]

@@ -17,11 +17,11 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.dialogue import AgentName, ModeName
 from fairlead.contracts.errors import ConfigError, foreign
 from fairlead.contracts.settings import Settings
+from fairlead.studies.searched import searched_placement
 from fairlead.twin import clusters
 from fairlead.twin.scenarios import Scenario
 from testbed import local_llm
 from testbed.ports import Ports
-from testbed.searched import searched_placement
 from testbed.supervise import Program
 
 CONTROL_PORT = 8700

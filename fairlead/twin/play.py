@@ -1,8 +1,11 @@
-"""A scenario of CONTROL §5 played by a policy, and what is measured of it."""
+"""A subject played by a policy, and what is measured of it."""
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import get_args
+
+from pydantic import ValidationError
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import InputError
@@ -10,65 +13,87 @@ from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.fairness import ModelStats, Readings, readings
 from fairlead.policy.measuring import Latency, Window, latencies, model_stats
-from fairlead.twin.clusters import cluster, default_ports
-from fairlead.twin.demand import Shape, draw, until
 from fairlead.twin.engine import Engine
-from fairlead.twin.network import network_of
-from fairlead.twin.requests import Arrival, Request
-from fairlead.twin.scenarios import RUN_S, WARM_UP_S, Scenario
+from fairlead.twin.requests import Fate, Request
 from fairlead.twin.setup import Setup, assembled
+from fairlead.twin.subjects import Subject
 
 WORDS_S = 60.0
 """Seconds of the twin between two words on how far it is."""
 
+POLICY = re.compile(r"(?P<name>[a-z0-9-]+)(?:\[(?P<changes>[^\[\]]*)\])?(?:@(?P<state>5s|fresh))?")
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyAt:
-    """A policy and how it learns of state."""
+    """A policy, how it learns of state, and settings in place of the defaults."""
 
     name: PolicyName
     fresh: bool
+    changes: tuple[tuple[str, str], ...] = ()
+    """Field of `PolicySettings` and its value as text, sorted."""
 
     def __str__(self) -> str:
-        """Return it as it is written: `marginal-dpp@fresh`."""
-        return f"{self.name}@{'fresh' if self.fresh else '5s'}"
+        """Return it as it is written: `marginal-dpp@fresh`, `marginal-dpp[eta=0]@5s`."""
+        changes = ",".join(f"{name}={value}" for name, value in self.changes)
+        return f"{self.name}{f'[{changes}]' if changes else ''}@{'fresh' if self.fresh else '5s'}"
+
+    def settings(self) -> PolicySettings:
+        """Return the settings that it decides by; raises `InputError` where a change is not one of them."""
+        try:
+            return PolicySettings.model_validate(dict(self.changes), strict=False)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "?"
+            raise InputError(f"policy {self}: setting {field[:64]!r}: {first['msg']}") from error
 
 
 def policy_at(text: str) -> PolicyAt:
-    """Return what `NAME`, `NAME@5s` or `NAME@fresh` means; without a suffix it is every 5 s.
+    """Return what `NAME`, `NAME@5s`, `NAME@fresh` or `NAME[setting=value,…]@fresh` means; no suffix is every 5 s.
 
-    Raises `InputError` where there is no such policy or suffix.
+    Raises `InputError` where there is no such policy, setting or suffix.
     """
-    name, _, state = text.partition("@")
     known: tuple[PolicyName, ...] = get_args(PolicyName)
+    found = POLICY.fullmatch(text)
     for one in known:
-        if one == name and state in ("", "5s", "fresh"):
-            return PolicyAt(one, state == "fresh")
-    raise InputError(f"policy {text[:64]!r} is none of {', '.join(known)}, each with @5s or @fresh behind it")
+        if found is not None and found["name"] == one:
+            parts = [part.partition("=") for part in (found["changes"] or "").split(",") if part.strip()]
+            changes = tuple(sorted((name.strip(), value.strip()) for name, _, value in parts))
+            at = PolicyAt(one, found["state"] == "fresh", changes)
+            at.settings()
+            return at
+    raise InputError(
+        f"policy {text[:64]!r} is none of {', '.join(known)}, each with @5s or @fresh behind it, "
+        "and between them settings in brackets if any: marginal-dpp[eta=0]@fresh"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Game:
-    """What is played."""
+    """What is played, and by whom."""
 
-    scenario: Scenario
+    subject: Subject
     policy: PolicyAt
-    load: float
     seed: int
+    """Of random placements and of what ingresses draw."""
     static: tuple[NodePlacement, ...] = ()
     """The placement of `sed-static`."""
-    warm_up_s: float = WARM_UP_S
-    run_s: float = RUN_S
-    """With the warm-up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class Outcome:
     """A request as it is measured."""
 
     model: str
     sent_at_s: float
-    finished_at_s: float | None
+    ended_at_s: float | None
+    fate: Fate | None
+    """None while it is open."""
+
+    @property
+    def finished_at_s(self) -> float | None:
+        """When its client had the full answer; None where it never did, or has not yet."""
+        return self.ended_at_s if self.fate == "finished" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,38 +126,48 @@ class Played:
 
 
 def play(game: Game, tell: Callable[[float], None]) -> Played:
-    """Play a game; `tell` is told the share that is done."""
-    shape = cluster(game.scenario.cluster, default_ports(game.scenario.cluster))
+    """Play a game in the reference engine; `tell` is told the share that is done."""
+    subject = game.subject
+    engine = engine_of(game)
+    end_s = subject.window.end_at_s
+    while engine.now_s < end_s:
+        engine.run(min(engine.now_s + WORDS_S, end_s))
+        tell(engine.now_s / end_s)
+    figures = figures_of(outcomes_of(engine), engine.starts, subject.cluster, subject.window)
+    return Played(figures, engine.books.arrived, engine.decisions)
+
+
+def engine_of(game: Game) -> Engine:
+    """Return the run of a game before its demand begins."""
+    subject = game.subject
     setup = Setup(
-        cluster=shape,
+        cluster=subject.cluster,
         policy=game.policy.name,
         fresh=game.policy.fresh,
         seed=game.seed,
-        network=network_of(shape),
-        settings=PolicySettings(),
+        network=subject.network,
+        settings=game.policy.settings(),
         static=game.static,
     )
-    engine = assembled(setup, demand_of(game, shape))
-    while engine.now_s < game.run_s:
-        engine.run(min(engine.now_s + WORDS_S, game.run_s))
-        tell(engine.now_s / game.run_s)
-    return Played(figures_of(engine, shape, Window(game.warm_up_s, game.run_s)), engine.books.arrived, engine.decisions)
+    engine = assembled(setup, subject.demand())
+    for at_s, mishap in subject.mishaps:
+        engine.happen(at_s, mishap)
+    return engine
 
 
-def demand_of(game: Game, shape: Cluster) -> Iterator[Arrival]:
-    """Yield the requests of a game: those that `fairlead up` plays of the same scenario, load and seed."""
-    spans = game.scenario.spans(shape, game.load, game.seed, game.warm_up_s)
-    for one in until(draw(spans, shape, game.seed, Shape()), game.run_s):
-        yield Arrival(one.at_s, one.site, one.model, one.work_s)
+def outcomes_of(engine: Engine) -> list[Outcome]:
+    """Return what has become of each request, in order of the demand."""
+    everything = sorted((*engine.ended, *engine.books.open.values()), key=_number)
+    return [Outcome(one.arrival.model, one.arrival.at_s, one.ended_at_s, one.fate) for one in everything]
 
 
-def figures_of(engine: Engine, shape: Cluster, window: Window) -> Figures:
-    """Return what is measured of the requests that were sent inside the window, which ends now."""
-    everything = [*engine.ended, *engine.books.open.values()]
-    inside = [one for one in everything if window.start_at_s <= one.arrival.at_s < window.end_at_s]
-    inside.sort(key=lambda one: one.number)
-    served = [_served(one) for one in inside]
-    stats = model_stats(served, shape, window)
+def figures_of(outcomes: Sequence[Outcome], starts: Sequence[float], shape: Cluster, window: Window) -> Figures:
+    """Return what is measured of the requests that were sent inside the window, which ends now.
+
+    `starts` are the instants at which pods were started.
+    """
+    inside = [one for one in outcomes if window.start_at_s <= one.sent_at_s < window.end_at_s]
+    stats = model_stats(inside, shape, window)
     finished = _count(inside, "finished")
     hours = (window.end_at_s - window.start_at_s) / 3600.0
     return Figures(
@@ -141,18 +176,17 @@ def figures_of(engine: Engine, shape: Cluster, window: Window) -> Figures:
         failed=_count(inside, "failed"),
         refused=_count(inside, "refused"),
         open=_count(inside, None),
-        latency_s=latencies(served, window),
+        latency_s=latencies(inside, window),
         fairness=readings(stats),
         service_ratio=finished / len(inside) if inside else None,
-        starts_per_hour=sum(window.start_at_s <= at_s < window.end_at_s for at_s in engine.starts) / hours,
+        starts_per_hour=sum(window.start_at_s <= at_s < window.end_at_s for at_s in starts) / hours,
         models=stats,
     )
 
 
-def _served(request: Request) -> Served:
-    arrival = request.arrival
-    return Served(arrival.model, arrival.at_s, request.ended_at_s if request.fate == "finished" else None)
+def _number(request: Request) -> int:
+    return request.number
 
 
-def _count(requests: Sequence[Request], fate: str | None) -> int:
-    return sum(one.fate == fate for one in requests)
+def _count(outcomes: Sequence[Outcome], fate: Fate | None) -> int:
+    return sum(one.fate == fate for one in outcomes)

@@ -10,8 +10,9 @@ from fairlead.policy.measuring import Window
 from fairlead.twin.clusters import cluster, default_ports
 from fairlead.twin.demand import draw, until
 from fairlead.twin.network import FAR_S, NEAR_S, network_of
-from fairlead.twin.play import Game, Played, PolicyAt, demand_of, figures_of, play, policy_at
+from fairlead.twin.play import Game, Played, PolicyAt, figures_of, outcomes_of, play, policy_at
 from fairlead.twin.scenarios import scenario
+from fairlead.twin.subjects import subject_of
 from fairlead_cli.main import invoke
 from tests.twin.scene import asks, model, run
 from tests.twin.scene import cluster as small
@@ -21,7 +22,7 @@ CITY7 = cluster("city7", default_ports("city7"))
 
 def game(policy: str, name: str = "city7-rotating", load: float = 0.8, seed: int = 1) -> Game:
     """Return a game of ten minutes, the first 200 s of it warm-up."""
-    return Game(scenario(name), policy_at(policy), load, seed, warm_up_s=200.0, run_s=600.0)
+    return Game(subject_of(scenario(name), load, seed, warm_up_s=200.0, run_s=600.0), policy_at(policy), seed)
 
 
 def quick(policy: str, **how: Any) -> Played:
@@ -40,6 +41,21 @@ def test_a_policy_is_named_with_the_state_it_sees(text: str, name: str, fresh: b
     assert policy_at(str(at)) == at == PolicyAt(at.name, fresh)
 
 
+def test_settings_stand_in_brackets() -> None:
+    """In any order; they are what it decides by, all others have their defaults."""
+    at = policy_at("marginal-dpp[fit_ratio=0.5, eta=0]@fresh")
+    assert str(at) == "marginal-dpp[eta=0,fit_ratio=0.5]@fresh"
+    assert (at.settings().eta, at.settings().fit_ratio) == (0.0, 0.5)
+    assert at.settings().model_copy(update={"eta": 1.0, "fit_ratio": 0.8}) == policy_at("marginal-dpp").settings()
+
+
+@pytest.mark.parametrize("text", ["lru[magic=1]", "lru[eta]", "lru[eta=high]", "lru[eta=-1]"])
+def test_a_setting_that_is_none_is_refused(text: str) -> None:
+    """With its name."""
+    with pytest.raises(InputError, match=r"setting '(magic|eta)'"):
+        policy_at(text)
+
+
 @pytest.mark.parametrize("text", ["", "best", "lru@1s", "@fresh", "lru@fresh@5s"])
 def test_a_policy_that_is_none_is_refused(text: str) -> None:
     """With the names that there are."""
@@ -49,9 +65,8 @@ def test_a_policy_that_is_none_is_refused(text: str) -> None:
 
 def test_the_twin_plays_the_demand_of_the_testbed() -> None:
     """Request by request: the same instants, sites, models and work as `fairlead up` plays."""
-    one = game("lru")
-    drawn = until(draw(one.scenario.spans(CITY7, 0.8, 1), CITY7, 1), one.run_s)
-    assert [(a.at_s, a.site, a.model, a.work_s) for a in demand_of(one, CITY7)] == [
+    drawn = until(draw(scenario("city7-rotating").spans(CITY7, 0.8, 1, 200.0), CITY7, 1), 600.0)
+    assert [(a.at_s, a.site, a.model, a.work_s) for a in game("lru").subject.demand()] == [
         (d.at_s, d.site, d.model, d.work_s) for d in drawn
     ]
 
@@ -96,7 +111,7 @@ def test_what_is_unfinished_counts_with_its_age() -> None:
     demand = asks((0.0, "a", 1.0), (110.0, "a", 30.0), (150.0, "a", 100.0), (160.0, "b", 1.0))
     engine = run(shape, demand, awake=[["a"]])
     engine.run(200.0)
-    figures = figures_of(engine, shape, Window(100.0, 200.0))
+    figures = figures_of(outcomes_of(engine), engine.starts, shape, Window(100.0, 200.0))
     assert (figures.arrived, figures.finished, figures.open) == (3, 1, 2)
     assert figures.latency_s.mean == pytest.approx((30.0 + 50.0 + 40.0) / 3)
     assert figures.service_ratio == pytest.approx(1 / 3)

@@ -12,7 +12,7 @@ def searched_placement(cluster: str, name: str = "") -> tuple[NodePlacement, ...
     The one that was searched on the scenario's own course of demand if there is one, else the one of its cluster.
     """
     for stem in (name, cluster):
-        found = resources.files("testbed").joinpath("data", f"{stem}-sed-static.json")
+        found = resources.files("fairlead.studies").joinpath("data", f"{stem}-sed-static.json")
         if stem and found.is_file():
             document = json.loads(found.read_text(encoding="utf-8"))
             return tuple(NodePlacement.model_validate(one) for one in document["placement"])

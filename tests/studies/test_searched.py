@@ -2,8 +2,8 @@
 
 import pytest
 
+from fairlead.studies.searched import searched_placement
 from fairlead.twin.clusters import cluster, default_ports
-from testbed.searched import searched_placement
 
 
 @pytest.mark.parametrize("name", ["", "city7-stationary", "city7-rotating"])

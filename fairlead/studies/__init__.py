@@ -1,0 +1,1 @@
+"""What is learned from many runs: recorded episodes, replay, bounds, the scoreboard."""

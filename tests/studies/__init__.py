@@ -1,0 +1,1 @@
+"""Tests of studies: episodes, replay, bounds, the scoreboard."""
