@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 from pydantic import ValidationError
 
@@ -123,6 +123,8 @@ class Played:
     """All that were simulated, the warm-up's too."""
     decisions: int
     """Placements and tables that were put in force."""
+    engine: Literal["reference", "compiled"]
+    """Which engine served."""
 
 
 def play(game: Game, tell: Callable[[float], None]) -> Played:
@@ -134,7 +136,7 @@ def play(game: Game, tell: Callable[[float], None]) -> Played:
         engine.run(min(engine.now_s + WORDS_S, end_s))
         tell(engine.now_s / end_s)
     figures = figures_of(outcomes_of(engine), engine.starts, subject.cluster, subject.window)
-    return Played(figures, engine.books.arrived, engine.decisions)
+    return Played(figures, engine.books.arrived, engine.decisions, "reference")
 
 
 def engine_of(game: Game) -> Engine:

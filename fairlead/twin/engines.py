@@ -1,0 +1,34 @@
+"""Which engine plays a game: the readable reference, or the compiled core where it can."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from fairlead.contracts.errors import InputError
+from fairlead.twin import play as reference
+from fairlead.twin.play import Game, Played
+
+EngineName = Literal["auto", "reference", "compiled"]
+"""Which engine is asked for; `auto` is the compiled one for what it supports and the reference for everything else."""
+
+Tell = Callable[[float], None]
+"""Told the share of a game that is done, from 0 to 1."""
+
+
+def supported(game: Game) -> str | None:
+    """Return why the compiled core cannot play a game; None where it can."""
+    return f"the compiled core does not play {game.policy.name} yet"
+
+
+def player(name: EngineName) -> Callable[[Game, Tell], Played]:
+    """Return what plays games; `Played.engine` says which engine served.
+
+    `compiled` raises `InputError` for a game that the compiled core does not support.
+    """
+
+    def played(game: Game, tell: Tell) -> Played:
+        refused = None if name == "reference" else supported(game)
+        if name == "compiled" and refused is not None:
+            raise InputError(f"engine compiled: {refused}; ask for the engine auto or reference")
+        return reference.play(game, tell)
+
+    return played
