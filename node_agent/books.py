@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec
 from fairlead.contracts.plans import Placement
 from fairlead.contracts.ports import PodStatus
-from fairlead.contracts.readings import NodeReport, PodReading
+from fairlead.contracts.readings import NodeReport
 from fairlead.contracts.tickets import PodEndpoint, PodSet
-from fairlead.policy.reconcile import Limits, Pod, claimed_bytes, crashed, turned
+from fairlead.policy.reconcile import Limits, Pod, claimed_bytes, crashed, reading_of, turned
 
 
 @dataclass(slots=True)
@@ -138,21 +138,7 @@ class Books:
             memory_bytes=self.node.memory_bytes,
             memory_used_bytes=claimed_bytes(self.pods),
             placement_generation=0 if self.placement is None else self.placement.generation,
-            pods=tuple(
-                PodReading(
-                    model=pod.model,
-                    instance=pod.instance,
-                    phase=pod.phase,
-                    since_at_s=pod.since_at_s,
-                    stage=pod.stage,
-                    ready_at_s=pod.ready_at_s,
-                    memory_bytes=pod.memory_bytes,
-                    crashes=pod.crashes,
-                    backoff_until_s=pod.backoff_until_s,
-                    reason=pod.reason,
-                )
-                for pod in self._sorted()
-            ),
+            pods=tuple(reading_of(pod) for pod in self._sorted()),
             starts=self.starts,
             stops=self.stops,
             overruns=self.overruns,

@@ -10,7 +10,7 @@ from typing import Literal
 
 from fairlead.contracts.cluster import ModelSpec
 from fairlead.contracts.plans import NodePlacement, Placement
-from fairlead.contracts.readings import Phase
+from fairlead.contracts.readings import Phase, PodReading
 from fairlead.contracts.tickets import PodUses
 
 FORCE_AFTER_S = 1.0
@@ -106,6 +106,22 @@ def part(placement: Placement | None, node: str) -> NodePlacement | None:
 def claimed_bytes(pods: Mapping[str, Pod]) -> int:
     """Return the memory that the pods of a node claim together."""
     return sum(p.memory_bytes for p in pods.values() if p.phase != "off")
+
+
+def reading_of(pod: Pod) -> PodReading:
+    """Return what an agent reports of a pod."""
+    return PodReading(
+        model=pod.model,
+        instance=pod.instance,
+        phase=pod.phase,
+        since_at_s=pod.since_at_s,
+        stage=pod.stage,
+        ready_at_s=pod.ready_at_s,
+        memory_bytes=pod.memory_bytes,
+        crashes=pod.crashes,
+        backoff_until_s=pod.backoff_until_s,
+        reason=pod.reason,
+    )
 
 
 def reconcile(

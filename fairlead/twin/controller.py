@@ -8,10 +8,10 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import SlotDecision, SlotInput, SlotState, Snapshot
 from fairlead.contracts.events import Wake
 from fairlead.contracts.plans import NodePlacement, Placement
-from fairlead.contracts.readings import GatewayReport, KeeperState, ModelCount, NodeReport, Phase, PodLoad, PodReading
+from fairlead.contracts.readings import GatewayReport, KeeperState, ModelCount, NodeReport, Phase, PodLoad
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.periods import Periods
-from fairlead.policy.reconcile import Pod
+from fairlead.policy.reconcile import reading_of
 from fairlead.policy.registry import decide_slot
 from fairlead.policy.snapshot import Shape, allowed_age_s, fold, shape_of, totals, with_wakes
 from fairlead.policy.wakes import Wakes
@@ -149,26 +149,11 @@ def _node_report(one: Reading) -> NodeReport:
         memory_bytes=one.node.memory_bytes,
         memory_used_bytes=sum(p.memory_bytes for p in one.pods),
         placement_generation=one.placement,
-        pods=tuple(_pod_reading(p) for p in one.pods),
+        pods=tuple(reading_of(p) for p in one.pods),
         starts=one.starts,
         stops=one.stops,
         overruns=0,
         forced_losses=0,
-    )
-
-
-def _pod_reading(pod: Pod) -> PodReading:
-    return PodReading(
-        model=pod.model,
-        instance=pod.instance,
-        phase=pod.phase,
-        since_at_s=pod.since_at_s,
-        stage=pod.stage,
-        ready_at_s=pod.ready_at_s,
-        memory_bytes=pod.memory_bytes,
-        crashes=pod.crashes,
-        backoff_until_s=pod.backoff_until_s,
-        reason=pod.reason,
     )
 
 
