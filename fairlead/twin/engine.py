@@ -58,6 +58,8 @@ class Engine:
         """Begin at instant 0. Without a controller nothing is decided: pods stay as they were put."""
         self.starts: list[float] = []
         """When pods were started, those of the beginning left out."""
+        self.stops: list[float] = []
+        """When pods were stopped."""
         self.nodes = nodes
         settings = rules.settings
         self.sites = {name: Site(name, view, settings.refresh_s, self._told) for name, view in views.items()}
@@ -68,6 +70,7 @@ class Engine:
         self._flow = Flow(nodes, self.sites, network, demand, rules, self._calendar)
         self._readings = Readings()
         self._rung = False
+        self._refreshes = 0
 
     # --- from outside
 
@@ -212,6 +215,7 @@ class Engine:
                 self.now_s + node.models[pod.model].start_delay_s, Ready(name, pod.model, pod.instance)
             )
         for pod in effects.stopping:
+            self.stops.append(self.now_s)
             self._calendar.enter(self.now_s + STOP_S, Gone(name, pod.model, pod.instance))
         for number in effects.returned:
             self._flow.give_back(self.books.open[number])
@@ -290,7 +294,15 @@ class Engine:
             self._apply(controller.decide("slot", self.now_s, self._readings.nodes, self._readings.sites))
         else:
             self._decide_event(forced=False)
+        self._move_waiting()
         self._calendar.enter(self._agenda.next_tick_s(self.now_s), Ticked())
+
+    def _move_waiting(self) -> None:
+        """Let ingresses move waiting tickets by price, with the newest reports and by the newest table."""
+        settings = self._rules.settings
+        self._refreshes += 1
+        for site in self.sites.values() if settings.moving else ():
+            self._flow.move_waiting(site, self._refreshes, settings.move_saves_s)
 
     def _decide_event(self, *, forced: bool) -> None:
         if self._controller is not None:

@@ -111,6 +111,7 @@ class Figures:
     service_ratio: float | None
     """Finished of arrived; None without any."""
     starts_per_hour: float
+    stops_per_hour: float
     models: tuple[ModelStats, ...]
 
 
@@ -135,7 +136,7 @@ def play(game: Game, tell: Callable[[float], None]) -> Played:
     while engine.now_s < end_s:
         engine.run(min(engine.now_s + WORDS_S, end_s))
         tell(engine.now_s / end_s)
-    figures = figures_of(outcomes_of(engine), engine.starts, subject.cluster, subject.window)
+    figures = figures_of(outcomes_of(engine), engine.starts, engine.stops, subject.cluster, subject.window)
     return Played(figures, engine.books.arrived, engine.decisions, "reference")
 
 
@@ -150,6 +151,7 @@ def engine_of(game: Game) -> Engine:
         network=subject.network,
         settings=game.policy.settings(),
         static=game.static,
+        overrides=subject.overrides,
     )
     engine = assembled(setup, subject.demand())
     for at_s, mishap in subject.mishaps:
@@ -163,10 +165,12 @@ def outcomes_of(engine: Engine) -> list[Outcome]:
     return [Outcome(one.arrival.model, one.arrival.at_s, one.ended_at_s, one.fate) for one in everything]
 
 
-def figures_of(outcomes: Sequence[Outcome], starts: Sequence[float], shape: Cluster, window: Window) -> Figures:
+def figures_of(
+    outcomes: Sequence[Outcome], starts: Sequence[float], stops: Sequence[float], shape: Cluster, window: Window
+) -> Figures:
     """Return what is measured of the requests that were sent inside the window, which ends now.
 
-    `starts` are the instants at which pods were started.
+    `starts` and `stops` are the instants at which pods were started and stopped.
     """
     inside = [one for one in outcomes if window.start_at_s <= one.sent_at_s < window.end_at_s]
     stats = model_stats(inside, shape, window)
@@ -181,9 +185,14 @@ def figures_of(outcomes: Sequence[Outcome], starts: Sequence[float], shape: Clus
         latency_s=latencies(inside, window),
         fairness=readings(stats),
         service_ratio=finished / len(inside) if inside else None,
-        starts_per_hour=sum(window.start_at_s <= at_s < window.end_at_s for at_s in starts) / hours,
+        starts_per_hour=_inside(starts, window) / hours,
+        stops_per_hour=_inside(stops, window) / hours,
         models=stats,
     )
+
+
+def _inside(instants: Sequence[float], window: Window) -> int:
+    return sum(window.start_at_s <= at_s < window.end_at_s for at_s in instants)
 
 
 def _number(request: Request) -> int:

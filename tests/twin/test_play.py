@@ -101,8 +101,10 @@ def test_every_policy_serves_the_stationary_city(policy: str) -> None:
 
 def test_static_policies_start_nothing_and_adaptive_ones_do() -> None:
     """From the same random placement, ready as the run begins."""
-    assert quick("random-static").figures.starts_per_hour == 0.0
-    assert quick("marginal-dpp@fresh").figures.starts_per_hour > 0.0
+    static, adaptive = quick("random-static").figures, quick("marginal-dpp@fresh").figures
+    assert static.starts_per_hour == static.stops_per_hour == 0.0
+    assert adaptive.starts_per_hour > 0.0
+    assert adaptive.stops_per_hour > 0.0
 
 
 def test_what_is_unfinished_counts_with_its_age() -> None:
@@ -111,7 +113,7 @@ def test_what_is_unfinished_counts_with_its_age() -> None:
     demand = asks((0.0, "a", 1.0), (110.0, "a", 30.0), (150.0, "a", 100.0), (160.0, "b", 1.0))
     engine = run(shape, demand, awake=[["a"]])
     engine.run(200.0)
-    figures = figures_of(outcomes_of(engine), engine.starts, shape, Window(100.0, 200.0))
+    figures = figures_of(outcomes_of(engine), engine.starts, engine.stops, shape, Window(100.0, 200.0))
     assert (figures.arrived, figures.finished, figures.open) == (3, 1, 2)
     assert figures.latency_s.mean == pytest.approx((30.0 + 50.0 + 40.0) / 3)
     assert figures.service_ratio == pytest.approx(1 / 3)
