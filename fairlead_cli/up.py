@@ -126,6 +126,7 @@ def _settled(
     if isinstance(settings.cluster, str) and "cluster" in settings.model_fields_set:
         default = next((s.name for s in SCENARIOS if s.cluster == settings.cluster), SCENARIO)
     played = named(scenario or default)
+    played.check_live()
     given = {path: value for path, value in options.items() if value is not None}
     if ("speed",) not in given and "speed" not in settings.model_fields_set:
         given["speed",] = played.fixed_speed or usual_speed

@@ -29,7 +29,7 @@ from fairlead.contracts.errors import InputError
 from fairlead.contracts.ports import Clock
 from fairlead.contracts.settings import Settings
 from fairlead.twin.clusters import cluster, default_ports
-from fairlead.twin.demand import Demand, draw, until
+from fairlead.twin.demand import Demand, Shape, draw, until
 from fairlead.twin.scenarios import scenario
 from testbed import azure
 from testbed.client_log import ClientLog, ClientRecord, End
@@ -285,7 +285,8 @@ def requests(options: argparse.Namespace, shape: Cluster, until_s: float) -> tup
     if options.trace is not None:
         mixed = azure.mix(Path(options.trace), chosen, shape, options.load, options.seed)
         return until(mixed.requests, until_s), [json.dumps({"share": asdict(one)}) for one in mixed.shares]
-    return until(draw(chosen.spans(shape, options.load, options.seed), shape, options.seed), until_s), []
+    spans = chosen.spans(shape, options.load, options.seed)
+    return until(draw(spans, shape, options.seed, Shape(work=chosen.work)), until_s), []
 
 
 def read_settings(path: Path) -> Settings:

@@ -1,14 +1,15 @@
-"""Named clusters: `city7`, `catalogue` and `home3`, as CONTROL §5 defines them, on the ports that a caller gives."""
+"""Named clusters, as CONTROL §5 defines them or gives their sizes, on the ports that a caller gives."""
 
 from collections.abc import Callable, Mapping
 
-from fairlead.contracts.cluster import Cluster, Kind, Launch, ModelSpec, NodeSpec, SiteSpec
+from fairlead.contracts.cluster import Cluster, Launch, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.errors import ConfigError
+from fairlead.twin.large_clusters import ModelFigures, NodeFigures, large_models, large_nodes, spread_sites
 
 GB = 1_000_000_000
 """The unit of CONTROL §5's memory figures, bytes."""
 
-NAMES = ("catalogue", "city7", "home3")
+NAMES = ("catalogue", "city7", "home3", "metro100", "nation1000")
 
 Ports = Callable[[str], int] | Mapping[str, int]
 """Port of a keeper by its node's id, and of an ingress by its site's id."""
@@ -23,7 +24,7 @@ EDGE_NODES = ((6.0, 0.6), (6.0, 0.6), (8.0, 1.0), (8.0, 1.0), (10.0, 1.4), (6.0,
 EDGE_SITES = (1, 3, 5)
 """The nodes that an ingress stands beside (CONTROL §5)."""
 
-CITY7_MODELS: tuple[tuple[str, Kind, float, float, float], ...] = (
+CITY7_MODELS: tuple[ModelFigures, ...] = (
     ("small-text", "text", 1.0, 2.0, 12.0),
     ("large-text", "text", 3.5, 8.0, 25.0),
     ("vision-language", "vision-language", 2.2, 4.0, 20.0),
@@ -31,7 +32,7 @@ CITY7_MODELS: tuple[tuple[str, Kind, float, float, float], ...] = (
 )
 """Id, kind, memory in GB, seconds of work, seconds to start (CONTROL §5)."""
 
-CATALOGUE_KINDS: tuple[tuple[str, Kind, float, float, float], ...] = (
+CATALOGUE_KINDS: tuple[ModelFigures, ...] = (
     ("text-1", "text", 1.0, 2.0, 12.0),
     ("text-2", "text", 2.2, 3.0, 15.0),
     ("text-3", "text", 3.5, 5.0, 22.0),
@@ -46,6 +47,9 @@ CATALOGUE_KINDS: tuple[tuple[str, Kind, float, float, float], ...] = (
     ("image-3", "image", 6.0, 24.0, 50.0),
 )
 """As above; each stands twice in the catalogue, as `…a` and `…b` (CONTROL §5)."""
+
+LARGE = {"metro100": (100, 20, 10), "nation1000": (1000, 100, 20)}
+"""Nodes and models (CONTROL §5), and sites (own choice)."""
 
 HOME3_MEMORY_GB = 0.3
 """Of a pod of SmolLM2-135M under llama.cpp: 206 MB resident after a dozen prompts (xllamacpp 2026.10, one thread,
@@ -69,12 +73,14 @@ def cluster(name: str, ports: Ports) -> Cluster:
     """
     match name:
         case "city7":
-            return _edge(CITY7_MODELS, ports)
+            return _edge(EDGE_NODES, CITY7_MODELS, EDGE_SITES, ports)
         case "catalogue":
             twice = tuple((f"{kind[0]}{copy}", *kind[1:]) for kind in CATALOGUE_KINDS for copy in "ab")
-            return _edge(twice, ports)
+            return _edge(EDGE_NODES, twice, EDGE_SITES, ports)
         case "home3":
             return _home3(ports)
+        case "metro100" | "nation1000":
+            return _large(*LARGE[name], ports)
         case _:
             raise ConfigError(f"no cluster is named {name!r}: there are {', '.join(NAMES)}, or define nodes and models")
 
@@ -83,7 +89,8 @@ def default_ports(name: str) -> dict[str, int]:
     """Return fixed ports for the named cluster, for processes that are started one by one."""
     shape = cluster(name, lambda _: 1)
     keepers = {node.id: FIRST_KEEPER_PORT + at for at, node in enumerate(shape.nodes)}
-    return keepers | {site.id: FIRST_INGRESS_PORT + at for at, site in enumerate(shape.sites)}
+    first = max(FIRST_INGRESS_PORT, FIRST_KEEPER_PORT + len(keepers))
+    return keepers | {site.id: first + at for at, site in enumerate(shape.sites)}
 
 
 def listeners(shape: Cluster) -> tuple[str, ...]:
@@ -106,10 +113,14 @@ def _emulated() -> Launch:
     return Launch(launcher="warm-parent", command=command)
 
 
-def _edge(models: tuple[tuple[str, Kind, float, float, float], ...], ports: Ports) -> Cluster:
+def _edge(
+    figures: tuple[NodeFigures, ...], models: tuple[ModelFigures, ...], beside: tuple[int, ...], ports: Ports
+) -> Cluster:
+    """Return a cluster of emulated models; numbers in ids have leading zeros, so that they sort."""
+    wide = len(str(len(figures)))
     nodes = tuple(
-        NodeSpec(id=f"node-{at}", memory_bytes=round(gb * GB), speed=speed, keeper_url=_url(ports, f"node-{at}"))
-        for at, (gb, speed) in enumerate(EDGE_NODES, start=1)
+        NodeSpec(id=name, memory_bytes=round(gb * GB), speed=speed, keeper_url=_url(ports, name))
+        for name, (gb, speed) in ((f"node-{at:0{wide}}", one) for at, one in enumerate(figures, start=1))
     )
     specs = tuple(
         ModelSpec(
@@ -117,7 +128,12 @@ def _edge(models: tuple[tuple[str, Kind, float, float, float], ...], ports: Port
         )
         for name, kind, gb, work_s, start_s in sorted(models)
     )
-    return Cluster(nodes=nodes, models=specs, sites=_sites(EDGE_SITES, ports))
+    return Cluster(nodes=nodes, models=specs, sites=_sites(beside, wide, ports))
+
+
+def _large(nodes: int, models: int, sites: int, ports: Ports) -> Cluster:
+    figures = large_nodes(nodes, EDGE_NODES)
+    return _edge(figures, large_models(models, CATALOGUE_KINDS), spread_sites(nodes, sites), ports)
 
 
 def _home3(ports: Ports) -> Cluster:
@@ -133,8 +149,11 @@ def _home3(ports: Ports) -> Cluster:
         start_delay_s=HOME3_START_S,
         launch=Launch(launcher="exec", command=("{python}", "-m", "testbed.real_text_server", "--port", "{port}")),
     )
-    return Cluster(nodes=nodes, models=(model,), sites=_sites((1, 2, 3), ports))
+    return Cluster(nodes=nodes, models=(model,), sites=_sites((1, 2, 3), 1, ports))
 
 
-def _sites(beside: tuple[int, ...], ports: Ports) -> tuple[SiteSpec, ...]:
-    return tuple(SiteSpec(id=f"site-{at}", node=f"node-{at}", url=_url(ports, f"site-{at}")) for at in beside)
+def _sites(beside: tuple[int, ...], wide: int, ports: Ports) -> tuple[SiteSpec, ...]:
+    return tuple(
+        SiteSpec(id=f"site-{at:0{wide}}", node=f"node-{at:0{wide}}", url=_url(ports, f"site-{at:0{wide}}"))
+        for at in beside
+    )

@@ -7,7 +7,7 @@ from typing import Literal
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import SlotDecision, SlotInput, SlotState, Snapshot
 from fairlead.contracts.events import Wake
-from fairlead.contracts.plans import NodePlacement, Placement
+from fairlead.contracts.plans import NodePlacement, Override, Placement
 from fairlead.contracts.readings import GatewayReport, KeeperState, ModelCount, NodeReport, Phase, PodLoad
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.periods import Periods
@@ -34,6 +34,8 @@ class Case:
     seed: int
     static: tuple[NodePlacement, ...] = ()
     """The placement of policies that are given one."""
+    overrides: tuple[Override, ...] = ()
+    """What operators order, each from its `created_at_s` on."""
 
 
 class Controller:
@@ -115,7 +117,7 @@ class Controller:
             state=self._state,
             plan=None,
             placement=self.placement,
-            overrides=(),
+            overrides=tuple(one for one in case.overrides if one.created_at_s <= now_s),
             static=case.static,
             next_placement=number,
             next_table=self._table + 1,

@@ -9,10 +9,13 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
+from fairlead.twin import mishaps
 from fairlead.twin.clusters import total_speed
+from fairlead.twin.mishaps import Trouble, Troubles
 from fairlead.twin.streams import stream
 
 WARM_UP_S = 1200.0
@@ -48,6 +51,9 @@ ORDERS = 4
 
 ORDERS_SEED = 2602
 """Of the stream that the fixed orders are drawn from: any number, the same for every run."""
+
+WAVE = 5
+"""`metro100` and `nation1000`: each ten minutes one model in so many surges, as in `rotating`. Own choice."""
 
 ROOMY, CROWDED = 8, 18
 """How many models of the catalogue are asked for in a regime (CONTROL §5)."""
@@ -110,12 +116,29 @@ class Scenario:
     """Those of the scoreboard; others are allowed."""
     fixed_speed: float | None = None
     """The only speed it runs at; None allows any. A real model cannot be compressed (DESIGN §6)."""
+    work: Literal["deterministic", "lognormal"] = "deterministic"
+    """Of a request; lognormal with cv 0.5 (`-cv`)."""
+    troubles: Troubles = mishaps.none
+    live: bool = True
+    """`fairlead up` can play it; else only the twin can."""
 
     def spans(self, cluster: Cluster, load: float, seed: int, warm_up_s: float = WARM_UP_S) -> Iterator[Span]:
         """Yield the spans of demand at `load`, in order of time, without end."""
         if not (math.isfinite(load) and load > 0):
             raise ConfigError(f"load {load!r} cannot be offered: give a number above 0, such as 0.8")
         return self.variant(Course(cluster, load, seed, warm_up_s))
+
+    def trouble(self, cluster: Cluster, seed: int, warm_up_s: float = WARM_UP_S) -> Trouble:
+        """Return what goes wrong in a run with this seed."""
+        return self.troubles(cluster, seed, warm_up_s)
+
+    def check_live(self) -> None:
+        """Raise `ConfigError` if `fairlead up` cannot play this scenario."""
+        if not self.live:
+            raise ConfigError(
+                f"scenario {self.name!r} has what a cluster of processes on one machine cannot show, lost or paused "
+                "nodes, sleeping pods or hundreds of nodes: play it in the twin, `fairlead twin run`"
+            )
 
     def check_speed(self, speed: float) -> None:
         """Raise `ConfigError` if this scenario cannot run at `speed`."""
@@ -186,6 +209,16 @@ def _redraw(course: Course) -> Iterator[Span]:
         yield Span(turn * TURN_S, (turn + 1) * TURN_S, course.scaled(mix, factor))
 
 
+def _waves(course: Course) -> Iterator[Span]:
+    """Shares ∝ 1/rank in an order that the seed draws; each ten minutes another fifth of the models surges."""
+    count = len(course.cluster.models)
+    order = tuple(int(one) for one in stream(course.seed, "waves").permutation(count))
+    mix = _ranked(order, count)
+    for turn in itertools.count():
+        surged = tuple(share * (SURGE if order[at] % WAVE == turn % WAVE else 1.0) for at, share in enumerate(mix))
+        yield Span(turn * TURN_S, (turn + 1) * TURN_S, course.scaled(surged))
+
+
 def _ranked(order: tuple[int, ...], active: int) -> tuple[float, ...]:
     """Return shares ∝ 1/rank for the first `active` models of an order, 0 for the others."""
     mix = [0.0] * len(order)
@@ -239,6 +272,7 @@ def _recur(active: int) -> Variant:
 
 CITY7_LOADS = (0.6, 0.8, 0.9, 1.0)
 CATALOGUE_LOADS = (0.6, 0.75)
+LARGE_LOADS = (0.8,)
 
 SCENARIOS = (
     Scenario("city7-stationary", "city7", _stationary, CITY7_LOADS),
@@ -246,11 +280,18 @@ SCENARIOS = (
     Scenario("city7-cyclic", "city7", _cyclic, CITY7_LOADS),
     Scenario("city7-redraw", "city7", _redraw, CITY7_LOADS),
     Scenario("city7-burst", "city7", _burst, CITY7_LOADS),
+    Scenario("city7-node-loss", "city7", _stationary, CITY7_LOADS, troubles=mishaps.node_loss, live=False),
+    Scenario("city7-slow-node", "city7", _stationary, CITY7_LOADS, troubles=mishaps.slow_node, live=False),
+    Scenario("city7-maintenance", "city7", _stationary, CITY7_LOADS, troubles=mishaps.maintenance, live=False),
+    Scenario("city7-stationary-cv", "city7", _stationary, CITY7_LOADS, work="lognormal"),
+    Scenario("city7-rotating-cv", "city7", _rotating, CITY7_LOADS, work="lognormal"),
     Scenario("catalogue-roomy", "catalogue", _rerank(ROOMY), CATALOGUE_LOADS),
     Scenario("catalogue-roomy-cycle", "catalogue", _cycle(ROOMY), CATALOGUE_LOADS),
     Scenario("catalogue-roomy-recur", "catalogue", _recur(ROOMY), CATALOGUE_LOADS),
     Scenario("catalogue-crowded", "catalogue", _rerank(CROWDED), CATALOGUE_LOADS),
     Scenario("catalogue-crowded-cycle", "catalogue", _cycle(CROWDED), CATALOGUE_LOADS),
     Scenario("catalogue-crowded-recur", "catalogue", _recur(CROWDED), CATALOGUE_LOADS),
+    Scenario("metro100", "metro100", _waves, LARGE_LOADS, live=False),
+    Scenario("nation1000", "nation1000", _waves, LARGE_LOADS, live=False),
     Scenario("home3", "home3", _stationary, (0.3,), fixed_speed=1.0),
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fairlead.contracts.cluster import Cluster
-from fairlead.contracts.plans import NodePlacement
+from fairlead.contracts.plans import NodePlacement, Override
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.snapshot import allowed_age_s
 from fairlead.policy.steering import Steering
@@ -29,13 +29,16 @@ class Setup:
     settings: PolicySettings
     static: tuple[NodePlacement, ...] = ()
     """The placement of policies that are given one; a random one without."""
+    overrides: tuple[Override, ...] = ()
+    """What operators order."""
 
 
 def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
     """Return a run whose first decision is in force, its pods ready, and whose demand is still to come."""
     nodes = nodes_of(setup.cluster, setup.settings)
     views = {site.id: _view(setup, site.id, nodes) for site in setup.cluster.sites}
-    controller = Controller(Case(setup.cluster, setup.policy, setup.settings, setup.seed, setup.static))
+    case = Case(setup.cluster, setup.policy, setup.settings, setup.seed, setup.static, setup.overrides)
+    controller = Controller(case)
     engine = Engine(
         nodes, views, setup.network, demand, rules(setup.settings, setup.seed, fresh=setup.fresh), controller
     )

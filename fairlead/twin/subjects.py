@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.plans import Override
 from fairlead.policy.measuring import Window
 from fairlead.twin.calendar import Mishap
 from fairlead.twin.clusters import cluster, default_ports
@@ -26,6 +27,8 @@ class Subject:
     """Its arrivals are measured; what comes before is warm-up."""
     mishaps: tuple[tuple[float, Mishap], ...] = ()
     """Instant and what befalls a node then; whoever decides is not told."""
+    overrides: tuple[Override, ...] = ()
+    """What operators order, each from its `created_at_s` on: whoever decides follows it."""
 
 
 def subject_of(
@@ -36,7 +39,9 @@ def subject_of(
 
     def demand() -> Iterator[Arrival]:
         spans = scenario.spans(shape, load, seed, warm_up_s)
-        for one in until(draw(spans, shape, seed, Shape()), run_s):
+        for one in until(draw(spans, shape, seed, Shape(work=scenario.work)), run_s):
             yield Arrival(one.at_s, one.site, one.model, one.work_s)
 
-    return Subject(scenario.name, shape, network_of(shape), demand, Window(warm_up_s, run_s))
+    trouble = scenario.trouble(shape, seed, warm_up_s)
+    window = Window(warm_up_s, run_s)
+    return Subject(scenario.name, shape, network_of(shape), demand, window, trouble.mishaps, trouble.overrides)

@@ -48,6 +48,19 @@ def test_home3_runs_one_real_model_as_a_process_of_its_own() -> None:
     assert [(model.id, model.launch.launcher) for model in shape.models] == [("smollm2-135m", "exec")]
 
 
+@pytest.mark.parametrize(
+    ("name", "nodes", "models", "sites"), [("metro100", 100, 20, 10), ("nation1000", 1000, 100, 20)]
+)
+def test_large_clusters_are_like_the_small_ones(name: str, nodes: int, models: int, sites: int) -> None:
+    """As many nodes and models as CONTROL says, hardly two alike, with room for all models twice."""
+    shape = cluster(name, default_ports(name))
+    assert (len(shape.nodes), len(shape.models), len(shape.sites)) == (nodes, models, sites)
+    assert len({(n.memory_bytes, n.speed) for n in shape.nodes}) > 0.9 * nodes
+    assert len({(m.work_s, m.start_delay_s) for m in shape.models}) > 0.9 * models
+    assert total_speed(shape) == pytest.approx(6.4 / 7 * nodes, rel=0.1)
+    assert sum(n.memory_bytes for n in shape.nodes) > 2 * sum(m.memory_bytes for m in shape.models)
+
+
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     """The message says what there is."""
     with pytest.raises(ConfigError, match=r"city8.*catalogue, city7, home3"):

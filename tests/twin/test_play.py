@@ -10,7 +10,7 @@ from fairlead.policy.measuring import Window
 from fairlead.twin.clusters import cluster, default_ports
 from fairlead.twin.demand import draw, until
 from fairlead.twin.network import FAR_S, NEAR_S, network_of
-from fairlead.twin.play import Game, Played, PolicyAt, figures_of, outcomes_of, play, policy_at
+from fairlead.twin.play import Game, Played, PolicyAt, engine_of, figures_of, outcomes_of, play, policy_at
 from fairlead.twin.scenarios import scenario
 from fairlead.twin.subjects import subject_of
 from fairlead_cli.main import invoke
@@ -153,3 +153,20 @@ def test_the_command_checks_the_twin(capsys: pytest.CaptureFixture[str]) -> None
     assert all(one["furthest_s"] <= 1e-9 for one in document["items"])
     assert invoke(["twin", "check", "--requests", "1000"]) == status
     assert capsys.readouterr().out.count("\n") == 1 + len(document["items"])
+
+
+def test_mishaps_and_orders_of_a_scenario_reach_the_run() -> None:
+    """Cleared by operators before it leaves, a node loses nothing; lost without a word, it does."""
+    loads = {}
+    for name in ("city7-node-loss", "city7-maintenance"):
+        subject = subject_of(scenario(name), 0.6, 4, warm_up_s=0.0, run_s=2200.0)
+        engine = engine_of(Game(subject, policy_at("marginal-dpp@fresh"), 4))
+        node = engine.nodes[subject.mishaps[0][1].node]
+        engine.run(1199.0)
+        loads[name] = sum(len(queue.running) + len(queue.waiting) for queue in node.queues.values())
+        assert bool(node.pods) == (name == "city7-node-loss")
+        engine.run(1201.0)
+        assert not node.up
+        engine.run(2200.0)
+        assert node.up
+    assert loads["city7-maintenance"] == 0

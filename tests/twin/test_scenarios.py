@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -9,14 +10,18 @@ from hypothesis import strategies as st
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
+from fairlead.twin.calendar import NodeBack, NodeLost, SpeedTurned
 from fairlead.twin.clusters import cluster, default_ports, total_speed
 from fairlead.twin.scenarios import REDRAW_LOADS, SCENARIOS, Scenario, Span, mean_rates, scenario
+from fairlead.twin.subjects import subject_of
 
+CITY7 = cluster("city7", default_ports("city7"))
 loads = st.floats(0.05, 2.0)
 seeds = st.integers(0, 2**32)
 STEADY = [one.name for one in SCENARIOS if one.name not in ("city7-burst", "city7-redraw")]
 
 
+@cache
 def shape_of(chosen: Scenario) -> Cluster:
     """Return the scenario's cluster on its default ports."""
     return cluster(chosen.cluster, default_ports(chosen.cluster))
@@ -137,6 +142,84 @@ def test_a_load_that_cannot_be_offered_is_refused(load: float) -> None:
     chosen = scenario("city7-stationary")
     with pytest.raises(ConfigError, match="load"):
         chosen.spans(shape_of(chosen), load, 1)
+
+
+@given(seed=seeds)
+def test_waves_surge_each_model_once_in_five_turns(seed: int) -> None:
+    """From turn to turn a fifth of the models rises by 2.2 against those that stay, and another fifth falls."""
+    shape, spans = first_spans("metro100", 0.8, seed, 6)
+    risen = []
+    for before, after in itertools.pairwise(spans):
+        ratios = {m: now / then for (m, then), (_, now) in zip(before.rates, after.rates, strict=True)}
+        usual = sorted(ratios.values())[len(ratios) // 2]
+        assert {round(ratio / usual, 6) for ratio in ratios.values()} == {1.0, 2.2, round(1 / 2.2, 6)}
+        risen += [m for m, ratio in ratios.items() if ratio > 1.5 * usual]
+    assert sorted(risen) == [model.id for model in shape.models]
+
+
+@given(seed=seeds)
+def test_a_node_dies_twenty_minutes_after_warm_up_and_comes_back_after_fifteen(seed: int) -> None:
+    """A random one, the same for the same seed."""
+    chosen = scenario("city7-node-loss")
+    trouble = chosen.trouble(shape_of(chosen), seed)
+    (lost_s, lost), (back_s, back) = trouble.mishaps
+    assert (lost_s, back_s) == (2400.0, 3300.0)
+    assert isinstance(lost, NodeLost)
+    assert back == NodeBack(lost.node)
+    assert trouble == chosen.trouble(shape_of(chosen), seed)
+    assert trouble.overrides == ()
+
+
+def test_any_node_may_be_the_one() -> None:
+    """Over seeds each of the seven."""
+    for name in ("city7-node-loss", "city7-slow-node"):
+        chosen = scenario(name)
+        nodes = {chosen.trouble(shape_of(chosen), seed).mishaps[0][1].node for seed in range(60)}
+        assert len(nodes) == 7
+
+
+@given(seed=seeds)
+def test_a_slow_node_has_half_its_speed_from_minute_20_to_50(seed: int) -> None:
+    """Then its own again."""
+    chosen = scenario("city7-slow-node")
+    (slow_s, slow), (whole_s, whole) = chosen.trouble(shape_of(chosen), seed).mishaps
+    assert (slow_s, whole_s) == (2400.0, 4200.0)
+    assert isinstance(slow, SpeedTurned)
+    assert isinstance(whole, SpeedTurned)
+    assert slow.node == whole.node
+    assert whole.speed == 2 * slow.speed == next(n.speed for n in CITY7.nodes if n.id == whole.node)
+
+
+@given(seed=seeds)
+def test_operators_clear_a_node_before_it_leaves(seed: int) -> None:
+    """All models banned from two minutes before until it is back; it leaves when `node-loss` loses one."""
+    chosen = scenario("city7-maintenance")
+    trouble = chosen.trouble(shape_of(chosen), seed)
+    assert trouble.mishaps == scenario("city7-node-loss").trouble(shape_of(chosen), seed).mishaps
+    node = trouble.mishaps[0][1].node
+    assert [(o.node, o.model, o.action) for o in trouble.overrides] == [(node, m.id, "ban") for m in CITY7.models]
+    assert {(o.created_at_s, o.expires_at_s) for o in trouble.overrides} == {(2280.0, 3300.0)}
+
+
+def test_work_varies_in_cv_variants_alone() -> None:
+    """Lognormal with cv 0.5; the same arrivals as with the mean work."""
+    plain = list(subject_of(scenario("city7-rotating"), 0.8, 3, 0.0, 3000.0).demand())
+    varied = list(subject_of(scenario("city7-rotating-cv"), 0.8, 3, 0.0, 3000.0).demand())
+    assert [(a.at_s, a.model, a.site) for a in plain] == [(a.at_s, a.model, a.site) for a in varied]
+    work = {m.id: m.work_s for m in CITY7.models}
+    assert {(a.model, a.work_s) for a in plain} == set(work.items())
+    ratios = [a.work_s / work[a.model] for a in varied]
+    mean = sum(ratios) / len(ratios)
+    assert mean == pytest.approx(1.0, abs=0.05)
+    assert math.sqrt(sum((one - mean) ** 2 for one in ratios) / len(ratios)) == pytest.approx(0.5, abs=0.08)
+
+
+def test_what_processes_on_one_machine_cannot_show_is_for_the_twin() -> None:
+    """The message says where it can be played."""
+    scenario("city7-rotating").check_live()
+    for name in ("city7-node-loss", "nation1000"):
+        with pytest.raises(ConfigError, match="fairlead twin run"):
+            scenario(name).check_live()
 
 
 def test_an_unknown_scenario_is_refused_with_the_known_ones() -> None:
