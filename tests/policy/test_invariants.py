@@ -1,8 +1,5 @@
 """The numbered invariants of DESIGN §8 as far as slot decisions can keep or break them, over drawn situations."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 from hypothesis import given, settings
@@ -12,6 +9,7 @@ from fairlead.contracts.tuning import PolicyName
 from fairlead.policy.feasibility import check_placement, check_rows
 from fairlead.policy.rates import by_model, learned
 from fairlead.policy.registry import decide_slot
+from tests.hash_seeds import run_under
 from tests.policy.situations import inputs, placed, rules
 
 ALL: tuple[PolicyName, ...] = (
@@ -122,16 +120,7 @@ def test_invariant_07_the_hash_seed_changes_nothing() -> None:
         "c = made_up(30, 9, d); "
         "print(decide_slot(situation(c, d, 'slot')).to_json(), decide_slot(situation(c, d, 'event')).to_json())"
     )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            check=True,
-            timeout=60,
-        ).stdout
-        for seed in ("1", "2")
-    ]
+    outputs = [run_under(seed, "-c", program) for seed in ("1", "2")]
     assert outputs[0] == outputs[1]
     assert b"rule2-worth" in outputs[0]
 

@@ -2,10 +2,7 @@
 
 import itertools
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -33,6 +30,7 @@ from fairlead.policy.questions import (
 )
 from fairlead.policy.registry import decide_slot
 from fairlead.policy.slot_gate import guided
+from tests.hash_seeds import run_under
 from tests.policy.prompt_scenes import (
     HOSTILE,
     PLANNER_SAMPLING,
@@ -346,15 +344,6 @@ def test_invariant_07_the_hash_seed_changes_no_question() -> None:
         "from tests.policy.prompt_scenes import questions; "
         "print(*(q.ask.to_json() for size in ((7, 4), (100, 20)) for q in questions(*size)))"
     )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            env={**os.environ, "PYTHONHASHSEED": seed},
-            capture_output=True,
-            check=True,
-            timeout=60,
-        ).stdout
-        for seed in ("1", "2")
-    ]
+    outputs = [run_under(seed, "-c", program) for seed in ("1", "2")]
     assert outputs[0] == outputs[1]
     assert outputs[0].count(b'"system":') == 4

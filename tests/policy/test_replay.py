@@ -1,10 +1,6 @@
 """Replay: a journaled decision executed again gives the same bytes, over whole runs and under any hash seed."""
 
 import asyncio
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +11,10 @@ from fairlead.contracts.decisions import DecisionRecord, SlotDecision, SlotInput
 from fairlead.contracts.tuning import PolicyName
 from fairlead.policy.registry import decide_slot
 from fairlead.policy.replay import again
+from tests.hash_seeds import run_under
 from tests.slot_agent.scripted_run import Act, record_run
+
+RUN = "tests.slot_agent.scripted_run"
 
 PROMPTS = prompt_texts()
 POLICIES: tuple[PolicyName, ...] = (
@@ -133,26 +132,10 @@ def test_a_decision_of_the_wrong_agent_differs_from_its_first_line() -> None:
     assert not again(record.model_copy(update={"output": other}), PROMPTS).identical
 
 
-def run_under(hash_seed: str, *arguments: str, stdin: bytes = b"") -> bytes:
-    """Return what the scripted run prints in a process of its own under this hash seed."""
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.slot_agent.scripted_run", *arguments],
-        input=stdin,
-        capture_output=True,
-        cwd=root,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(root)},
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
-
 @pytest.mark.parametrize("policy", ["marginal-dpp", "lru"])
 def test_invariant_07_a_run_gives_the_same_bytes_under_two_hash_seeds(policy: str) -> None:
     """And the journal of the one is identical when replayed under the other."""
-    first, second = run_under("1", "record", policy), run_under("2", "record", policy)
+    first, second = run_under("1", "-m", RUN, "record", policy), run_under("2", "-m", RUN, "record", policy)
     assert first.count(b"\n") >= 8
     assert first == second
-    assert run_under("3", "replay", stdin=first) == b"identical\n" * first.count(b"\n")
+    assert run_under("3", "-m", RUN, "replay", stdin=first) == b"identical\n" * first.count(b"\n")

@@ -1,11 +1,7 @@
 """Replay of decisions that a language model was asked for: the dialogue is held again from its record alone."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +12,11 @@ from fairlead.contracts.errors import Diverged
 from fairlead.policy.epoch import decide_epoch
 from fairlead.policy.registry import decide_slot
 from fairlead.policy.replay import again
+from tests.hash_seeds import run_under
 from tests.policy.dialogues import PROMPTS, codes, epoch_asked, opening, planner_reply, slot_asked, slot_reply, text_of
 from tests.policy.held_dialogues import journal, record
+
+HELD = "tests.policy.held_dialogues"
 
 GOOD = text_of(slot_reply(opening(slot_asked()), 0.2))
 LINES = tuple(journal())
@@ -56,28 +55,12 @@ def test_invariant_07_a_decision_after_a_dialogue_is_identical_at_replay(line: D
     assert replayed.identical, replayed.difference
 
 
-def run_under(hash_seed: str, *arguments: str, stdin: bytes = b"") -> bytes:
-    """Return what the journal's program prints in a process of its own under this hash seed."""
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.policy.held_dialogues", *arguments],
-        input=stdin,
-        capture_output=True,
-        cwd=root,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(root)},
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout
-
-
 def test_invariant_07_dialogues_give_the_same_bytes_under_two_hash_seeds() -> None:
     """And the journal of the one is identical when replayed under another."""
-    first, second = run_under("1", "record"), run_under("2", "record")
+    first, second = run_under("1", "-m", HELD, "record"), run_under("2", "-m", HELD, "record")
     assert first.count(b"\n") == len(LINES)
     assert first == second
-    assert run_under("3", "replay", stdin=first) == b"identical\n" * len(LINES)
+    assert run_under("3", "-m", HELD, "replay", stdin=first) == b"identical\n" * len(LINES)
 
 
 def test_another_prompt_of_today_diverges_with_the_first_line_that_differs() -> None:

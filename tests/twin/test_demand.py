@@ -3,9 +3,6 @@
 import hashlib
 import itertools
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -16,14 +13,11 @@ from fairlead.twin.clusters import cluster, default_ports, total_speed
 from fairlead.twin.demand import WORK_CV, Demand, Shape, draw, gap, lognormal_work, profile, until
 from fairlead.twin.scenarios import Span, scenario
 from fairlead.twin.streams import stream
+from tests.hash_seeds import run_under
 
 CITY7 = cluster("city7", default_ports("city7"))
 
-DIGEST = """
-import hashlib
-from tests.twin.test_demand import digest
-print(digest(7))
-"""
+DIGEST = "from tests.twin.test_demand import digest; print(digest(7))"
 
 
 def drawn(name: str, load: float, seed: int, end_s: float, shape: Shape | None = None) -> list[Demand]:
@@ -44,11 +38,7 @@ def digest(seed: int) -> str:
 def test_invariant_07_the_same_seed_gives_the_same_bytes_under_any_hash_seed() -> None:
     """Two interpreters with different hash seeds draw what this one draws; another seed draws something else."""
     for hash_seed in ("0", "1"):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-        ran = subprocess.run(
-            [sys.executable, "-c", DIGEST], env=environment, check=True, capture_output=True, text=True
-        )
-        assert ran.stdout.strip() == digest(7)
+        assert run_under(hash_seed, "-c", DIGEST).decode().strip() == digest(7)
     assert digest(8) != digest(7)
 
 

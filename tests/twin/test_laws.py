@@ -2,9 +2,6 @@
 
 import hashlib
 import math
-import os
-import subprocess
-import sys
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +11,7 @@ from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.twin.calendar import Mishap, NodeBack, NodeLost, SpeedTurned
 from fairlead.twin.engine import Engine
 from fairlead.twin.requests import Arrival, Network
+from tests.hash_seeds import run_under
 from tests.twin.scene import cluster, model, played, run
 
 MODELS = (
@@ -114,7 +112,5 @@ def test_invariant_07_the_twin_gives_the_same_bytes_under_any_hash_seed() -> Non
     """Two interpreters with different hash seeds play what this one plays; other demand ends otherwise."""
     code = "from tests.twin.test_laws import digest\nprint(digest(7))"
     for hash_seed in ("0", "1"):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-        ran = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
-        assert ran.stdout.strip() == digest(7)
+        assert run_under(hash_seed, "-c", code).decode().strip() == digest(7)
     assert digest(8) != digest(7)
