@@ -55,8 +55,8 @@ def test_large_clusters_are_like_the_small_ones(name: str, nodes: int, models: i
     """As many nodes and models as CONTROL says, hardly two alike, with room for all models twice."""
     shape = cluster(name, default_ports(name))
     assert (len(shape.nodes), len(shape.models), len(shape.sites)) == (nodes, models, sites)
-    assert len({(n.memory_bytes, n.speed) for n in shape.nodes}) > 0.9 * nodes
-    assert len({(m.work_s, m.start_delay_s) for m in shape.models}) > 0.9 * models
+    assert len({(n.memory_bytes, n.speed) for n in shape.nodes}) > 0.8 * nodes
+    assert len({(m.work_s, m.start_delay_s) for m in shape.models}) > 0.8 * models
     assert total_speed(shape) == pytest.approx(6.4 / 7 * nodes, rel=0.1)
     assert sum(n.memory_bytes for n in shape.nodes) > 2 * sum(m.memory_bytes for m in shape.models)
 
