@@ -57,6 +57,10 @@ class PolicySettings(Message):
     """After so many start delays a held request may take busy pods."""
     drain_s_per_gb: Seconds = 5.0
     """Added to rule 1's cost for a busy victim, seconds a GB."""
+    moving: bool = True
+    """Whether waiting tickets move by price (CONTROL §2 rule 7)."""
+    move_saves_s: Seconds = 0.5
+    """A waiting ticket moves where it saves more than this (CONTROL §2 rule 7)."""
     uniform_share: Ratio = 0.02
     """Share of the uniform distribution in each row."""
     explore: Ratio = 0.0

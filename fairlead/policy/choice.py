@@ -136,6 +136,17 @@ def dispatched(load: NodeLoad, model: str, work_s: float) -> NodeLoad:
     return NodeLoad(load.speed, load.observed_at_s, pods)
 
 
+def taken(load: NodeLoad, model: str, work_s: float) -> NodeLoad:
+    """Return `load` with one request of `model` less: a ticket that has been taken back."""
+    pods = tuple(
+        PodQueue(p.model, p.phase, p.ready_in_s, max(0.0, p.work_s - work_s), max(0, p.count - 1))
+        if p.model == model
+        else p
+        for p in load.pods
+    )
+    return NodeLoad(load.speed, load.observed_at_s, pods)
+
+
 def price(node: str, load: NodeLoad, pod: PodQueue, work: Mapping[str, float], network_s: float) -> Price:
     """Return d and e of one more request on `pod`, which must be one of `load.pods`."""
     own, ahead, start = work[pod.model], pod.work_s, pod.ready_in_s
@@ -185,7 +196,7 @@ def choose(
     what to draw. A ready pod that the row does not know joins with the row's smallest P; where nobody of the row can
     take the request, it goes as `without_table` says.
     """
-    found = _candidates(row, loads)
+    found = candidates(row, loads)
     if not found:
         return without_table(row.model, loads, work, network_s)
     total = sum(p for _, p, _ in found)
@@ -194,13 +205,17 @@ def choose(
     if row.rule == "strict":
         node, chance, _ = _drawn(found, draws[1] * total)
         return Pick(node, chance / total, False, ())
+    if row.rule == "pair":
+        prices = tuple([price(n, loads[n], pod, work, network_s.get(n, 0.0)) for n, _, pod in found])
+        return _better(found, prices, (_drawn(found, draws[0] * total), _drawn(found, draws[1] * total)))
     explored = draws[0] < row.explore
     if explored:
         drawn = _drawn(found, draws[1] * total)
     if len(found) > CANDIDATES:
-        found = _sampled(found, total, draws[1], drawn if explored else None)
+        found = sampled(found, total, draws[1], drawn if explored else None)
     prices = tuple([price(n, loads[n], pod, work, network_s.get(n, 0.0)) for n, _, pod in found])
-    least = _least(row, found, prices)
+    priced = scores(row, found, prices)
+    least = found[priced.index(min(priced))]  # the first of equals
     node, chance, _ = drawn if explored else least
     propensity = row.explore * chance / total + (1.0 - row.explore if node == least[0] else 0.0)
     return Pick(node, propensity, explored, prices)
@@ -210,7 +225,7 @@ Candidate = tuple[str, float, PodQueue]
 """Node, its P, and its pod of the model."""
 
 
-def _candidates(row: Row, loads: Mapping[str, NodeLoad]) -> list[Candidate]:
+def candidates(row: Row, loads: Mapping[str, NodeLoad]) -> list[Candidate]:
     """Return who may take a request of the row, sorted by node."""
     chances = {s.node: s.probability for s in row.shares}
     least = min(p for p in chances.values() if p > 0.0)
@@ -240,7 +255,20 @@ def _drawn(found: list[Candidate], mark: float) -> Candidate:
     return found[-1]
 
 
-def _sampled(found: list[Candidate], total: float, draw: float, kept: Candidate | None) -> list[Candidate]:
+def _better(found: list[Candidate], prices: tuple[Price, ...], drawn: tuple[Candidate, Candidate]) -> Pick:
+    """Return the better of two that were drawn (power of two choices: Mitzenmacher, IEEE TPDS 2001).
+
+    A node is the better one if both were drawn from it and those that are dearer, but not both from these.
+    """
+    cost = {p.node: (p.delay_s + p.externality_s, p.node) for p in prices}
+    node, chance, _ = min(drawn, key=lambda one: cost[one[0]])
+    total = sum(p for _, p, _ in found)
+    dearer = sum(p for other, p, _ in found if cost[other] > cost[node]) / total
+    propensity = (dearer + chance / total) ** 2 - dearer**2
+    return Pick(node, propensity, False, prices)
+
+
+def sampled(found: list[Candidate], total: float, draw: float, kept: Candidate | None) -> list[Candidate]:
     """Return at most `CANDIDATES` of `found`, drawn by P with one number (systematic sampling), and `kept`."""
     step = total / CANDIDATES
     mark, end, sample = draw * step, 0.0, []
@@ -253,14 +281,14 @@ def _sampled(found: list[Candidate], total: float, draw: float, kept: Candidate 
     return sample
 
 
-def _least(row: Row, found: list[Candidate], prices: tuple[Price, ...]) -> Candidate:
-    """Return the candidate that the rule likes best; the first of equals."""
+def scores(row: Row, found: list[Candidate], prices: tuple[Price, ...]) -> list[float]:
+    """Return how dear each candidate is to the row's rule, seconds."""
     sed = row.rule == "sed"
-    scores = [p.delay_s if sed else p.delay_s + p.externality_s for p in prices]
+    total = [p.delay_s if sed else p.delay_s + p.externality_s for p in prices]
     if row.prior_weight_s > 0.0:
         most = max(p for _, p, _ in found)
-        scores = [s + row.prior_weight_s * log(most / c[1]) for s, c in zip(scores, found, strict=True)]
-    return found[scores.index(min(scores))]
+        total = [s + row.prior_weight_s * log(most / c[1]) for s, c in zip(total, found, strict=True)]
+    return total
 
 
 def without_table(

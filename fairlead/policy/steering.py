@@ -3,11 +3,12 @@
 Plain state without a clock: a gateway and the twin hold one for each site, so that both choose by the same rules.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fairlead.contracts.plans import RoutingTable, Row
 from fairlead.policy.choice import NodeLoad, Pick, choose, without_table
+from fairlead.policy.moving import Costs, Move, Waiting, moves
 
 STEERS_ON_SLOTS = 3
 """A table past its expiry keeps steering for so many slots (DESIGN §3, static stability)."""
@@ -82,6 +83,17 @@ class Steering:
         turn = self._turns[model] = self._turns.get(model, -1) + 1
         pick = choose(row, loads, self.work, self.network_s, turn, draws)
         return Chosen(pick, None if pick is None else self._wait_s(pick, model, loads), table)
+
+    def moves(
+        self, waiting: Iterable[Waiting], loads: Mapping[str, NodeLoad], now_s: float, least_s: float
+    ) -> tuple[Move, ...]:
+        """Return which of the site's waiting tickets save more than `least_s` elsewhere; none without a table.
+
+        `loads` as for a choice: the nodes that can be reached, drained to `now_s`.
+        """
+        if self.steering(now_s) is None:
+            return ()
+        return moves(waiting, self._rows, loads, Costs(self.work, self.network_s), least_s)
 
     def _wait_s(self, pick: Pick, model: str, loads: Mapping[str, NodeLoad]) -> float | None:
         for price in pick.prices:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
+from fairlead.policy.moving import Waiting
 from fairlead.policy.steering import REFUSALS_AT_ONCE, WAIT_SHARE
 from fairlead.policy.streams import mixed, seeded, unit
 from fairlead.twin.agent import freed
@@ -14,6 +15,9 @@ from fairlead.twin.site import Site
 
 CHOICE_STREAM = 3
 """Purpose of the stream that ingresses draw from: one pair of numbers for each ticket, whatever was drawn before."""
+
+MOVE_STREAM = 4
+"""Purpose of the stream that says where a waiting ticket is priced: one number for each ticket and refresh."""
 
 
 class Flow:
@@ -206,6 +210,23 @@ class Flow:
             site.release(request)
             if model not in site.held:
                 left.discard(model)
+
+    def move_waiting(self, site: Site, turn: int, least_s: float) -> None:
+        """Take back the tickets that save more than `least_s` elsewhere; once they are back they choose again.
+
+        `turn` counts the refreshes. A ticket is taken out at once, and is back after a round trip.
+        """
+        queued = [one for one in self.books.open.values() if one.place == "queued" and one.arrival.site == site.name]
+        waiting = [Waiting(one.number, one.arrival.model, one.node, self._move_draw(one, turn)) for one in queued]
+        for move in site.view.moves(waiting, self.now_s, least_s):
+            request = self.books.open[move.ticket]
+            self.nodes[request.node].withdraw(request.number, request.arrival.model)
+            site.view.withdrawn(request.number, request.node, request.arrival.model)
+            self.books.move(request, "transfer")
+            self._calendar.enter(self.now_s + 2.0 * self._far_s(request), Returned(request.number))
+
+    def _move_draw(self, request: Request, turn: int) -> float:
+        return unit(seeded(self._seed, MOVE_STREAM, request.number, turn))
 
     def _site_of(self, request: Request) -> Site:
         return self.sites[request.arrival.site]

@@ -4,7 +4,7 @@ Each case is played by the engine that plays clusters: nodes, pods, tickets, ing
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,6 +15,7 @@ from fairlead.contracts.plans import RoutingTable
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.arrays import Floats
 from fairlead.policy.choice import Pick
+from fairlead.policy.moving import Move, Waiting
 from fairlead.policy.steering import Chosen
 from fairlead.twin.engine import Engine
 from fairlead.twin.node import Node, Reading
@@ -237,10 +238,17 @@ class OnlyNode:
         """Return the node."""
         return self._chosen
 
+    def moves(self, waiting: Iterable[Waiting], now_s: float, least_s: float) -> tuple[Move, ...]:
+        """Leave them where they are."""
+        return ()
+
     def sent(self, request: int, node: str, model: str) -> None:
         """Do nothing."""
 
     def acknowledged(self, request: int, now_s: float) -> None:
+        """Do nothing."""
+
+    def withdrawn(self, request: int, node: str, model: str) -> None:
         """Do nothing."""
 
     def refused(self, request: int, node: str, model: str) -> None:
@@ -278,6 +286,10 @@ class FirstFree:
                 return Chosen(Pick(name, 1.0, False, ()), None, None)
         return Chosen(None, None, None)
 
+    def moves(self, waiting: Iterable[Waiting], now_s: float, least_s: float) -> tuple[Move, ...]:
+        """Leave them where they are."""
+        return ()
+
     def sent(self, request: int, node: str, model: str) -> None:
         """Note that a node is about to be busy."""
         self._coming[request] = node
@@ -285,6 +297,9 @@ class FirstFree:
     def acknowledged(self, request: int, now_s: float) -> None:
         """Note that its state shows the request."""
         del self._coming[request]
+
+    def withdrawn(self, request: int, node: str, model: str) -> None:
+        """Do nothing: no ticket moves here."""
 
     def refused(self, request: int, node: str, model: str) -> None:
         """Note that a ticket has come back."""

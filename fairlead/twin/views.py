@@ -4,12 +4,13 @@ Both add own dispatches that the known state does not have yet, and both choose 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from fairlead.contracts.plans import RoutingTable
-from fairlead.policy.choice import NodeLoad, dispatched, drained
+from fairlead.policy.choice import NodeLoad, dispatched, drained, taken
+from fairlead.policy.moving import Move, Waiting
 from fairlead.policy.steering import Chosen, Steering
 from fairlead.twin.node import Node, Reading
 
@@ -23,11 +24,17 @@ class View(Protocol):
     def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> Chosen:
         """Return where a request goes."""
 
+    def moves(self, waiting: Iterable[Waiting], now_s: float, least_s: float) -> tuple[Move, ...]:
+        """Return which waiting tickets save more than `least_s` elsewhere."""
+
     def sent(self, request: int, node: str, model: str) -> None:
         """Note that a ticket is on its way."""
 
     def acknowledged(self, request: int, now_s: float) -> None:
         """Note that the node has it."""
+
+    def withdrawn(self, request: int, node: str, model: str) -> None:
+        """Note that a ticket does not wait there any more."""
 
     def refused(self, request: int, node: str, model: str) -> None:
         """Note that the node does not take requests of this model now."""
@@ -65,11 +72,11 @@ class FreshView:
 
     def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> Chosen:
         """Return where a request goes."""
-        loads = {name: node.load(now_s) for name, node in self._nodes.items() if node.up}
-        for one in self._own.values():
-            if one.node in loads:
-                loads[one.node] = dispatched(loads[one.node], one.model, self._steering.work[one.model])
-        return self._steering.chosen(model, loads, now_s, draws)
+        return self._steering.chosen(model, self._loads(now_s), now_s, draws)
+
+    def moves(self, waiting: Iterable[Waiting], now_s: float, least_s: float) -> tuple[Move, ...]:
+        """Return which waiting tickets save more than `least_s` elsewhere."""
+        return self._steering.moves(waiting, self._loads(now_s), now_s, least_s)
 
     def sent(self, request: int, node: str, model: str) -> None:
         """Note that a ticket is on its way."""
@@ -78,6 +85,9 @@ class FreshView:
     def acknowledged(self, request: int, now_s: float) -> None:
         """Note that the node has it: it is in its state from now on."""
         self._own.pop(request, None)
+
+    def withdrawn(self, request: int, node: str, model: str) -> None:
+        """Do nothing: it is seen."""
 
     def refused(self, request: int, node: str, model: str) -> None:
         """Note that a ticket is not at the node; that its pod takes none is seen anyway."""
@@ -93,6 +103,13 @@ class FreshView:
     def touched(self, pods: bool) -> bool:
         """Tell whether pods have changed."""
         return pods
+
+    def _loads(self, now_s: float) -> dict[str, NodeLoad]:
+        loads = {name: node.load(now_s) for name, node in self._nodes.items() if node.up}
+        for one in self._own.values():
+            if one.node in loads:
+                loads[one.node] = dispatched(loads[one.node], one.model, self._steering.work[one.model])
+        return loads
 
 
 @dataclass(slots=True)
@@ -121,11 +138,11 @@ class ReportedView:
 
     def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> Chosen:
         """Return where a request goes."""
-        loads: dict[str, NodeLoad] = {}
-        for name, word in self._words.items():
-            if word.reachable and now_s - word.said_at_s <= self._allowed_age_s:
-                word.load = loads[name] = drained(word.load, now_s, self._steering.work)
-        return self._steering.chosen(model, loads, now_s, draws)
+        return self._steering.chosen(model, self._loads(now_s), now_s, draws)
+
+    def moves(self, waiting: Iterable[Waiting], now_s: float, least_s: float) -> tuple[Move, ...]:
+        """Return which waiting tickets save more than `least_s` elsewhere."""
+        return self._steering.moves(waiting, self._loads(now_s), now_s, least_s)
 
     def sent(self, request: int, node: str, model: str) -> None:
         """Note that a ticket is on its way, and count it at the node."""
@@ -137,6 +154,12 @@ class ReportedView:
         """Note that the node has it: what it reports from now on includes it."""
         if request in self._own:
             self._own[request] = replace(self._own[request], seen_at_s=now_s)
+
+    def withdrawn(self, request: int, node: str, model: str) -> None:
+        """Count a ticket there no longer; the next report will not have it."""
+        self._own.pop(request, None)
+        word = self._words[node]
+        word.load = taken(word.load, model, self._steering.work[model])
 
     def refused(self, request: int, node: str, model: str) -> None:
         """Send no more requests of this model there until the next report, which will not have the ticket."""
@@ -164,6 +187,13 @@ class ReportedView:
     def touched(self, pods: bool) -> bool:
         """Tell that nothing is known of it before the next report."""
         return False
+
+    def _loads(self, now_s: float) -> dict[str, NodeLoad]:
+        loads: dict[str, NodeLoad] = {}
+        for name, word in self._words.items():
+            if word.reachable and now_s - word.said_at_s <= self._allowed_age_s:
+                word.load = loads[name] = drained(word.load, now_s, self._steering.work)
+        return loads
 
 
 def _phases(load: NodeLoad) -> tuple[tuple[str, str], ...]:
