@@ -1,0 +1,153 @@
+"""Cells: a run each, with all it depends on but the code; independent values that can be played anywhere, in any order.
+
+A sweep is a set of cells; whatever plays them (this process, a pool, a cluster engine) needs `run_cell` alone.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from fairlead.contracts.base import Count, Id, Many, Message, Name, Ratio, Seconds, Text
+from fairlead.contracts.errors import InputError
+from fairlead.policy.fairness import ModelStats
+from fairlead.studies.searched import searched_placement
+from fairlead.twin.engines import EngineName, player
+from fairlead.twin.play import Game, Played, policy_at
+from fairlead.twin.scenarios import RUN_S, WARM_UP_S, scenario
+from fairlead.twin.subjects import Subject, subject_of
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioAt:
+    """A scenario at a load; the cell's seed is its demand's too."""
+
+    name: str
+    load: float
+    warm_up_s: float = WARM_UP_S
+    run_s: float = RUN_S
+    """With the warm-up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run."""
+
+    source: ScenarioAt
+    policy: str
+    """For `fairlead.twin.play.policy_at`."""
+    seed: int
+    engine: EngineName = "auto"
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"{self.source.name} {self.source.load:g} {self.policy} seed {self.seed}"
+
+    def key(self, code: str) -> str:
+        """Return a digest of all that the result depends on; `code` stands for the code."""
+        document = json.dumps({"cell": asdict(self), "code": code}, sort_keys=True)
+        return hashlib.sha256(document.encode()).hexdigest()
+
+
+class ModelFigures(Message):
+    """What became of the requests of one model that arrived in the window, as in `policy.fairness.ModelStats`."""
+
+    model: Id
+    arrived: Count
+    judged: Count
+    timely: Count
+    finished: Count
+    unloaded_s: Seconds
+    latency_sum_s: Seconds
+
+
+class CellResult(Message):
+    """What is measured of a cell, as in `twin.play.Figures`; same cell and code, same result but `took_s`."""
+
+    cell: Text
+    engine: Name
+    """Which one served."""
+    arrived: Count
+    finished: Count
+    failed: Count
+    refused: Count
+    open: Count
+    mean_s: Seconds | None
+    """Latency with what is unfinished at its age; None without an arrival in the window. So too the next three."""
+    p50_s: Seconds | None
+    p95_s: Seconds | None
+    p99_s: Seconds | None
+    x1: Ratio
+    x2: Ratio
+    x3: Ratio
+    x4: Ratio
+    service_ratio: Ratio | None
+    starts_per_hour: Seconds
+    stops_per_hour: Seconds
+    pairs: Count
+    """Nodes times models: the most starts and stops that an epoch counts (Cmax of the objective)."""
+    models: Many[ModelFigures]
+    requests: Count
+    """All that were simulated, the warm-up's too."""
+    decisions: Count
+    took_s: Seconds
+    """Wall time; the one thing that differs from run to run."""
+
+
+def run_cell(cell: Cell) -> CellResult:
+    """Play a cell. Raises `InputError` where there is no such scenario or policy, or it cannot be played."""
+    began_s = time.perf_counter()
+    game = game_of(cell)
+    played = player(cell.engine)(game, lambda share: None)
+    return _result(cell, game.subject, played, time.perf_counter() - began_s)
+
+
+def game_of(cell: Cell) -> Game:
+    """Return what is played in a cell; raises `InputError` as `run_cell` does."""
+    at, subject = policy_at(cell.policy), subject_at(cell.source, cell.seed)
+    static = searched_placement(scenario(cell.source.name).cluster, cell.source.name) if at.name == "sed-static" else ()
+    if at.name == "sed-static" and not static:
+        raise InputError(
+            f"sed-static needs a searched placement, and none was searched for {cell.source.name}: city7 has one; "
+            "leave that policy out"
+        )
+    return Game(subject, at, cell.seed, static)
+
+
+def subject_at(source: ScenarioAt, seed: int) -> Subject:
+    """Return what a source is with a seed."""
+    return subject_of(scenario(source.name), source.load, seed, source.warm_up_s, source.run_s)
+
+
+def _result(cell: Cell, subject: Subject, played: Played, took_s: float) -> CellResult:
+    figures = played.figures
+    latency, fairness = figures.latency_s, figures.fairness
+    return CellResult(
+        cell=str(cell)[:256],
+        engine=played.engine,
+        arrived=figures.arrived,
+        finished=figures.finished,
+        failed=figures.failed,
+        refused=figures.refused,
+        open=figures.open,
+        mean_s=latency.mean,
+        p50_s=latency.p50,
+        p95_s=latency.p95,
+        p99_s=latency.p99,
+        x1=fairness.x1,
+        x2=fairness.x2,
+        x3=fairness.x3,
+        x4=fairness.x4,
+        service_ratio=figures.service_ratio,
+        starts_per_hour=figures.starts_per_hour,
+        stops_per_hour=figures.stops_per_hour,
+        pairs=len(subject.cluster.nodes) * len(subject.cluster.models),
+        models=tuple(_model(one) for one in figures.models),
+        requests=played.requests,
+        decisions=played.decisions,
+        took_s=took_s,
+    )
+
+
+def _model(one: ModelStats) -> ModelFigures:
+    return ModelFigures(**asdict(one))
