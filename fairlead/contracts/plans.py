@@ -178,8 +178,9 @@ class Share(Message):
 Zone = Annotated[str, Field(pattern=r"^(\*|[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)$")]
 """A site's id or `*` for all."""
 
-Rule = Literal["marginal", "sed", "rotate", "strict"]
-"""How an ingress picks inside a row: least d + e, least d, in turn, or drawn as it stands."""
+Rule = Literal["marginal", "sed", "rotate", "strict", "pair"]
+"""How an ingress picks inside a row: least d + e, least d, in turn, drawn as it stands, or of two drawn the one of
+less d + e."""
 
 
 class Row(Message):

@@ -6,7 +6,17 @@ from pydantic import Field
 
 from fairlead.contracts.base import Message, Positive, Ratio, Seconds
 
-PolicyName = Literal["marginal-dpp", "random-static", "round-robin", "least-loaded-slot", "sed-static", "lru"]
+PolicyName = Literal[
+    "marginal-dpp",
+    "random-static",
+    "random-dynamic",
+    "round-robin",
+    "least-loaded-slot",
+    "sed-static",
+    "lru",
+    "dpp",
+    "bmw-dpp",
+]
 
 
 class Weights(Message):
@@ -61,6 +71,9 @@ class PolicySettings(Message):
     """Whether waiting tickets move by price (CONTROL §2 rule 7)."""
     move_saves_s: Seconds = 0.5
     """A waiting ticket moves where it saves more than this (CONTROL §2 rule 7)."""
+    start_weight: Seconds = 0.01
+    """V of `dpp`: what a second of starting weighs against requests² of drift; so small that one request that is held
+    pays for the longest start of CONTROL §5's clusters (50 s)."""
     uniform_share: Ratio = 0.02
     """Share of the uniform distribution in each row."""
     explore: Ratio = 0.0

@@ -19,6 +19,9 @@ REDRAWS = 1000
 PLACEMENT_STREAM = 1
 """Purpose of the stream of random placements."""
 
+REDRAW_STREAM = 4
+"""Purpose of the stream that gives each epoch's random placement its seed."""
+
 LRU_DWELL_STARTS = 1.5
 """`lru` evicts no pod younger than so many of its start delays (CONTROL §5)."""
 
@@ -44,6 +47,11 @@ def random_placement(cluster: Cluster, seed: int) -> tuple[NodePlacement, ...]:
         NodePlacement(node=n.id, awake=tuple(ids[m] for m in models), stoppable=())
         for n, models in zip(cluster.nodes, best, strict=True)
     )
+
+
+def redrawn(cluster: Cluster, settings: PolicySettings, seed: int, slot: int) -> tuple[NodePlacement, ...]:
+    """Return the random placement of the slot's epoch; a slot is too short for most starts."""
+    return random_placement(cluster, seeded(seed, REDRAW_STREAM, slot // settings.epoch_slots))
 
 
 def _drawn(cluster: Cluster, state: int) -> tuple[tuple[int, ...], ...]:

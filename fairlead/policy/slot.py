@@ -1,15 +1,19 @@
 """A slot decision from beginning to end: rates, placement, table, reasons and prices, as they are published."""
 
+import math
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import assert_never
 
 import numpy as np
 
 from fairlead.contracts.decisions import ShadowPrice, SlotDecision, SlotInput, SlotState, Step
-from fairlead.contracts.plans import NodePlacement, Placement, Reason, RoutingTable, Row
+from fairlead.contracts.plans import NodePlacement, Placement, Reason, RoutingTable, Row, Rule
+from fairlead.contracts.tuning import PolicyName
 from fairlead.policy.arrays import Board, Flags, board
-from fairlead.policy.baselines import least_loaded, lru, random_placement, static_draft
+from fairlead.policy.baselines import least_loaded, lru, random_placement, redrawn, static_draft
 from fairlead.policy.carrying import carried, evacuated, homeless, overridden, retried, standing
+from fairlead.policy.density import biased, textbook
 from fairlead.policy.draft import Draft
 from fairlead.policy.growing import by_slot
 from fairlead.policy.guiding import steered
@@ -17,6 +21,9 @@ from fairlead.policy.ladder import FALLBACK, absent
 from fairlead.policy.placing import on_demand
 from fairlead.policy.rates import by_model, learned
 from fairlead.policy.routing import even, filled, mixed, speeds, supported, table_rows, works
+
+WITHIN = MappingProxyType[PolicyName, Rule]({"marginal-dpp": "marginal", "dpp": "strict", "bmw-dpp": "pair"})
+"""How requests choose inside the rows of the table of CONTROL §2 rule 5."""
 
 REASONS_MOST = 1000
 """A decision of a large cluster keeps so many reasons; the last one says how many more there were."""
@@ -108,6 +115,12 @@ def _placed(i: SlotInput, view: Board) -> Placed:
             if i.placement is None and not view.pods.resident.any():
                 return _first(i, view)
             return _marginal(i, view) if i.policy == "marginal-dpp" else _lru(i, view)
+        case "dpp" | "bmw-dpp":
+            return _first(i, view) if i.placement is None and not view.pods.resident.any() else _dense(i, view)
+        case "random-dynamic":
+            nodes = redrawn(i.cluster, i.settings, i.seed, i.slot)
+            draft, awake = static_draft(view, nodes, math.inf)  # whatever was not drawn goes, whoever asks for it
+            return Placed(draft.placed(awake), draft)
         case "random-static" | "round-robin" | "least-loaded-slot" | "sed-static":
             nodes = i.static or random_placement(i.cluster, i.seed)
             draft, awake = static_draft(view, nodes, i.settings.rate_start_per_s)
@@ -147,6 +160,15 @@ def _lru(i: SlotInput, view: Board) -> Placed:
     return Placed(draft.placed(retried(draft)), draft)
 
 
+def _dense(i: SlotInput, view: Board) -> Placed:
+    """Return the placement of `dpp` or `bmw-dpp`: anew each slot, in between what was decided."""
+    draft = carried(view, i.settings.rate_start_per_s)
+    overridden(draft, i.settings.event_horizon_s)
+    if i.trigger == "slot":
+        (textbook if i.policy == "dpp" else biased)(draft, i.settings)
+    return Placed(draft.placed(retried(draft)), draft)
+
+
 def _tabled(i: SlotInput, view: Board, draft: Draft, placement_generation: int) -> Tabled:
     """Return the routing table that goes with a placement, with the rows of this slot's guide that fit."""
     rows, guided = _rows(i, view, supported(view, draft.kept, draft.wanted)), 0
@@ -172,14 +194,14 @@ def _tabled(i: SlotInput, view: Board, draft: Draft, placement_generation: int) 
 
 def _rows(i: SlotInput, view: Board, support: Flags) -> tuple[Row, ...]:
     match i.policy:
-        case "marginal-dpp":
+        case "marginal-dpp" | "dpp" | "bmw-dpp":
             chances = mixed(filled(view, support, i.settings.slot_s), support, i.settings.uniform_share)
-            return table_rows(view, support, chances, "marginal", i.settings)
+            return table_rows(view, support, chances, WITHIN[i.policy], i.settings)
         case "lru" | "sed-static":
             return table_rows(view, support, even(support), "sed", i.settings)
         case "round-robin":
             return table_rows(view, support, even(support), "rotate", i.settings)
-        case "random-static":
+        case "random-static" | "random-dynamic":
             return table_rows(view, support, even(support), "strict", i.settings)
         case "least-loaded-slot":
             return table_rows(view, support, least_loaded(view, support), "strict", i.settings)

@@ -233,6 +233,19 @@ def test_strict_draws_as_it_stands_and_rotate_takes_turns() -> None:
     assert [p.node for p in rotate if p] == ["n1", "n2", "n1"]
 
 
+def test_of_two_that_are_drawn_the_better_one_is_taken() -> None:
+    """Its propensity is exact: that both draws fall on it or on dearer ones, but not both on these."""
+    nodes = {"n1": on(ready("a", 6.0, 3)), "n2": on(ready("a")), "n3": on(ready("a", 2.0, 1))}
+    share = row("pair", n1=0.5, n2=0.2, n3=0.3)
+    picks = {
+        pair: choose(share, nodes, WORK, {}, 0, pair) for pair in itertools.product((0.1, 0.6, 0.8), (0.1, 0.6, 0.8))
+    }
+    found = {pair: (p.node, round(p.propensity, 9), len(p.prices)) for pair, p in picks.items() if p}
+    expected = {0.1: ("n1", 0.25, 3), 0.6: ("n2", 0.36, 3), 0.8: ("n3", 0.39, 3)}
+    rank = {0.6: 0, 0.8: 1, 0.1: 2}
+    assert found == {pair: expected[min(pair, key=rank.__getitem__)] for pair in picks}
+
+
 def test_a_draw_at_the_very_end_of_a_row_that_sums_to_less_still_falls_on_somebody() -> None:
     """Rounding may leave the last stretch short."""
     nodes = {"n1": on(ready("a")), "n2": on(ready("a")), "n3": on(ready("a"))}

@@ -162,7 +162,7 @@ def test_a_guide_of_another_slot_steers_nothing() -> None:
     assert decision.table.source == "fallback"
 
 
-@pytest.mark.parametrize("policy", ["random-static", "round-robin", "least-loaded-slot", "sed-static", "lru"])
+@pytest.mark.parametrize("policy", ["random-static", "round-robin", "least-loaded-slot", "sed-static", "lru", "dpp"])
 def test_baselines_take_no_advice(policy: str) -> None:
     """They are what an agent is compared with."""
     own = chances(table_rows(decide_slot(advice()))["*", "m1"])

@@ -19,6 +19,9 @@ ALL: tuple[PolicyName, ...] = (
     "random-static",
     "round-robin",
     "least-loaded-slot",
+    "random-dynamic",
+    "dpp",
+    "bmw-dpp",
 )
 ADAPTIVE: tuple[PolicyName, ...] = ("marginal-dpp", "lru")
 STARTS = ("rule1-missing", "rule1-lost", "rule1-wait", "rule2-worth", "warm", "pinned", "lru-absent", "lru-wait")

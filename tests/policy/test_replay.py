@@ -24,6 +24,9 @@ POLICIES: tuple[PolicyName, ...] = (
     "least-loaded-slot",
     "sed-static",
     "lru",
+    "random-dynamic",
+    "dpp",
+    "bmw-dpp",
 )
 MODELS = st.sampled_from(["m1", "m2", "m3", "m4"])
 NODES = st.sampled_from(["n1", "n2", "n3"])

@@ -26,7 +26,15 @@ NETWORK = Network(
     {"a": 0.0, "b": 0.2, "c": 0.1},
 )
 PATIENCE = PolicySettings(hold_timeout_s=60.0)
-POLICIES: tuple[PolicyName, ...] = ("marginal-dpp", "lru", "random-static", "round-robin", "least-loaded-slot")
+POLICIES: tuple[PolicyName, ...] = (
+    "marginal-dpp",
+    "lru",
+    "random-static",
+    "round-robin",
+    "least-loaded-slot",
+    "random-dynamic",
+    "bmw-dpp",
+)
 
 arrivals = st.lists(
     st.builds(
