@@ -12,7 +12,7 @@ from fairlead.contracts.decisions import EpochInput
 from fairlead.contracts.errors import Conflict, StoreUnavailable
 from fairlead.contracts.events import Event, EventKind
 from fairlead.contracts.ports import Clock, Store
-from planner.agenda import agenda, due_at
+from fairlead.policy.planning import agenda, due_at
 from planner.decider import Case, DecideEpoch, Decider, Standing
 from planner.metrics import PlannerMetrics
 

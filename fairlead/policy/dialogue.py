@@ -154,23 +154,53 @@ def said_next(talk: Talk, answer: Answer | Judgement | None) -> Ask | Judge | Ad
         return advice
 
 
+class Conversation:
+    """A dialogue on its way: whoever drives it brings the answers, nobody judges yet."""
+
+    def __init__(self, dialogue_id: str, talk: Talk, deadline_s: float) -> None:
+        """Begin it; all its answers together may take `deadline_s`."""
+        self.left_s = deadline_s
+        self._id = dialogue_id
+        self._talk = talk
+        self._exchanges: list[Exchange] = []
+        self._judgements: list[Judgement] = []
+        self._said = self._judged(said_next(talk, None))
+
+    @property
+    def ask(self) -> Ask | None:
+        """Return the question that is to be answered now; None once it has ended."""
+        return self._said if isinstance(self._said, Ask) else None
+
+    @property
+    def name(self) -> str:
+        """Return the id of that question."""
+        return f"{self._id}.{len(self._exchanges) + 1}"
+
+    def answered(self, ask: Ask, answer: Answer) -> None:
+        """Go on with the answer to a question."""
+        self._exchanges.append(Exchange(id=self.name, ask=ask, answer=answer))
+        self.left_s = max(0.0, self.left_s - answer.took_s)
+        self._said = self._judged(said_next(self._talk, answer))
+
+    def held(self) -> Held:
+        """Return the whole of it; raises `TypeError` before its end."""
+        if not isinstance(self._said, Advice):
+            raise TypeError("a dialogue was taken for ended while a question is open")
+        return Held(self._said, tuple(self._exchanges), tuple(self._judgements))
+
+    def _judged(self, said: Ask | Judge | Advice) -> Ask | Advice:
+        while isinstance(said, Judge):
+            self._judgements.append(NOT_JUDGED)
+            said = said_next(self._talk, NOT_JUDGED)
+        return said
+
+
 async def hold(dialogue_id: str, talk: Talk, llm: Llm, deadline_s: float) -> Held:
-    """Hold a dialogue with a model within `deadline_s` wall seconds of answers; nobody judges yet."""
-    exchanges: list[Exchange] = []
-    judgements: list[Judgement] = []
-    left_s = deadline_s
-    said = said_next(talk, None)
-    while not isinstance(said, Advice):
-        if isinstance(said, Judge):
-            judgements.append(NOT_JUDGED)
-            said = said_next(talk, NOT_JUDGED)
-            continue
-        name = f"{dialogue_id}.{len(exchanges) + 1}"
-        answer = await llm.ask(said, id=name, deadline_s=left_s)
-        exchanges.append(Exchange(id=name, ask=said, answer=answer))
-        left_s = max(0.0, left_s - answer.took_s)
-        said = said_next(talk, answer)
-    return Held(said, tuple(exchanges), tuple(judgements))
+    """Hold a dialogue with a model within `deadline_s` wall seconds of answers."""
+    conversation = Conversation(dialogue_id, talk, deadline_s)
+    while (ask := conversation.ask) is not None:
+        conversation.answered(ask, await llm.ask(ask, id=conversation.name, deadline_s=conversation.left_s))
+    return conversation.held()
 
 
 def settled(

@@ -18,8 +18,8 @@ from fairlead.contracts.errors import Conflict, StoreUnavailable
 from fairlead.contracts.plans import EpochPlan
 from fairlead.contracts.settings import LlmSettings, Settings
 from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.planning import agenda
 from fairlead.policy.registry import decide_slot
-from planner.agenda import agenda
 from planner.metrics import PlannerMetrics
 from tests.agents.replies import PacedLlm, Say, good
 from tests.agents.test_dialogues import answer, check_replays

@@ -8,8 +8,8 @@ from fairlead.contracts.decisions import EpochDecision, EpochInput
 from fairlead.contracts.plans import EpochPlan
 from fairlead.policy.epoch import decide_epoch
 from fairlead.policy.periods import Periods
+from fairlead.policy.planning import due_at
 from fairlead.policy.replay import again
-from planner.agenda import due_at
 from planner.metrics import PlannerMetrics
 from tests.agents.world import World, count, world
 from tests.slot_agent.edge import ORIGIN_S, cluster

@@ -11,7 +11,7 @@ from fairlead.adapters.memory_llm import MemoryLlm, Saying
 from fairlead.contracts.decisions import SlotInput
 from fairlead.contracts.dialogue import Answer, AnswerCode, Approval, Ask, Judge, Judgement, ModeName
 from fairlead.contracts.plans import Guide, PlanDraft
-from fairlead.policy.dialogue import NOT_JUDGED, Advice, advise, discuss, hold, said_next, settled
+from fairlead.policy.dialogue import NOT_JUDGED, Advice, Conversation, advise, discuss, hold, said_next, settled
 from fairlead.policy.differences import CHANGES_MOST
 from fairlead.policy.registry import decide_slot
 from tests.policy.dialogues import (
@@ -229,6 +229,14 @@ class Listening:
 
     async def close(self) -> None:
         """Do nothing."""
+
+
+def test_a_dialogue_is_not_over_while_a_question_is_open() -> None:
+    """Who takes it for ended is told."""
+    conversation = Conversation("slot-agent-8-1", advise(briefing(slot_asked())), DEADLINE_S)
+    assert conversation.ask is not None
+    with pytest.raises(TypeError, match="a question is open"):
+        conversation.held()
 
 
 def test_the_deadline_is_for_all_answers_together() -> None:
