@@ -7,11 +7,17 @@ import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import assert_never
 
 from fairlead.contracts.base import Count, Id, Many, Message, Name, Ratio, Seconds, Text
+from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import InputError
+from fairlead.contracts.plans import NodePlacement
 from fairlead.policy.fairness import ModelStats
+from fairlead.studies.episodes.subject import subject_of_episode
 from fairlead.studies.searched import searched_placement
+from fairlead.twin.clusters import NAMES, cluster, default_ports
 from fairlead.twin.engines import EngineName, player
 from fairlead.twin.play import Game, Played, policy_at
 from fairlead.twin.scenarios import RUN_S, WARM_UP_S, scenario
@@ -30,10 +36,32 @@ class ScenarioAt:
 
 
 @dataclass(frozen=True, slots=True)
+class EpisodeAt:
+    """An episode; its demand is the same for every seed, unless `load` leaves some of it out."""
+
+    path: str
+    sha256: str
+    """Of its lines, as its closing line says: another file of the same name is another source."""
+    load: float | None = None
+    """Below its own; None for all of it."""
+    warm_up_s: float | None = None
+    run_s: float | None = None
+    """None as the episode itself has it."""
+
+    @property
+    def name(self) -> str:
+        """Return the file's name."""
+        return Path(self.path).name
+
+
+Source = ScenarioAt | EpisodeAt
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One run."""
 
-    source: ScenarioAt
+    source: Source
     policy: str
     """For `fairlead.twin.play.policy_at`."""
     seed: int
@@ -41,7 +69,8 @@ class Cell:
 
     def __str__(self) -> str:
         """Return it in words."""
-        return f"{self.source.name} {self.source.load:g} {self.policy} seed {self.seed}"
+        load = "" if self.source.load is None else f" load {self.source.load:g}"
+        return f"{self.source.name}{load} {self.policy} seed {self.seed}"
 
     def key(self, code: str) -> str:
         """Return a digest of all that the result depends on; `code` stands for the code."""
@@ -105,18 +134,45 @@ def run_cell(cell: Cell) -> CellResult:
 def game_of(cell: Cell) -> Game:
     """Return what is played in a cell; raises `InputError` as `run_cell` does."""
     at, subject = policy_at(cell.policy), subject_at(cell.source, cell.seed)
-    static = searched_placement(scenario(cell.source.name).cluster, cell.source.name) if at.name == "sed-static" else ()
+    static = _placement(cell.source, subject) if at.name == "sed-static" else ()
     if at.name == "sed-static" and not static:
         raise InputError(
-            f"sed-static needs a searched placement, and none was searched for {cell.source.name}: city7 has one; "
+            f"sed-static needs a searched placement, and none was searched for {subject.name}: city7 has one; "
             "leave that policy out"
         )
     return Game(subject, at, cell.seed, static)
 
 
-def subject_at(source: ScenarioAt, seed: int) -> Subject:
+def subject_at(source: Source, seed: int) -> Subject:
     """Return what a source is with a seed."""
-    return subject_of(scenario(source.name), source.load, seed, source.warm_up_s, source.run_s)
+    match source:
+        case ScenarioAt():
+            return subject_of(scenario(source.name), source.load, seed, source.warm_up_s, source.run_s)
+        case EpisodeAt():
+            return subject_of_episode(Path(source.path), source.load, seed, source.warm_up_s, source.run_s)
+        case _:
+            assert_never(source)
+
+
+def _placement(source: Source, subject: Subject) -> tuple[NodePlacement, ...]:
+    """Return the placement that was searched for a subject, or for its cluster; empty where none was."""
+    if isinstance(source, ScenarioAt):
+        return searched_placement(scenario(source.name).cluster, source.name)
+    return searched_placement(_named(subject.cluster), subject.name)
+
+
+def _named(shape: Cluster) -> str:
+    """Return which named cluster has these nodes and models, wherever they listen; empty if none has."""
+    for name in NAMES:
+        known = cluster(name, default_ports(name))
+        if _capacities(known) == _capacities(shape):
+            return name
+    return ""
+
+
+def _capacities(shape: Cluster) -> tuple[tuple[tuple[str, int, float], ...], tuple[tuple[str, int, float], ...]]:
+    nodes = tuple((node.id, node.memory_bytes, node.speed) for node in shape.nodes)
+    return nodes, tuple((model.id, model.memory_bytes, model.work_s) for model in shape.models)
 
 
 def _result(cell: Cell, subject: Subject, played: Played, took_s: float) -> CellResult:
