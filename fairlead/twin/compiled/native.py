@@ -1,8 +1,9 @@
 """The one door to numba: what it compiles runs uncompiled, and slowly, where it is not installed."""
 
 from collections.abc import Callable
+from hashlib import sha256
 from importlib.util import find_spec
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 Compiled = TypeVar("Compiled", bound=Callable[..., object])
 
@@ -21,4 +22,23 @@ def native(function: Compiled) -> Compiled:
         return function
     from numba import njit
 
-    return cast(Compiled, njit(cache=True, error_model="numpy")(function))
+    made = njit(cache=True, error_model="numpy")(function)
+    kept = cast(Any, made)._cache._cache_file
+    kept._source_stamp = _stamp(kept._source_stamp, function.__globals__)
+    return cast(Compiled, made)
+
+
+def _stamp(own: bytes, names: dict[str, object]) -> bytes:
+    """Return what tells whether a function on disk is still the one of its source.
+
+    Numba's own stamp is that of the function's file; a change of what the file takes from others would go unseen
+    ("Caching limitations" in its manual). So the stamps of the compiled functions and the numbers that stand in the
+    module by now, all those imported, go into it.
+    """
+    digest = sha256(own)
+    for name, value in sorted(names.items()):
+        if isinstance(value, int | float):
+            digest.update(f"{name}={value!r};".encode())
+        elif hasattr(value, "_cache"):
+            digest.update(name.encode() + cast(Any, value)._cache._cache_file._source_stamp)
+    return digest.digest()
