@@ -127,7 +127,8 @@ class Standing(NamedTuple):
     stoppable: Flags
     """[n, m] of the placement in force."""
     chance: Floats
-    """[n, m] of the table in force: probability of the node in the row of the model, 0 where it is not in it."""
+    """[n, m] of the table in force: probability of the node in the row of the model, -1 where it is not in it: a
+    ready pod that is not in the row joins it, one with probability 0 does not."""
     number: Whole
     """[3] the slot whose arrivals are in the rates, -1 if none is; generation of the placement and of the table, 0 if
     there is none."""
@@ -164,6 +165,6 @@ def standing(given: Flags, rate_start_per_s: float) -> Standing:
         rate=np.full(given.shape[1], rate_start_per_s),
         awake=np.zeros(given.shape, dtype=np.bool_),
         stoppable=np.zeros(given.shape, dtype=np.bool_),
-        chance=np.zeros(given.shape),
+        chance=np.full(given.shape, -1.0),
         number=np.array([-1, 0, 0], dtype=np.int64),
     )

@@ -26,7 +26,7 @@ def put_rows(asked: Asked, board: Board, draft: Draft, standing: Standing) -> No
                 count += 1
         total = added(part, count)
         for n in range(nodes):
-            standing.chance[n, m] = min(1.0, chances[n, m] / total) if support[n, m] else 0.0
+            standing.chance[n, m] = min(1.0, chances[n, m] / total) if support[n, m] else -1.0
 
 
 @native
