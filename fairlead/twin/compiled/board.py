@@ -72,6 +72,10 @@ MARGINAL_DPP, LRU, RANDOM_STATIC, ROUND_ROBIN, LEAST_LOADED_SLOT, SED_STATIC = r
 """The same numbers as names, for what is compiled."""
 
 
+NOT_IN_ROW = -1.0
+"""In a table: the node is not named in the row. One that is named with probability 0 gets no request."""
+
+
 class Board(NamedTuple):
     """What is and who is asked for. Of a node that is not up all pods are False and 0, `used_at_s` -inf."""
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fairlead.policy.arrays import Flags, Floats
-from fairlead.twin.compiled.board import LEAST_LOADED_SLOT, Asked, Board, Standing
+from fairlead.twin.compiled.board import LEAST_LOADED_SLOT, NOT_IN_ROW, Asked, Board, Standing
 from fairlead.twin.compiled.drafting import Draft, added, backlog_s
 from fairlead.twin.compiled.native import native
 
