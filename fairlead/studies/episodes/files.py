@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 import tempfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from fairlead.contracts.episodes import (
 )
 from fairlead.contracts.errors import TraceError, foreign
 from fairlead.studies.episodes.places import SHOWN_CHARS, column_of, column_of_fault, wrong
+from fairlead.studies.episodes.text import decoded, numbered
 
 LINE_BYTES = 1 << 26
 """Longest line that is read. A decision on 1000 × 100 with a dialogue is some 10 MB; what has no line end at all is
@@ -41,9 +41,6 @@ KINDS: dict[str, type[TimedLine]] = {one.model_fields["kind"].default: one for o
 """The lines between header and end, by kind."""
 
 KIND = re.compile(rb'\{\s*"kind"\s*:\s*"([a-z-]{1,32})"')
-
-GZIP_MAGIC = b"\x1f\x8b"
-"""RFC 1952 §2.3.1."""
 
 Read = TypeVar("Read", bound=Message)
 
@@ -194,9 +191,9 @@ def _walk(path: Path, kinds: frozenset[str] | None) -> Iterator[EpisodeHeader | 
     """Yield header, lines of the kinds and end, checking all on the way."""
     account = _Account()
     known: _Known | None = None
-    numbered = _numbered(path)
-    for number, data in numbered:
-        text = _decoded(path, number, data)
+    following = numbered(path, LINE_BYTES)
+    for number, data in following:
+        text = decoded(path.name, number, data)
         if known is None:
             header = _header(path, text)
             account.add(data)
@@ -206,7 +203,7 @@ def _walk(path: Path, kinds: frozenset[str] | None) -> Iterator[EpisodeHeader | 
         kind = _kind(path, number, data, text)
         if kind == "end":
             end = _end(path, number, text, account)
-            if next(numbered, None) is not None:
+            if next(following, None) is not None:
                 raise wrong(path.name, number + 1, 1, "there are lines after the closing line")
             yield end
             return
@@ -222,43 +219,6 @@ def _walk(path: Path, kinds: frozenset[str] | None) -> Iterator[EpisodeHeader | 
     if known is None:
         raise wrong(path.name, 1, 1, f"the file is empty: an episode begins with a header of format {FORMAT!r}")
     raise wrong(path.name, account.lines + 1, 1, 'the closing line of kind "end" is missing: the file was cut off here')
-
-
-def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield number and bytes of each line, its line end too; nothing may follow the closing line."""
-    number = 1
-    try:
-        with path.open("rb") as raw:
-            packed = raw.read(2) == GZIP_MAGIC
-            raw.seek(0)
-            with gzip.GzipFile(fileobj=raw, mode="rb") if packed else contextlib.nullcontext(raw) as file:
-                while data := file.readline(LINE_BYTES):
-                    if not data.endswith(b"\n"):
-                        raise _unended(path, number, data)
-                    yield number, data
-                    number += 1
-    except OSError as error:
-        if isinstance(error, gzip.BadGzipFile):
-            raise wrong(path.name, number, 1, f"the compressed data is broken: {foreign(error)}") from error
-        raise TraceError(f"episode {path} cannot be read: {foreign(error.strerror)}") from error
-    except (EOFError, zlib.error) as error:
-        why = "was cut off" if isinstance(error, EOFError) else f"is broken: {foreign(error)}"
-        raise wrong(path.name, number, 1, f"the compressed data {why} here") from error
-
-
-def _unended(path: Path, number: int, data: bytes) -> TraceError:
-    column = len(data.decode("utf-8", "replace")) + 1
-    if len(data) >= LINE_BYTES:
-        return wrong(path.name, number, column, f"a line of more than {LINE_BYTES} bytes is none of an episode")
-    return wrong(path.name, number, column, "the file ends in the middle of a line: it was cut off here")
-
-
-def _decoded(path: Path, number: int, data: bytes) -> str:
-    try:
-        return data[:-1].decode("utf-8")
-    except UnicodeDecodeError as error:
-        column = len(data[: error.start].decode("utf-8")) + 1
-        raise wrong(path.name, number, column, f"byte 0x{data[error.start]:02x} is no UTF-8") from error
 
 
 def _header(path: Path, text: str) -> EpisodeHeader:
