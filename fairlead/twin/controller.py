@@ -45,6 +45,8 @@ class Controller:
         """Begin at instant 0 with nothing in force."""
         self.placement: Placement | None = None
         self.decisions = 0
+        self.decision: SlotDecision | None = None
+        """The last that put something in force."""
         self._case = case
         self._wakes = Wakes(case.settings)
         self._slots = Periods(0.0, case.settings.slot_s)
@@ -130,7 +132,9 @@ class Controller:
             self.placement = decision.placement
         if decision.table is not None:
             self._table = decision.table.generation
-        self.decisions += decision.placement is not None or decision.table is not None
+        if decision.placement is not None or decision.table is not None:
+            self.decisions += 1
+            self.decision = decision
 
 
 def _arrived(sites: Sequence[SiteReading]) -> dict[str, int]:

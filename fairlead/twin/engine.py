@@ -90,6 +90,11 @@ class Engine:
         return 0 if self._controller is None else self._controller.decisions
 
     @property
+    def decision(self) -> SlotDecision | None:
+        """Return the last decision that put something in force."""
+        return None if self._controller is None else self._controller.decision
+
+    @property
     def ended(self) -> Sequence[Request]:
         """Return the requests that have ended, in that order, without those that were taken."""
         return self._flow.ended
