@@ -62,6 +62,11 @@ class NodeSpec(Message):
     trust: Literal["own", "partner", "public"] = "own"
     power_w: Positive | None = None
     """Draw under load, watts; None where nobody has measured it."""
+    host_memory_bytes: Annotated[int, Field(ge=0)] = 0
+    """What sleeping pods may keep their weights in; 0 where none can sleep, as under the node agents of this version."""
+    pausing: bool = False
+    """Its runtime runs one pod at a time, the one with least work left, and pauses the others (CONTROL §2 rule 8); in
+    this version the twin alone does."""
     keeper_url: Url
     """Where the node's keeper takes offers."""
     revision: Annotated[int, Field(ge=0)] = 0

@@ -40,6 +40,8 @@ class Board:
     """[n] agent and keeper are heard."""
     seen: Flags
     """[n] was ever heard."""
+    pausing: Flags
+    """[n] one pod runs at a time (CONTROL §2 rule 8)."""
     pods: "Pods"
     demand: "Demand"
     wishes: "Wishes"
@@ -139,6 +141,7 @@ def board(i: SlotInput, rates: dict[str, float]) -> Board:
         speed=np.array([v.speed if v else n.speed for v, n in zip(ordered, cluster.nodes, strict=True)]),
         up=np.array([v is not None and v.up for v in ordered], dtype=np.bool_),
         seen=np.array([v is not None and v.observed_at_s is not None for v in ordered], dtype=np.bool_),
+        pausing=np.array([n.pausing for n in cluster.nodes], dtype=np.bool_),
         pods=pods,
         demand=_demand(i, rates, at_model, pods),
         wishes=_wishes(i, at_node, at_model),

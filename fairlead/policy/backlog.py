@@ -53,12 +53,13 @@ class _Pod:
 class Backlog:
     """The account of one node; a pod is known by a key that differs for each start of it."""
 
-    def __init__(self, speed: float, now_s: float, rule: SpeedRule | None = None) -> None:
-        """Begin at the declared `speed`, seconds of work a second."""
+    def __init__(self, speed: float, now_s: float, rule: SpeedRule | None = None, *, pausing: bool = False) -> None:
+        """Begin at the declared `speed`, seconds of work a second; `pausing`: one pod runs at a time."""
         self.speed = speed
         """v: learned from completions."""
         self._rule = rule or SpeedRule()
         self._at_s = now_s
+        self._pausing = pausing
         self._pods: dict[str, _Pod] = {}
 
     def declare(self, pod: str, work_s: float) -> None:
@@ -113,11 +114,28 @@ class Backlog:
         left_s = sum(max(b_s - (given_s - began_s), least_s) for began_s in one.running.values())
         return PodBacklog(b_s * one.waiting + left_s, one.waiting + len(one.running), len(one.running))
 
+    def runner(self) -> str | None:
+        """Return the pod that runs while the others pause: the one with a request of least work left; None if idle.
+
+        Who runs has ever less work left, so that this changes only when a request comes or goes. Of equals the one
+        that was declared first.
+        """
+        busy = [pod for pod, one in self._pods.items() if one.running]
+        return min(busy, key=self._least_left_s, default=None)
+
+    def _least_left_s(self, pod: str) -> float:
+        one = self._pods[pod]
+        left_s = one.work_s - (one.given_s - min(one.running.values()))
+        return max(left_s, LEAST_LEFT_RATIO * one.work_s)
+
     def _advance(self, now_s: float) -> None:
         for_s = now_s - self._at_s
         if for_s <= 0:
             return
         self._at_s = now_s
         busy = [p for p in self._pods.values() if p.running]
+        runner = self.runner() if self._pausing else None
+        if runner is not None:
+            busy = [self._pods[runner]]
         for one in busy:
             one.given_s += for_s * self.speed / (len(busy) * len(one.running))

@@ -5,7 +5,7 @@ already there. Both are exact for mean sizes, concurrency 1 and no later arrival
 path, once a request: plain loops over a handful of pods, no arrays.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log
 
@@ -41,6 +41,8 @@ class NodeLoad:
     """v: work seconds done in a second."""
     observed_at_s: float
     pods: tuple[PodQueue, ...]
+    pausing: bool = False
+    """One pod runs at a time, that with least work left, the others pause (CONTROL §2 rule 8); else all share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +84,18 @@ def drained(load: NodeLoad, now_s: float, work: Mapping[str, float]) -> NodeLoad
     if for_s <= 0.0:
         return load
     if not any(p.count or p.ready_in_s > 0.0 for p in load.pods):
-        return NodeLoad(load.speed, now_s, load.pods)
-    left = shared([p.work_s for p in load.pods], [p.ready_in_s for p in load.pods], load.speed, for_s)
+        return NodeLoad(load.speed, now_s, load.pods, load.pausing)
+    left = _left_after(load, load.pods, work, for_s)
     pods = tuple(_aged(pod, work_s, for_s, work) for pod, work_s in zip(load.pods, left, strict=True))
-    return NodeLoad(load.speed, now_s, pods)
+    return NodeLoad(load.speed, now_s, pods, load.pausing)
+
+
+def _left_after(load: NodeLoad, pods: Sequence[PodQueue], work: Mapping[str, float], for_s: float) -> list[float]:
+    """Return the work that is left in each of `pods`, those of `load` that count, after `for_s`."""
+    works, ready_in = [p.work_s for p in pods], [p.ready_in_s for p in pods]
+    if load.pausing:
+        return in_turn(works, ready_in, [_mean(p, work) for p in pods], load.speed, for_s)
+    return shared(works, ready_in, load.speed, for_s)
 
 
 def _aged(pod: PodQueue, left_s: float, for_s: float, work: Mapping[str, float]) -> PodQueue:
@@ -107,6 +117,19 @@ def shared(works: list[float], ready_in: list[float], speed: float, for_s: float
     for until in [*sorted({r for r in ready_in if 0.0 < r < for_s}), for_s]:
         done = _done([w for w, r in zip(left, ready_in, strict=True) if r <= now], speed * (until - now))
         left = [_less(w, done) if r <= now else w for w, r in zip(left, ready_in, strict=True)]
+        now = until
+    return left
+
+
+def in_turn(works: list[float], ready_in: list[float], means: list[float], speed: float, for_s: float) -> list[float]:
+    """Return the work left in each pod after `for_s`: of those that are ready the one of least mean work runs."""
+    left, now = list(works), 0.0
+    for until in [*sorted({r for r in ready_in if 0.0 < r < for_s}), for_s]:
+        budget = speed * (until - now)
+        for k in sorted(range(len(left)), key=means.__getitem__):
+            if ready_in[k] <= now:
+                done = min(left[k], budget)
+                left[k], budget = _less(left[k], done), budget - done
         now = until
     return left
 
@@ -133,7 +156,7 @@ def dispatched(load: NodeLoad, model: str, work_s: float) -> NodeLoad:
         PodQueue(p.model, p.phase, p.ready_in_s, p.work_s + work_s, p.count + 1) if p.model == model else p
         for p in load.pods
     )
-    return NodeLoad(load.speed, load.observed_at_s, pods)
+    return NodeLoad(load.speed, load.observed_at_s, pods, load.pausing)
 
 
 def taken(load: NodeLoad, model: str, work_s: float) -> NodeLoad:
@@ -144,7 +167,7 @@ def taken(load: NodeLoad, model: str, work_s: float) -> NodeLoad:
         else p
         for p in load.pods
     )
-    return NodeLoad(load.speed, load.observed_at_s, pods)
+    return NodeLoad(load.speed, load.observed_at_s, pods, load.pausing)
 
 
 def price(node: str, load: NodeLoad, pod: PodQueue, work: Mapping[str, float], network_s: float) -> Price:
@@ -155,12 +178,37 @@ def price(node: str, load: NodeLoad, pod: PodQueue, work: Mapping[str, float], n
     others = [p for p in load.pods if p.count and p is not pod]
     left = [p.work_s for p in others]
     if start > 0.0 and others:
-        left = shared(left, [p.ready_in_s for p in others], load.speed, start)
+        left = _left_after(load, others, work, start)
+    if load.pausing:
+        return _paused_price(node, load, pod, list(zip(others, left, strict=True)), work, network_s)
     for other, omega in zip(others, left, strict=True):
         finish += omega if omega < until else until
         if omega > ahead:
             delays += delayed_s(omega - ahead, other.count, _mean(other, work), own)
     return Price(node, network_s + start + finish / load.speed, delays / load.speed)
+
+
+def _paused_price(
+    node: str,
+    load: NodeLoad,
+    pod: PodQueue,
+    others: list[tuple[PodQueue, float]],
+    work: Mapping[str, float],
+    network_s: float,
+) -> Price:
+    """Return d and e where one pod runs at a time (CONTROL §2 rule 8); `others` with the work that is left in them.
+
+    d = τ + r + (Σ_{b_j < b_m} W_j + x)/v, e = b_m Σ_{b_j ≥ b_m} K_j/v: who has less mean work goes before.
+    """
+    own = work[pod.model]
+    finish, after = pod.work_s + own, 0
+    for other, left in others:
+        mean = _mean(other, work)
+        if mean < own:
+            finish += left
+        else:
+            after += min(other.count, ceil(left / mean))
+    return Price(node, network_s + pod.ready_in_s + finish / load.speed, own * after / load.speed)
 
 
 def delayed_s(after_s: float, count: int, each_s: float, own_s: float) -> float:

@@ -110,7 +110,7 @@ def node_load(draft: Draft, node: int) -> NodeLoad:
         )
         for m in np.nonzero(pods.resident[node])[0]
     )
-    return NodeLoad(float(board.speed[node]), board.now_s, queues)
+    return NodeLoad(float(board.speed[node]), board.now_s, queues, bool(board.pausing[node]))
 
 
 def _regrets(draft: Draft, demand: Floats, horizon_s: float) -> Floats:

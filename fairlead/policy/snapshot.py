@@ -6,6 +6,7 @@ can be sent there.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec
@@ -139,7 +140,7 @@ def _node(
     if max(abs(now_s - agent.observed_at_s), abs(now_s - keeper.observed_at_s)) > limit_s:
         return NodeView(node=spec.id, up=False, observed_at_s=observed_at_s, speed=spec.speed, pods=())
     work = {m.id: m.work_s for m in specs.values()}
-    queues = {q.model: q for q in drained(observed(keeper), now_s, work).pods}
+    queues = {q.model: q for q in drained(replace(observed(keeper), pausing=spec.pausing), now_s, work).pods}
     loads = {p.model: p for p in keeper.pods}
     pods = tuple(
         _pod(now_s, pod, queues.get(pod.model), loads.get(pod.model), specs[pod.model])

@@ -9,7 +9,7 @@ from fairlead.twin.large_clusters import ModelFigures, NodeFigures, large_models
 GB = 1_000_000_000
 """The unit of CONTROL §5's memory figures, bytes."""
 
-NAMES = ("catalogue", "city7", "home3", "metro100", "nation1000")
+NAMES = ("catalogue", "city7", "city7-pausing", "home3", "metro100", "nation1000")
 
 Ports = Callable[[str], int] | Mapping[str, int]
 """Port of a keeper by its node's id, and of an ingress by its site's id."""
@@ -74,6 +74,8 @@ def cluster(name: str, ports: Ports) -> Cluster:
     match name:
         case "city7":
             return _edge(EDGE_NODES, CITY7_MODELS, EDGE_SITES, ports)
+        case "city7-pausing":
+            return _each_node(cluster("city7", ports), {"pausing": True})
         case "catalogue":
             twice = tuple((f"{kind[0]}{copy}", *kind[1:]) for kind in CATALOGUE_KINDS for copy in "ab")
             return _edge(EDGE_NODES, twice, EDGE_SITES, ports)
@@ -134,6 +136,11 @@ def _edge(
 def _large(nodes: int, models: int, sites: int, ports: Ports) -> Cluster:
     figures = large_nodes(nodes, EDGE_NODES)
     return _edge(figures, large_models(models, CATALOGUE_KINDS), spread_sites(nodes, sites), ports)
+
+
+def _each_node(shape: Cluster, update: Mapping[str, object]) -> Cluster:
+    """Return a cluster whose nodes are otherwise in this."""
+    return shape.model_copy(update={"nodes": tuple(node.model_copy(update=update) for node in shape.nodes)})
 
 
 def _home3(ports: Ports) -> Cluster:

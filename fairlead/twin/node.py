@@ -82,7 +82,7 @@ class Node:
         self.starts = 0
         self.stops = 0
         self._rule = rule
-        self._account = Backlog(spec.speed, 0.0, rule)
+        self._account = Backlog(spec.speed, 0.0, rule, pausing=spec.pausing)
         self._at_s = 0.0
 
     # --- requests
@@ -129,7 +129,7 @@ class Node:
 
     def due(self) -> Due | None:
         """Return who ends next; of those that end together, the first by model and arrival."""
-        busy = [(model, queue) for model, queue in sorted(self.queues.items()) if queue.running]
+        busy = sorted(self._served().items())
         best: Due | None = None
         for model, queue in busy:
             request = min(queue.running, key=lambda one: (queue.running[one], one))
@@ -149,11 +149,17 @@ class Node:
         """Do the work since the last instant: k busy pods get v/k each, the requests inside one pod share it evenly."""
         for_s = now_s - self._at_s
         self._at_s = now_s
-        busy = [queue for queue in self.queues.values() if queue.running]
+        busy = self._served().values()
         for queue in busy:
             done_s = for_s * self.speed / (len(busy) * len(queue.running))
             for request in queue.running:
                 queue.running[request] -= done_s
+
+    def _served(self) -> dict[str, Queue]:
+        """Return the pods that work now: all busy ones, or on a pausing node the one that its keeper lets run."""
+        busy = {model: queue for model, queue in self.queues.items() if queue.running}
+        runner = self._account.runner() if self.spec.pausing else None
+        return busy if runner is None else {m: queue for m, queue in busy.items() if queue.instance == runner}
 
     # --- pods
 
@@ -188,7 +194,7 @@ class Node:
         """Be there again, empty; a new keeper believes the declared speed."""
         self.up = True
         self._at_s = now_s
-        self._account = Backlog(self.spec.speed, now_s, self._rule)
+        self._account = Backlog(self.spec.speed, now_s, self._rule, pausing=self.spec.pausing)
 
     @property
     def claimed_bytes(self) -> int:
@@ -205,7 +211,7 @@ class Node:
             account = self._account.account(queue.instance, now_s)
             ready_in_s = max(0.0, (pod.ready_at_s or now_s) - now_s) if pod.phase == "starting" else 0.0
             found.append(PodQueue(model, pod.phase, ready_in_s, account.work_s, account.count))
-        return NodeLoad(self._account.speed, now_s, tuple(found))
+        return NodeLoad(self._account.speed, now_s, tuple(found), self.spec.pausing)
 
     def reading(self, now_s: float) -> Reading:
         """Return what is reported of it."""

@@ -75,6 +75,36 @@ def _left(
     return now_s, attained_s
 
 
+def preemptive(gaps: Sequence[float], work: Sequence[float], classes: Sequence[int]) -> Floats:
+    """Return the stay of each request at one server where a lower class goes first at once, and work done is kept.
+
+    A request leaves once all work of its class and lower ones is done that was there when it came, its own, and all of
+    lower classes that comes before that (Kleinrock, "Queueing Systems" II, 1976, §3.4). The first is Lindley's
+    recursion over these classes.
+    """
+    at_s = np.cumsum(gaps).tolist()
+    stays = np.empty(len(work))
+    for own in sorted(set(classes)):
+        left_s, before_s = 0.0, 0.0
+        for n, one in enumerate(classes):
+            if one > own:
+                continue
+            left_s, before_s = max(0.0, left_s - (at_s[n] - before_s)) + work[n], at_s[n]
+            if one == own:
+                stays[n] = _overtaken(at_s, work, classes, n, at_s[n] + left_s) - at_s[n]
+    return stays
+
+
+def _overtaken(at_s: Sequence[float], work: Sequence[float], classes: Sequence[int], n: int, ends_s: float) -> float:
+    """Return when the `n`th request leaves that would leave at `ends_s` if nobody of a lower class came."""
+    for k in range(n + 1, len(work)):
+        if at_s[k] >= ends_s:
+            break
+        if classes[k] < classes[n]:
+            ends_s += work[k]
+    return ends_s
+
+
 def pollaczek_khinchine(rate: float, mean_s: float, cv: float) -> float:
     """Return the mean stay in M/G/1: λ E[S²] / 2(1 − ρ) + E[S]; `cv` is the coefficient of variation of S.
 
@@ -87,6 +117,21 @@ def pollaczek_khinchine(rate: float, mean_s: float, cv: float) -> float:
 def shared_mean(rate: float, mean_s: float) -> float:
     """Return the mean stay in M/G/1-PS: E[S] / (1 − ρ), whatever the distribution (Kleinrock II, §4.4)."""
     return mean_s / (1.0 - rate * mean_s)
+
+
+def preemptive_mean(rates: Sequence[float], means_s: Sequence[float], cv: float) -> float:
+    """Return the mean stay over all classes in M/G/1 with preemptive-resume priority, the first class going first.
+
+    T_k = (E[S_k](1 − σ_k) + Σ_{i ≤ k} λ_i E[S_i²]/2) / ((1 − σ_{k−1})(1 − σ_k)), σ_k the load of the first k classes
+    (Kleinrock II, §3.4).
+    """
+    total, before, residual_s = 0.0, 0.0, 0.0
+    for rate, mean_s in zip(rates, means_s, strict=True):
+        load = before + rate * mean_s
+        residual_s += rate * mean_s * mean_s * (1.0 + cv * cv) / 2.0
+        total += rate * (mean_s * (1.0 - load) + residual_s) / ((1.0 - before) * (1.0 - load))
+        before = load
+    return total / sum(rates)
 
 
 def erlang_c(rate: float, mean_s: float, servers: int) -> float:

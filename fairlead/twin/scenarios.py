@@ -283,6 +283,7 @@ SCENARIOS = (
     Scenario("city7-node-loss", "city7", _stationary, CITY7_LOADS, troubles=mishaps.node_loss, live=False),
     Scenario("city7-slow-node", "city7", _stationary, CITY7_LOADS, troubles=mishaps.slow_node, live=False),
     Scenario("city7-maintenance", "city7", _stationary, CITY7_LOADS, troubles=mishaps.maintenance, live=False),
+    Scenario("city7-rotating-pausing", "city7-pausing", _rotating, CITY7_LOADS, live=False),
     Scenario("city7-stationary-cv", "city7", _stationary, CITY7_LOADS, work="lognormal"),
     Scenario("city7-rotating-cv", "city7", _rotating, CITY7_LOADS, work="lognormal"),
     Scenario("catalogue-roomy", "catalogue", _rerank(ROOMY), CATALOGUE_LOADS),

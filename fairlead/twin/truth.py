@@ -13,13 +13,22 @@ import numpy as np
 from fairlead.contracts.cluster import Cluster, Launch, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.plans import RoutingTable
 from fairlead.contracts.tuning import PolicySettings
-from fairlead.policy.arrays import Floats
+from fairlead.policy.arrays import Floats, Whole
 from fairlead.policy.choice import Pick
 from fairlead.policy.moving import Move, Waiting
 from fairlead.policy.steering import Chosen
 from fairlead.twin.engine import Engine
 from fairlead.twin.node import Node, Reading
-from fairlead.twin.queueing import erlang_c, kiefer_wolfowitz, lindley, pollaczek_khinchine, shared_mean, sharing
+from fairlead.twin.queueing import (
+    erlang_c,
+    kiefer_wolfowitz,
+    lindley,
+    pollaczek_khinchine,
+    preemptive,
+    preemptive_mean,
+    shared_mean,
+    sharing,
+)
 from fairlead.twin.requests import Arrival, at_once
 from fairlead.twin.rules import nodes_of, rules
 from fairlead.twin.streams import stream
@@ -29,6 +38,12 @@ Work = Literal["exponential", "deterministic", "lognormal"]
 
 CV: dict[Work, float] = {"exponential": 1.0, "deterministic": 0.0, "lognormal": 1.5}
 """Coefficient of variation of each kind of work; of lognormal work own choice, more than exponential."""
+
+ONE_CLASS = ((1.0, 1.0),)
+
+TWO_CLASSES = ((0.9, 0.5), (0.1, 5.5))
+"""Share of arrivals and mean work of each. A pausing node runs whose expected work left is least, at least a tenth of
+the mean: as one mean is more than ten times the other, the first class always goes before the second."""
 
 ALL_AT_ONCE = 1024
 """Concurrency of a pod that everybody shares: the most that a model may declare."""
@@ -58,7 +73,7 @@ Tell = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class TruthCase:
-    """A queue that theory knows; mean work is 1 s."""
+    """A queue that theory knows; mean work over all requests is 1 s."""
 
     name: str
     work: Work
@@ -67,11 +82,19 @@ class TruthCase:
     """Nodes with a pod each; several have one queue at the ingress and are given a request when they are free."""
     shared: bool = False
     """One pod serves all who are there at once."""
+    classes: tuple[tuple[float, float], ...] = ONE_CLASS
+    """Share of arrivals and mean work of each, seconds. Several are pods of one pausing node: the first class goes
+    before the second at once, and what has been done is kept."""
 
     @property
     def rate(self) -> float:
         """Return λ."""
         return self.load * self.servers
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Return the id of each class's model."""
+        return tuple(f"m{k}" for k in range(len(self.classes)))
 
 
 CASES = (
@@ -82,6 +105,7 @@ CASES = (
     TruthCase("M/G/1-PS", "lognormal", 0.8, shared=True),
     TruthCase("M/M/3", "exponential", 0.9, servers=3),
     TruthCase("M/D/3", "deterministic", 0.9, servers=3),
+    TruthCase("M/M/1, two classes", "exponential", 0.8, classes=TWO_CLASSES),
 )
 """Sharing makes the sampling error of heavy tails larger, so those cases have the smaller load."""
 
@@ -124,8 +148,10 @@ class Checked:
 def checked(case: TruthCase, requests: int, seed: int, tell: Tell) -> Checked:
     """Play a case with `requests` requests and compare."""
     gaps = _grained(stream(seed, case.name, "gaps").exponential(1.0 / case.rate, requests))
-    work = _grained(_drawn(case.work, requests, stream(seed, case.name, "work")))
-    engine = _engine(case, gaps, work)
+    kinds = _kinds(case, requests, seed)
+    means_s = np.array([mean_s for _, mean_s in case.classes])
+    work = _grained(_drawn(case.work, requests, stream(seed, case.name, "work")) * means_s[kinds])
+    engine = _engine(case, gaps, work, kinds)
     stays = np.empty(requests)
     at_s = np.cumsum(gaps)
     done = 0
@@ -136,7 +162,7 @@ def checked(case: TruthCase, requests: int, seed: int, tell: Tell) -> Checked:
             stays[request.number] = request.ended_at_s - at_s[request.number]
             done += 1
         tell(case.name, done / requests)
-    exact = _recursion(case, gaps, work)
+    exact = _recursion(case, gaps, work, kinds)
     total_s = math.fsum(stays)
     return Checked(
         case=case.name,
@@ -158,6 +184,14 @@ def standard_error(stays: Floats) -> float:
     return float(np.std(means, ddof=1)) / math.sqrt(BATCHES)
 
 
+def _kinds(case: TruthCase, count: int, seed: int) -> Whole:
+    """Return the class of each request."""
+    if len(case.classes) == 1:
+        return np.zeros(count, dtype=np.int64)
+    shares = [share for share, _ in case.classes]
+    return stream(seed, case.name, "classes").choice(len(shares), size=count, p=shares)
+
+
 def _drawn(work: Work, count: int, draws: np.random.Generator) -> Floats:
     """Return work of mean 1 s."""
     match work:
@@ -175,7 +209,9 @@ def _grained(durations_s: Floats) -> Floats:
     return grained
 
 
-def _recursion(case: TruthCase, gaps: Floats, work: Floats) -> Floats:
+def _recursion(case: TruthCase, gaps: Floats, work: Floats, kinds: Whole) -> Floats:
+    if len(case.classes) > 1:
+        return preemptive(gaps.tolist(), work.tolist(), kinds.tolist())
     if case.shared:
         return sharing(gaps.tolist(), work.tolist())
     if case.servers > 1:
@@ -184,6 +220,9 @@ def _recursion(case: TruthCase, gaps: Floats, work: Floats) -> Floats:
 
 
 def _closed(case: TruthCase) -> float | None:
+    if len(case.classes) > 1:
+        rates, means_s = zip(*((case.rate * share, mean_s) for share, mean_s in case.classes), strict=True)
+        return preemptive_mean(rates, means_s, CV[case.work])
     if case.shared:
         return shared_mean(case.rate, 1.0)
     if case.servers == 1:
@@ -191,37 +230,44 @@ def _closed(case: TruthCase) -> float | None:
     return erlang_c(case.rate, 1.0, case.servers) if case.work == "exponential" else None
 
 
-def _engine(case: TruthCase, gaps: Floats, work: Floats) -> Engine:
+def _engine(case: TruthCase, gaps: Floats, work: Floats, kinds: Whole) -> Engine:
     """Return the case as a cluster with its pods ready."""
-    model = ModelSpec(
-        id="m",
-        kind="text",
-        memory_bytes=1,
-        work_s=1.0,
-        start_delay_s=0.0,
-        concurrency=ALL_AT_ONCE if case.shared else 1,
-        launch=Launch(launcher="exec", command=("serve",)),
+    models = tuple(
+        ModelSpec(
+            id=name,
+            kind="text",
+            memory_bytes=1,
+            work_s=mean_s,
+            start_delay_s=0.0,
+            concurrency=ALL_AT_ONCE if case.shared else 1,
+            launch=Launch(launcher="exec", command=("serve",)),
+        )
+        for name, (_, mean_s) in zip(case.models, case.classes, strict=True)
     )
     url = "http://127.0.0.1:1"
     names = [f"n{k}" for k in range(case.servers)]
     shape = Cluster(
-        nodes=tuple(NodeSpec(id=name, memory_bytes=1, speed=1.0, keeper_url=url) for name in names),
-        models=(model,),
+        nodes=tuple(
+            NodeSpec(id=name, memory_bytes=len(models), speed=1.0, keeper_url=url, pausing=len(models) > 1)
+            for name in names
+        ),
+        models=models,
         sites=(SiteSpec(id="s", node=None, url=url),),
     )
     settings = PolicySettings()
     nodes = nodes_of(shape, settings)
     view: View = FirstFree(nodes) if case.servers > 1 else OnlyNode(names[0])
     patient = replace(rules(settings, 0, fresh=True), hold_timeout_s=math.inf)
-    engine = Engine(nodes, {"s": view}, at_once(shape), _arrivals(gaps, work), patient)
+    engine = Engine(nodes, {"s": view}, at_once(shape), _arrivals(case, gaps, work, kinds), patient)
     for name in names:
-        engine.stand(name, "m")
+        for model in case.models:
+            engine.stand(name, model)
     return engine
 
 
-def _arrivals(gaps: Floats, work: Floats) -> Iterator[Arrival]:
-    for at_s, own_s in zip(np.cumsum(gaps).tolist(), work.tolist(), strict=True):
-        yield Arrival(at_s, "s", "m", own_s)
+def _arrivals(case: TruthCase, gaps: Floats, work: Floats, kinds: Whole) -> Iterator[Arrival]:
+    for at_s, own_s, kind in zip(np.cumsum(gaps).tolist(), work.tolist(), kinds.tolist(), strict=True):
+        yield Arrival(at_s, "s", case.models[kind], own_s)
 
 
 class OnlyNode:

@@ -5,7 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fairlead.twin.queueing import erlang_c, kiefer_wolfowitz, lindley, pollaczek_khinchine, shared_mean, sharing
+from fairlead.twin.queueing import (
+    erlang_c,
+    kiefer_wolfowitz,
+    lindley,
+    pollaczek_khinchine,
+    preemptive,
+    preemptive_mean,
+    shared_mean,
+    sharing,
+)
 from fairlead.twin.truth import CASES, Checked, TruthCase, checked, standard_error
 
 GAPS = [1.0, 1.0, 1.0, 10.0]
@@ -25,6 +34,19 @@ def test_kiefer_and_wolfowitz_on_a_sample_of_four() -> None:
 def test_sharing_on_a_sample_of_four() -> None:
     """Two share from 2 s on; at 3 s the first has 1.5 s left, the second 0.5 s, and the third comes."""
     assert sharing(GAPS, WORK) == pytest.approx([5.5, 2.5, 4.0, 1.0])
+
+
+def test_who_goes_first_on_a_sample_of_four() -> None:
+    """The first is overtaken by the second and the third, which wait for one another; at its end nobody overtakes."""
+    assert preemptive([1.0, 1.0, 1.0, 3.0], [3.0, 1.5, 0.5, 1.0], [1, 0, 0, 0]).tolist() == [5.0, 1.5, 1.0, 1.0]
+    assert preemptive(GAPS, WORK, [0, 1, 0, 1]).tolist() == [3.0, 5.0, 3.0, 1.0]
+
+
+def test_one_class_is_no_priority() -> None:
+    """The recursion is Lindley's, the closed form Pollaczek and Khinchine's; two like classes are as fast as one."""
+    assert preemptive(GAPS, WORK, [0] * 4).tolist() == lindley(GAPS, WORK).tolist()
+    assert preemptive_mean([0.75], [1.0], 0.5) == pytest.approx(pollaczek_khinchine(0.75, 1.0, 0.5))
+    assert preemptive_mean([0.25, 0.5], [1.0, 1.0], 1.0) == pytest.approx(4.0)
 
 
 def test_with_one_server_the_recursions_agree() -> None:
