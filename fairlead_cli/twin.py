@@ -1,5 +1,6 @@
 """`fairlead twin`: is the digital twin true, and what becomes of a scenario in it."""
 
+import contextlib
 import dataclasses
 import sys
 import time
@@ -8,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fairlead_cli.counsel import LlmSeconds, TwinLlm, TwinMode, Wanted, counselled
+from fairlead_cli.llm_options import LlmModel
 from fairlead_cli.shown import AsJson, echo_json, echo_table, examples
 
 if TYPE_CHECKING:
     from fairlead.twin.play import Game, Played
+    from fairlead.twin.talking import TalkFigures
     from fairlead.twin.truth import Checked
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -62,6 +66,7 @@ def check(
         "fairlead twin run city7-rotating --policy marginal-dpp@fresh --load 0.8 --seed 1",
         "fairlead twin run city7-rotating --policy sed-static@5s --json",
         "fairlead twin run catalogue-roomy --policy lru@fresh --load 0.6",
+        "fairlead twin run city7-rotating --policy agents@fresh --llm http://127.0.0.1:8000/v1 --llm record:said.jsonl",
     ),
 )
 def run(
@@ -71,12 +76,17 @@ def run(
     ] = "marginal-dpp@5s",
     load: Annotated[float, typer.Option("--load", min=0.01, help="Offered work / speed of all nodes.")] = 0.8,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of demand and placements.")] = 0,
+    llm: TwinLlm = None,
+    llm_model: LlmModel = None,
+    llm_seconds: LlmSeconds = None,
+    mode: TwinMode = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Play a scenario in the twin: 20 min of warm-up, then a window of 80 min that is measured.
 
     Latency counts what is unfinished with its age at the window's end. x1 to x4 are normalised Jain indices over
-    models: timely service, service, inverse slowdown, mean latency.
+    models: timely service, service, inverse slowdown, mean latency. Policy `agents` is marginal-dpp whose planner and
+    slot agent ask a language model; the seconds that it takes to answer pass on the virtual clock.
     """
     from fairlead.studies.searched import searched_placement
     from fairlead.twin.play import Game, play, policy_at
@@ -89,9 +99,17 @@ def run(
         raise typer.BadParameter(f"sed-static needs a searched placement, and {chosen.cluster} has none: city7 has one")
     game = Game(subject_of(chosen, load, seed), at, seed, static)
     tell, over = progress("run")
-    began_s = time.perf_counter()
-    played = play(game, lambda share: tell(f"{chosen.name} {at}", share))
-    took_s = time.perf_counter() - began_s
+    with contextlib.ExitStack() as stack:
+        if at.asks:
+            wanted = Wanted(llm or (), llm_model, llm_seconds, mode, seed)
+            game = dataclasses.replace(game, counsel=stack.enter_context(counselled(wanted)))
+        elif llm:
+            raise typer.BadParameter(
+                f"--llm goes with policy agents only, {at} asks no model: leave out one of the two"
+            )
+        began_s = time.perf_counter()
+        played = play(game, lambda share: tell(f"{chosen.name} {at}", share))
+        took_s = time.perf_counter() - began_s
     over()
     if as_json:
         echo_json(_run_document(game, load, played, took_s))
@@ -142,6 +160,7 @@ def _run_document(game: "Game", load: float, played: "Played", took_s: float) ->
         "seed": game.seed,
         **dataclasses.asdict(played.figures),
         "decisions": played.decisions,
+        "talks": None if played.talks is None else dataclasses.asdict(played.talks),
         "requests": played.requests,
         "took_s": took_s,
         "requests_per_s": played.requests / took_s,
@@ -161,8 +180,16 @@ def _run_rows(game: "Game", load: float, played: "Played", took_s: float) -> lis
         ("latency", "-" if latency.mean is None else f"mean {latency.mean:.3f} s  {spread}"),
         ("fairness", "  ".join(f"{x} {getattr(figures.fairness, x):.4f}" for x in ("x1", "x2", "x3", "x4"))),
         ("starts", f"{figures.starts_per_hour:.1f} an hour"),
+        *(() if played.talks is None else (("agents", _talks(played.talks)),)),
         (
             "speed",
             f"{played.requests / took_s:.0f} requests a second, {window.end_at_s / took_s:.0f} × real time",
         ),
     ]
+
+
+def _talks(talks: "TalkFigures") -> str:
+    return (
+        f"{talks.dialogues} dialogues, {talks.acting} acted; {talks.questions} questions, "
+        f"{talks.unanswered} unanswered, {talks.malformed} malformed; {talks.tokens} tokens"
+    )

@@ -111,12 +111,30 @@ class Ticked:
 
 
 @dataclass(frozen=True, slots=True)
+class Attended:
+    """Something is due in a talk with a language model: a plan to ask for, or an answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rung:
     """The slot agent has been told that a model is missed."""
 
 
 Event = (
-    Mishap | Ended | Ready | Gone | Answered | Reached | Returned | Sent | Entered | Expired | Patience | Ticked | Rung
+    Mishap
+    | Ended
+    | Ready
+    | Gone
+    | Answered
+    | Reached
+    | Returned
+    | Sent
+    | Entered
+    | Expired
+    | Patience
+    | Ticked
+    | Attended
+    | Rung
 )
 
 ORDER: tuple[type[Event], ...] = (
@@ -134,6 +152,7 @@ ORDER: tuple[type[Event], ...] = (
     Expired,
     Patience,
     Ticked,
+    Attended,
     Rung,
 )
 """At one instant: the world first, then places that become free, then who wants one, reports and decisions last."""

@@ -17,8 +17,11 @@ from fairlead.policy.snapshot import Shape, allowed_age_s, fold, shape_of, total
 from fairlead.policy.wakes import Wakes
 from fairlead.twin.node import Reading
 from fairlead.twin.site import SiteReading
+from fairlead.twin.talking import SnapshotSince, Talks
 
 Sight = tuple[tuple[str, bool, tuple[tuple[str, Phase], ...]], ...]
+
+Trigger = Literal["slot", "event", "advice"]
 
 INSTANCE = "twin"
 """Of every reporter: none restarts without losing everything."""
@@ -41,12 +44,13 @@ class Case:
 class Controller:
     """Makes the decisions of a run, one at a time."""
 
-    def __init__(self, case: Case) -> None:
-        """Begin at instant 0 with nothing in force."""
+    def __init__(self, case: Case, talks: Talks | None = None) -> None:
+        """Begin at instant 0 with nothing in force; `talks` are those with a language model, if one is asked."""
         self.placement: Placement | None = None
         self.decisions = 0
         self.decision: SlotDecision | None = None
         """The last that put something in force."""
+        self.talks = talks
         self._case = case
         self._wakes = Wakes(case.settings)
         self._slots = Periods(0.0, case.settings.slot_s)
@@ -62,7 +66,7 @@ class Controller:
 
     def decide(
         self,
-        trigger: Literal["slot", "event"],
+        trigger: Trigger,
         now_s: float,
         nodes: Sequence[Reading],
         sites: Sequence[SiteReading],
@@ -75,25 +79,44 @@ class Controller:
         not as it was at the last decision.
         """
         sight = self._sight(now_s, nodes)
-        if not (forced or trigger == "slot" or self._asks(sites)) and sight == self._saw:
+        if not (forced or trigger != "event" or self._asks(sites)) and sight == self._saw:
             return None  # as below, without the fold: what it would show is what it showed
         self._saw = sight
         gateways = _gateway_reports(nodes, sites)
         wakes = self._wakes.pending(now_s, gateways)
-        arrived = _arrived(sites)
-        case = self._case
-        reports = tuple(_node_report(one) for one in nodes)
-        snapshot = fold(now_s, case.cluster, reports, gateways, arrived, self._arrived, case.settings)
+        since = self._folding(now_s, nodes, sites)
+        snapshot = since(self._arrived)
         shape = shape_of(snapshot)
-        if not (forced or wakes or trigger == "slot" or shape != self._shape or any(m.held for m in snapshot.models)):
+        if not (forced or wakes or trigger != "event" or shape != self._shape or any(m.held for m in snapshot.models)):
             return None
         self._shape = shape
+        if trigger == "slot" and self.talks is not None:
+            self.talks.slot_begins(now_s, since)
         given = self._given(trigger, now_s, with_wakes(snapshot, wakes))
         decision = decide_slot(given)
         if trigger == "slot":
             self._arrived = totals(snapshot, counted=True)
         self._keep(decision)
+        if trigger == "slot" and self.talks is not None:
+            self.talks.slot_decided(given, decision)
         return decision
+
+    def attend(self, now_s: float, nodes: Sequence[Reading], sites: Sequence[SiteReading]) -> SlotDecision | None:
+        """Do what is due in the talks with a language model; return what is put in force by that."""
+        if self.talks is None:
+            return None
+        trigger = self.talks.attend(now_s, self._folding(now_s, nodes, sites))
+        return None if trigger is None else self.decide(trigger, now_s, nodes, sites)
+
+    def _folding(self, now_s: float, nodes: Sequence[Reading], sites: Sequence[SiteReading]) -> SnapshotSince:
+        """Return how to see what is reported now, with the arrivals since some totals."""
+        reports, gateways = tuple(_node_report(one) for one in nodes), _gateway_reports(nodes, sites)
+        arrived, case = _arrived(sites), self._case
+
+        def since(before: Mapping[str, int]) -> Snapshot:
+            return fold(now_s, case.cluster, reports, gateways, arrived, before, case.settings)
+
+        return since
 
     def _asks(self, sites: Sequence[SiteReading]) -> bool:
         """Tell whether a request is held or a model is missed."""
@@ -104,9 +127,10 @@ class Controller:
         limit_s = allowed_age_s(self._case.settings)
         return tuple((one.node.id, now_s - one.at_s <= limit_s, one.phases()) for one in nodes)
 
-    def _given(self, trigger: Literal["slot", "event"], now_s: float, snapshot: Snapshot) -> SlotInput:
+    def _given(self, trigger: Trigger, now_s: float, snapshot: Snapshot) -> SlotInput:
         case = self._case
         number = 1 if self.placement is None else self.placement.generation + 1
+        talks = self.talks
         return SlotInput(
             trigger=trigger,
             slot=self._slots.at(now_s),
@@ -117,14 +141,32 @@ class Controller:
             cluster=case.cluster,
             snapshot=snapshot,
             state=self._state,
-            plan=None,
+            plan=None if talks is None else talks.plan,
             placement=self.placement,
             overrides=tuple(one for one in case.overrides if one.created_at_s <= now_s),
             static=case.static,
             next_placement=number,
             next_table=self._table + 1,
             decision=f"slot-{number}",
+            guide=None if talks is None else talks.guide,
+            ladder=talks.ladder if talks is not None and trigger == "advice" else (),
+            llm="no-llm" if talks is None else talks.llm,
         )
+
+    def imposed(self, nodes: tuple[NodePlacement, ...], now_s: float) -> Placement:
+        """Take a placement that somebody else decided for the one in force, and return it."""
+        number = 1 if self.placement is None else self.placement.generation + 1
+        settings = self._case.settings
+        self.placement = Placement(
+            generation=number,
+            plan_generation=0,
+            slot=self._slots.at(now_s),
+            created_at_s=now_s,
+            expires_at_s=now_s + settings.placement_slots * settings.slot_s,
+            decision=f"imposed-{number}",
+            nodes=nodes,
+        )
+        return self.placement
 
     def _keep(self, decision: SlotDecision) -> None:
         self._state = decision.state

@@ -10,12 +10,13 @@ from typing import assert_never
 
 from fairlead.contracts.decisions import SlotDecision
 from fairlead.contracts.events import Wake
-from fairlead.contracts.plans import Placement
+from fairlead.contracts.plans import NodePlacement, Placement
 from fairlead.policy.periods import Agenda, Periods
 from fairlead.policy.reconcile import wakes_at_s
 from fairlead.twin.agent import STOP_S, Effects, finished_start, look, started
 from fairlead.twin.calendar import (
     Answered,
+    Attended,
     Calendar,
     Ended,
     Entered,
@@ -40,6 +41,7 @@ from fairlead.twin.node import Node
 from fairlead.twin.requests import Arrival, Books, Network, Request
 from fairlead.twin.rules import Readings, Rules
 from fairlead.twin.site import Site
+from fairlead.twin.talking import Spoken
 from fairlead.twin.views import View
 
 
@@ -90,6 +92,12 @@ class Engine:
         return 0 if self._controller is None else self._controller.decisions
 
     @property
+    def spoken(self) -> Sequence[Spoken]:
+        """Return the dialogues with a language model so far."""
+        talks = None if self._controller is None else self._controller.talks
+        return () if talks is None else talks.spoken
+
+    @property
     def decision(self) -> SlotDecision | None:
         """Return the last decision that put something in force."""
         return None if self._controller is None else self._controller.decision
@@ -118,6 +126,15 @@ class Engine:
         """Let the agent of a living node follow a placement from now on."""
         self.nodes[node].placement = placement
         self._steer(self.nodes[node])
+
+    def impose(self, nodes: tuple[NodePlacement, ...]) -> None:
+        """Put a placement in force that the slot agent did not decide, and that it goes on from."""
+        if self._controller is None:
+            raise AssertionError("nothing is decided in this run: order nodes one by one")
+        placement = self._controller.imposed(nodes, self.now_s)
+        for name, node in self.nodes.items():
+            if node.up:
+                self.order(name, placement)
 
     def begin(self) -> None:
         """Put the first decision in force, its pods ready, and let slots and refreshes begin."""
@@ -182,6 +199,8 @@ class Engine:
                 self._wait_no_longer(self.nodes[name])
             case Ticked():
                 self._tick()
+            case Attended():
+                self._attend()
             case Rung():
                 self._rung = False
                 self._decide_event(forced=True)
@@ -315,8 +334,16 @@ class Engine:
             nodes, sites = self._readings.nodes, self._readings.sites
             self._apply(self._controller.decide("event", self.now_s, nodes, sites, forced=forced))
 
+    def _attend(self) -> None:
+        if self._controller is not None:
+            self._read()
+            self._apply(self._controller.attend(self.now_s, self._readings.nodes, self._readings.sites))
+
     def _apply(self, decision: SlotDecision | None) -> None:
         """Put a decision in force: ingresses have the table, agents the placement, at once."""
+        if self._controller is not None and self._controller.talks is not None:
+            for at_s in self._controller.talks.appointments():
+                self._calendar.enter(at_s, Attended())
         if decision is None:
             return
         if decision.table is not None:

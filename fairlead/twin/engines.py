@@ -16,6 +16,8 @@ Tell = Callable[[float], None]
 
 def supported(game: Game) -> str | None:
     """Return why the compiled core cannot play a game; None where it can."""
+    if game.counsel is not None:
+        return "a language model is asked in the reference engine only"
     return f"the compiled core does not play {game.policy.name} yet"
 
 

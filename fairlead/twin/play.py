@@ -17,9 +17,13 @@ from fairlead.twin.engine import Engine
 from fairlead.twin.requests import Fate, Request
 from fairlead.twin.setup import Setup, assembled
 from fairlead.twin.subjects import Subject
+from fairlead.twin.talking import Counsel, TalkFigures, talk_figures
 
 WORDS_S = 60.0
 """Seconds of the twin between two words on how far it is."""
+
+AGENTS = "agents"
+"""The name of `marginal-dpp` whose agents ask a language model (CONTROL §5)."""
 
 POLICY = re.compile(r"(?P<name>[a-z0-9-]+)(?:\[(?P<changes>[^\[\]]*)\])?(?:@(?P<state>5s|fresh))?")
 
@@ -32,11 +36,14 @@ class PolicyAt:
     fresh: bool
     changes: tuple[tuple[str, str], ...] = ()
     """Field of `PolicySettings` and its value as text, sorted."""
+    asks: bool = False
+    """Its agents ask a language model, which the game brings."""
 
     def __str__(self) -> str:
         """Return it as it is written: `marginal-dpp@fresh`, `marginal-dpp[eta=0]@5s`."""
         changes = ",".join(f"{name}={value}" for name, value in self.changes)
-        return f"{self.name}{f'[{changes}]' if changes else ''}@{'fresh' if self.fresh else '5s'}"
+        name = AGENTS if self.asks else self.name
+        return f"{name}{f'[{changes}]' if changes else ''}@{'fresh' if self.fresh else '5s'}"
 
     def settings(self) -> PolicySettings:
         """Return the settings that it decides by; raises `InputError` where a change is not one of them."""
@@ -53,13 +60,13 @@ def policy_at(text: str) -> PolicyAt:
 
     Raises `InputError` where there is no such policy, setting or suffix.
     """
-    known: tuple[PolicyName, ...] = get_args(PolicyName)
+    known: dict[str, PolicyName] = {name: name for name in get_args(PolicyName)} | {AGENTS: "marginal-dpp"}
     found = POLICY.fullmatch(text)
-    for one in known:
-        if found is not None and found["name"] == one:
+    for name, one in known.items():
+        if found is not None and found["name"] == name:
             parts = [part.partition("=") for part in (found["changes"] or "").split(",") if part.strip()]
-            changes = tuple(sorted((name.strip(), value.strip()) for name, _, value in parts))
-            at = PolicyAt(one, found["state"] == "fresh", changes)
+            changes = tuple(sorted((field.strip(), value.strip()) for field, _, value in parts))
+            at = PolicyAt(one, found["state"] == "fresh", changes, name == AGENTS)
             at.settings()
             return at
     raise InputError(
@@ -78,6 +85,8 @@ class Game:
     """Of random placements and of what ingresses draw."""
     static: tuple[NodePlacement, ...] = ()
     """The placement of `sed-static`."""
+    counsel: Counsel | None = None
+    """The language model that `agents` ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,8 @@ class Played:
     """Placements and tables that were put in force."""
     engine: Literal["reference", "compiled"]
     """Which engine served."""
+    talks: TalkFigures | None = None
+    """What was said with a language model; None where nobody asks one."""
 
 
 def play(game: Game, tell: Callable[[float], None]) -> Played:
@@ -137,12 +148,17 @@ def play(game: Game, tell: Callable[[float], None]) -> Played:
         engine.run(min(engine.now_s + WORDS_S, end_s))
         tell(engine.now_s / end_s)
     figures = figures_of(outcomes_of(engine), engine.starts, engine.stops, subject.cluster, subject.window)
-    return Played(figures, engine.books.arrived, engine.decisions, "reference")
+    talks = talk_figures(engine.spoken) if game.counsel is not None else None
+    return Played(figures, engine.books.arrived, engine.decisions, "reference", talks)
 
 
 def engine_of(game: Game) -> Engine:
-    """Return the run of a game before its demand begins."""
+    """Return the run of a game before its demand begins; raises `InputError` where nobody can be asked."""
     subject = game.subject
+    if game.policy.asks != (game.counsel is not None):
+        raise InputError(
+            f"policy {game.policy}: a language model is asked by {AGENTS} and nobody else: give --llm to it"
+        )
     setup = Setup(
         cluster=subject.cluster,
         policy=game.policy.name,
@@ -152,6 +168,7 @@ def engine_of(game: Game) -> Engine:
         settings=game.policy.settings(),
         static=game.static,
         overrides=subject.overrides,
+        counsel=game.counsel,
     )
     engine = assembled(setup, subject.demand())
     for at_s, mishap in subject.mishaps:

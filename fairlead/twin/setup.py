@@ -13,6 +13,7 @@ from fairlead.twin.engine import Engine
 from fairlead.twin.node import Node
 from fairlead.twin.requests import Arrival, Network
 from fairlead.twin.rules import nodes_of, rules
+from fairlead.twin.talking import Counsel, Talks
 from fairlead.twin.views import FreshView, ReportedView, View
 
 
@@ -31,6 +32,8 @@ class Setup:
     """The placement of policies that are given one; a random one without."""
     overrides: tuple[Override, ...] = ()
     """What operators order."""
+    counsel: Counsel | None = None
+    """The language model that the agents ask; they ask none without."""
 
 
 def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
@@ -38,7 +41,8 @@ def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
     nodes = nodes_of(setup.cluster, setup.settings)
     views = {site.id: _view(setup, site.id, nodes) for site in setup.cluster.sites}
     case = Case(setup.cluster, setup.policy, setup.settings, setup.seed, setup.static, setup.overrides)
-    controller = Controller(case)
+    talks = None if setup.counsel is None else Talks(setup.counsel, setup.cluster, setup.settings, setup.seed)
+    controller = Controller(case, talks)
     engine = Engine(
         nodes, views, setup.network, demand, rules(setup.settings, setup.seed, fresh=setup.fresh), controller
     )

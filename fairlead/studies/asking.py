@@ -1,0 +1,60 @@
+"""A language model asked by the agents of a run of the twin: an endpoint or a recorded file, one question at a time."""
+
+import asyncio
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+from fairlead.adapters.memory_store import MemoryStore
+from fairlead.adapters.openai_llm import connected
+from fairlead.adapters.prompt_files import prompt_texts
+from fairlead.contracts.dialogue import AgentName, Answer, Ask, Sampling
+from fairlead.contracts.settings import LlmSettings
+from fairlead.twin.talking import Asker, Counsel
+
+AGENTS: tuple[AgentName, ...] = ("planner", "slot-agent")
+
+
+@contextmanager
+def asking(settings: LlmSettings, environ: Mapping[str, str]) -> Generator[Asker]:
+    """Give what puts a question to the model of these settings and waits for its answer.
+
+    The budget's windows are those of the wall clock. Raises `ConfigError` for a key or a file that cannot be used.
+    """
+    store = MemoryStore()
+    with asyncio.Runner() as runner:
+        models = {agent: connected(settings, agent, store, environ) for agent in AGENTS}
+
+        def ask(question: Ask, name: str, deadline_s: float) -> Answer:
+            return runner.run(models[question.agent].ask(question, id=name, deadline_s=deadline_s))
+
+        try:
+            yield ask
+        finally:
+            for model in models.values():
+                runner.run(model.close())
+
+
+def taking(ask: Asker, seconds: float) -> Asker:
+    """Return a model whose every answer takes so long on the virtual clock; `late` where that is past its deadline."""
+
+    def slow(question: Ask, name: str, deadline_s: float) -> Answer:
+        answer = ask(question, name, deadline_s)
+        if seconds > deadline_s:
+            return answer.model_copy(update={"code": "late", "text": None, "took_s": deadline_s})
+        return answer.model_copy(update={"took_s": seconds})
+
+    return slow
+
+
+def counsel_of(settings: LlmSettings, ask: Asker, mode: Literal["auto", "shadow"], llm: str) -> Counsel:
+    """Return how agents ask a model, by the settings that they have live; `llm` names it in the journal."""
+    limits = {"planner": settings.planner_reply_tokens, "slot-agent": settings.slot_reply_tokens}
+    return Counsel(
+        ask=ask,
+        prompts=prompt_texts(),
+        sampling={one: Sampling(temperature=settings.temperature, reply_tokens=limits[one]) for one in AGENTS},
+        deadline_slots={"planner": settings.planner_deadline_slots, "slot-agent": settings.slot_deadline_ratio},
+        mode=mode,
+        llm=llm,
+    )

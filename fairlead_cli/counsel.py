@@ -1,0 +1,100 @@
+"""Whom the agents of a run of the twin ask: the options of commands that play the policy `agents`."""
+
+import contextlib
+import os
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from fairlead.twin.talking import Asker, Counsel
+
+SCRIPTED = "scripted"
+ALLOWED = f"{SCRIPTED}:MIX, http(s)://HOST/v1, replay:FILE, and beside one of these record:FILE"
+
+TwinLlm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--llm",
+        metavar="SOURCE",
+        help="Language model that policy `agents` asks: http(s)://HOST/v1, replay:FILE (recorded by record:FILE beside "
+        f"another source), or {SCRIPTED}:good=0.8,bad=0.2, a fixed rule that stands in for one and counts for none.",
+        show_default=False,
+    ),
+]
+LlmSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--llm-seconds",
+        min=0.0,
+        help="Every answer takes so long on the virtual clock, whatever it took here; as measured without (a "
+        f"{SCRIPTED} one 2 s).",
+        show_default=False,
+    ),
+]
+TwinMode = Annotated[
+    str, typer.Option("--mode", help="auto: what passes the gates acts; shadow: judged only, the fallback acts.")
+]
+
+SCRIPTED_S = 2.0
+"""What an answer of the rule takes on the virtual clock: a small model on an edge GPU, our own choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the options say."""
+
+    llm: Sequence[str]
+    model: str | None
+    seconds: float | None
+    mode: str
+    seed: int
+
+
+@contextlib.contextmanager
+def counselled(wanted: Wanted) -> "Generator[Counsel]":
+    """Give the counsel that the options name; raises `ConfigError` where they name none."""
+    from fairlead.contracts.errors import ConfigError
+    from fairlead.contracts.settings import Settings
+    from fairlead.studies.asking import asking, counsel_of, taking
+    from fairlead_cli.llm_options import with_llm
+
+    mode = _mode(wanted.mode)
+    settings = Settings().llm
+    rules = [one for one in wanted.llm if one.partition(":")[0] == SCRIPTED]
+    if rules:
+        if len(wanted.llm) > 1:
+            raise ConfigError(f"--llm {rules[0][:80]} stands alone: leave out the others")
+        yield counsel_of(settings, _scripted(rules[0], wanted), mode, SCRIPTED)
+        return
+    if "local" in wanted.llm:
+        raise ConfigError(f"--llm local is started by `fairlead up` alone: give its address, or one of {ALLOWED}")
+    chosen = with_llm(Settings(), wanted.llm, wanted.model, os.environ).settings.llm
+    if not chosen.endpoints and chosen.replay is None:
+        raise ConfigError(f"policy agents asks a language model, and none is named: --llm {ALLOWED}")
+    with asking(chosen, os.environ) as ask:
+        slowed = ask if wanted.seconds is None else taking(ask, wanted.seconds)
+        yield counsel_of(chosen, slowed, mode, wanted.llm[0] if wanted.llm else chosen.endpoints[0].url)
+
+
+def _scripted(source: str, wanted: Wanted) -> "Asker":
+    from fairlead.contracts.errors import ConfigError
+    from testbed.scripted_counsel import scripted
+
+    try:
+        took_s = SCRIPTED_S if wanted.seconds is None else wanted.seconds
+        return scripted(source.partition(":")[2] or "good=1", wanted.seed, took_s)
+    except ValueError as error:
+        raise ConfigError(f"--llm {source[:80]}: {error}"[:256]) from error
+
+
+def _mode(mode: str) -> Literal["auto", "shadow"]:
+    from fairlead.contracts.errors import ConfigError
+
+    match mode:
+        case "auto" | "shadow":
+            return mode
+        case _:
+            raise ConfigError(f"--mode {mode[:40]!r} is none of auto, shadow: in the twin nobody approves")
