@@ -38,6 +38,7 @@ def register(app: typer.Typer) -> None:
             "fairlead up --scenario home3                        (a real model: curl it)",
             "fairlead up --scenario home3 --llm local            (a real language model decides with the controller)",
             "OPENAI_API_KEY=… fairlead up --speed 3 --llm https://api.example.com/v1 --llm-model NAME --mode auto",
+            "fairlead up --speed 10 --duration 120 --record run.jsonl.gz     (then: fairlead replay run.jsonl.gz …)",
             "fairlead up --trace azure AzureLLMInferenceTrace_conv.csv --speed 10",
         ),
     )(up)
@@ -77,6 +78,15 @@ def up(
             show_default=False,
         ),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record",
+            metavar="FILE",
+            help="Write the run as an episode at its end: demand, reports, decisions; .gz packs it.",
+            show_default=False,
+        ),
+    ] = None,
     state_dir: Annotated[
         Path | None,
         typer.Option("--state-dir", help="Keep state and logs here; a temporary place without.", show_default=False),
@@ -102,13 +112,15 @@ def up(
 
     Ctrl-C, SIGTERM and the end of --duration stop every process and remove every temporary file.
     """
+    from dataclasses import replace
+
     from testbed.local_cluster import run
 
     options: dict[tuple[str, ...], object] = {("speed",): speed, ("seed",): seed, ("policy",): policy}
     options |= {("control", "port"): port, ("state_dir",): None if state_dir is None else str(state_dir)}
     settings, played = _settled(config, scenario, options, LOCAL_SPEED if LOCAL in (llm or ()) else SPEED)
     asking = with_llm(settings, llm, llm_model, os.environ)
-    order = _order(asking, played, load, duration, trace, state_dir, port, checked_mode(mode))
+    order = replace(_order(asking, played, load, duration, trace, state_dir, port, checked_mode(mode)), record=record)
     _check(order)
     raise typer.Exit(run(order, as_json=as_json, announce=_announce))
 
@@ -159,6 +171,7 @@ def _order(
         else (settings.control.port if "port" in settings.control.model_fields_set else None),
         local_llm=asking.local,
         mode=mode,
+        record=None,
     )
 
 
@@ -173,6 +186,9 @@ def _check(order: "Order") -> None:
     if order.duration_s is not None and not (math.isfinite(order.duration_s) and order.duration_s > 0):
         raise ConfigError(f"--duration {order.duration_s:g} is no time to run for: give seconds above 0")
     order.scenario.check_speed(order.settings.speed)
+    if order.record is not None and (order.record.exists() or not order.record.absolute().parent.is_dir()):
+        why = "exists already" if order.record.exists() else "is in no directory that is there"
+        raise ConfigError(f"--record {order.record} {why}: name a new file")
     if order.local_llm:
         from testbed import local_llm
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from fairlead.twin.demand import Demand
+
 End = Literal["finished", "failed", "open"]
 """`finished`: the full answer came; `failed`: it ended without; `open`: the client left while it was running."""
 
@@ -39,18 +41,19 @@ class ClientLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def sent(self, record: ClientRecord) -> None:
-        """Append that a request was sent."""
-        self._append(
-            {
-                "event": "sent",
-                "id": record.id,
-                "model": record.model,
-                "site": record.site,
-                "due_at_s": record.due_at_s,
-                "at_s": record.sent_at_s,
-            }
-        )
+    def sent(self, record: ClientRecord, asked: Demand | None = None) -> None:
+        """Append that a request was sent, and how much it asks for where that is known."""
+        line = {
+            "event": "sent",
+            "id": record.id,
+            "model": record.model,
+            "site": record.site,
+            "due_at_s": record.due_at_s,
+            "at_s": record.sent_at_s,
+        }
+        if asked is not None:
+            line |= {name: getattr(asked, name) for name in ("work_s", "prompt_tokens", "output_tokens")}
+        self._append(line)
 
     def ended(self, record: ClientRecord) -> None:
         """Append how a request ended."""

@@ -49,6 +49,8 @@ class Order:
     """Whether planner and slot agent ask a language model that is started here."""
     mode: ModeName | None
     """Of both agents from the start; None leaves what the database has."""
+    record: Path | None
+    """File that the run is written to as an episode; None writes none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ class LoadGenerator:
                 await clock.sleep_for(max(left_s, TICK_S * clock.speed))
             asked = call(self._models[one.model], one, number)
             record = self._sent(f"{self._setup.run}-{number:06d}", one, due_s)
-            log.sent(record)
+            log.sent(record, one)
             task = asyncio.create_task(self._request(record, asked, session, log))
             self._running.add(task)
             task.add_done_callback(self._running.discard)

@@ -31,6 +31,7 @@ from testbed.llm_use import LlmUse, accepted, answers, asked, endpoint_words, mo
 from testbed.picture import Moment, take
 from testbed.processes import adopt_orphans, clean_environment, llm_environment
 from testbed.readiness import Waiting, missing_pod, missing_report
+from testbed.recording import record
 from testbed.resuming import resumed
 from testbed.summary import Facts, Pods, assemble, in_words, is_prepared, last_progress, open_without_outcome
 from testbed.supervise import Child, Supervisor, how_ended
@@ -108,6 +109,7 @@ class LocalCluster:
         self._pointer: Path | None = None
         self._ready_after_s = 0.0
         self._starts_before = 0
+        self._since_s = 0.0
 
     async def run(self, announce: Announce) -> dict[str, Any] | None:
         """Start everything, play the demand, and return the summary; None if stopped before."""
@@ -128,6 +130,8 @@ class LocalCluster:
         decisions = await self._decisions(store, start_at_s)
         llm = await self._llm_use(store, decisions)
         await self._end_processes()
+        window = Window(start_at_s, max(end_at_s, start_at_s))
+        await record(self._layout, window, self._since_s, self._clock.now_s())
         progress = last_progress(self._generator_log()) or {}
         trace = self._layout.order.trace
         return assemble(
@@ -138,7 +142,7 @@ class LocalCluster:
                 load=self._layout.order.load,
                 trace=str(trace[1]) if trace is not None else None,
                 version=version("fairlead"),
-                window=Window(start_at_s, max(end_at_s, start_at_s)),
+                window=window,
                 wall_s=min(wall_s, self._layout.order.duration_s or wall_s),
                 ready_after_s=self._ready_after_s,
                 client_log=self._layout.client_log,
@@ -188,6 +192,7 @@ class LocalCluster:
         self._starts_before = (await store.pod_totals())[0]
         layout = self._layout = await resumed(layout, store, time.time())
         self._clock = ScaledClock(layout.settings.speed, layout.settings.clock_origin_s)
+        self._since_s = self._clock.now_s()
         await store.replace_cluster(layout.cluster)
         if layout.order.mode is not None:
             await set_modes(store, layout.order.mode, self._clock.now_s())

@@ -32,6 +32,7 @@ def order(directory: Path | None, *, local_llm: bool = False, **settings: object
         port=None,
         local_llm=local_llm,
         mode=None,
+        record=None,
     )
 
 

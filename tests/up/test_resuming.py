@@ -23,7 +23,16 @@ NOW_S = 1_000_000.0
 def layout(tmp_path: Path) -> Iterator[Layout]:
     """Yield a layout of city7 at speed 30 whose ports are given back."""
     order = Order(
-        Settings(speed=30.0), scenario("city7-rotating"), 0.8, None, None, tmp_path, None, local_llm=False, mode=None
+        Settings(speed=30.0),
+        scenario("city7-rotating"),
+        0.8,
+        None,
+        None,
+        tmp_path,
+        None,
+        local_llm=False,
+        mode=None,
+        record=None,
     )
     one = lay_out(order, NOW_S)
     yield one
