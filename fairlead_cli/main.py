@@ -10,6 +10,7 @@ import typer
 
 from fairlead_cli import (
     agents,
+    bound,
     cases,
     decisions,
     diagnosis,
@@ -17,6 +18,7 @@ from fairlead_cli import (
     modes,
     plans,
     proposals,
+    replay,
     scenario_list,
     services,
     tokens,
@@ -58,6 +60,8 @@ cases.register(app)
 tokens.register(app)
 scenario_list.register(app)
 twin.register(app)
+bound.register(app)
+replay.register(app)
 diagnosis.register(app)
 
 

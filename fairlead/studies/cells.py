@@ -15,7 +15,8 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import InputError
 from fairlead.contracts.plans import NodePlacement
 from fairlead.policy.fairness import ModelStats
-from fairlead.studies.episodes.subject import subject_of_episode
+from fairlead.studies.episodes.files import checked
+from fairlead.studies.episodes.subject import offered_load, subject_of_episode
 from fairlead.studies.searched import searched_placement
 from fairlead.twin.clusters import NAMES, cluster, default_ports
 from fairlead.twin.engines import EngineName, player
@@ -37,13 +38,12 @@ class ScenarioAt:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeAt:
-    """An episode; its demand is the same for every seed, unless `load` leaves some of it out."""
+    """An episode; its demand is the same for every seed, unless `load` is less than its own and leaves some out."""
 
     path: str
     sha256: str
     """Of its lines, as its closing line says: another file of the same name is another source."""
-    load: float | None = None
-    """Below its own; None for all of it."""
+    load: float
     warm_up_s: float | None = None
     run_s: float | None = None
     """None as the episode itself has it."""
@@ -52,6 +52,19 @@ class EpisodeAt:
     def name(self) -> str:
         """Return the file's name."""
         return Path(self.path).name
+
+    @classmethod
+    def of(
+        cls, path: Path, load: float | None = None, warm_up_s: float | None = None, run_s: float | None = None
+    ) -> "EpisodeAt":
+        """Return an episode at a load, its own without.
+
+        Raises `TraceError` where the file is wrong, `InputError` for a load or a window that it does not have.
+        """
+        episode = checked(path)
+        subject_of_episode(path, load, 0, warm_up_s, run_s)
+        offered = offered_load(episode) if load is None else load
+        return cls(str(path.absolute()), episode.end.sha256, offered, warm_up_s, run_s)
 
 
 Source = ScenarioAt | EpisodeAt
@@ -69,8 +82,7 @@ class Cell:
 
     def __str__(self) -> str:
         """Return it in words."""
-        load = "" if self.source.load is None else f" load {self.source.load:g}"
-        return f"{self.source.name}{load} {self.policy} seed {self.seed}"
+        return f"{self.source.name} load {self.source.load:g} {self.policy} seed {self.seed}"
 
     def key(self, code: str) -> str:
         """Return a digest of all that the result depends on; `code` stands for the code."""

@@ -35,6 +35,12 @@ class Interval:
     """None where there is one seed alone."""
     high: float | None
 
+    def within(self, least: float, most: float) -> "Interval":
+        """Return what is left of it where the true value can only lie between these, as a share's does."""
+        if self.low is None or self.high is None:
+            return self
+        return Interval(self.value, max(least, self.low), min(most, self.high))
+
     def document(self) -> dict[str, float | None]:
         """Return it as JSON values."""
         return {"value": self.value, "low": self.low, "high": self.high}

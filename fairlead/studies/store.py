@@ -57,6 +57,10 @@ class Store:
         partial.write_text(result.to_json() + "\n", "utf-8")
         partial.replace(file)
 
+    def forget(self, cell: Cell) -> None:
+        """Keep the result of a cell no longer."""
+        self._file(cell).unlink(missing_ok=True)
+
     def _file(self, cell: Cell) -> Path:
         return self.folder / f"{cell.key(self.code)[:32]}.json"
 
@@ -68,15 +72,15 @@ def default_folder(environ: Mapping[str, str]) -> Path:
     return home / "fairlead" / "cells"
 
 
-def code_digest() -> str:
+def code_digest(module: str = "fairlead.studies.cells") -> str:
     """Return a digest of what a cell's result depends on beside the cell.
 
-    That is the source of `fairlead.studies.cells` and of all of Fairlead that it imports, the placements that were
-    searched, Python and the libraries that numbers go through.
+    That is the source of `module` and of all of Fairlead that it imports, the placements that were searched, Python
+    and the libraries that numbers go through.
     """
     root = Path(fairlead.__file__).parent
     digest = hashlib.sha256()
-    for file in (*_imported(root, "fairlead.studies.cells"), *sorted((root / "studies" / "data").glob("*.json"))):
+    for file in (*_imported(root, module), *sorted((root / "studies" / "data").glob("*-sed-static.json"))):
         digest.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes() + b"\0")
     digest.update(f"python {sys.version_info[:3]}\0".encode())
     for name in LIBRARIES:
