@@ -11,7 +11,7 @@ export VENV PYTHON
 # What `make run` shows; `make run ARGS="--scenario home3"` shows something else.
 ARGS ?= --scenario city7-rotating --load 0.8 --speed 30
 
-.PHONY: help install run test acceptance check format bench lock docs docs-check
+.PHONY: help install run test acceptance check format bench lock scoreboard docs docs-check
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ bench: $(stamp)  ## gateway, fallback decision, start time and memory of each pr
 
 lock:  ## make the lock files anew (UPGRADE=1 takes the newest versions)
 	@requirements/lock.sh $(if $(UPGRADE),--upgrade)
+
+scoreboard: $(stamp)  ## play the scoreboard again (resumable) and write its page (ARGS="--seeds 20 --only city7-rotating" for some)
+	@$(bin)/python -m docs.scoreboard $(if $(filter command line,$(origin ARGS)),$(ARGS)) && $(bin)/python -m docs.generate
 
 docs: $(stamp)  ## write the generated pages and schemas anew
 	@$(bin)/python -m docs.generate

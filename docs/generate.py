@@ -17,9 +17,12 @@ from docs.metrics import metrics_page
 from fairlead import contracts
 from fairlead.contracts.base import Message
 from fairlead.contracts.settings import Settings
+from fairlead.studies.scoreboard import read
+from fairlead.studies.scoreboard_page import page
 from fairlead_cli.settings import leaves
 
 HERE = Path(__file__).parent
+SCOREBOARD = HERE / "scoreboard.json"
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
 NOTE = "<!-- Written by `make docs` from the code; edit it there. -->\n\n"
 
@@ -108,6 +111,7 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield HERE / "configuration.md", NOTE + configuration_page()
     yield HERE / "metrics.md", NOTE + metrics_page()
     yield HERE / "invariants.md", NOTE + invariants_page()
+    yield SCOREBOARD.with_suffix(".md"), NOTE + page(read(SCOREBOARD.read_text("utf-8")))
 
 
 def outdated() -> list[Path]:

@@ -1,0 +1,64 @@
+"""Plays the scoreboard: docs/scoreboard.json, from which `docs.generate` writes docs/scoreboard.md.
+
+python -m docs.scoreboard [--seeds N] [--jobs N] [--only SCENARIO …] [--no-bounds]
+
+Finished runs are kept, so that one that was interrupted goes on; with `--only` the other tables stay as they are.
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+from docs.generate import SCOREBOARD
+from fairlead.studies.scoreboard import Extra, Scoreboard, Section, document, read, scored, sections
+from fairlead.studies.scoreboard_bounds import bounds
+from fairlead.studies.store import Store, code_digest, default_folder
+from fairlead.studies.sweep import swept, usable_cores
+
+SEEDS = 10
+
+
+def main() -> None:
+    """Play what is not kept and write the file."""
+    parser = argparse.ArgumentParser(prog="python -m docs.scoreboard", description="Play the scoreboard.")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--jobs", type=int, default=usable_cores())
+    parser.add_argument("--only", nargs="*", default=(), metavar="SCENARIO")
+    parser.add_argument("--no-bounds", action="store_true")
+    given = parser.parse_args()
+    chosen = [one for one in sections(given.seeds) if not given.only or one.scenario in given.only]
+    board = _played(chosen, given.jobs, with_bounds=not given.no_bounds)
+    if given.only and SCOREBOARD.is_file():
+        board = _joined(read(SCOREBOARD.read_text("utf-8")), board)
+    SCOREBOARD.write_text(document(board), "utf-8")
+    print(f"scoreboard: wrote {SCOREBOARD.name} with {sum(len(one.columns) for one in board.tables)} rows; `make docs`")
+
+
+def _played(chosen: Sequence[Section], jobs: int, *, with_bounds: bool) -> Scoreboard:
+    folder = default_folder(os.environ)
+    store = Store.of(folder)
+    cells = [cell for one in chosen for cell in one.cells()]
+    columns = ("{task.description}", MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task("runs")
+        results = swept(cells, jobs, store, lambda done, of: progress.update(task, completed=done, total=of))
+        extra: Extra = {}
+        if with_bounds:
+            other = progress.add_task("bounds")
+            extra = bounds(chosen, jobs, folder, lambda done, of: progress.update(other, completed=done, total=of))
+    return scored(code_digest(), dict(zip(cells, results, strict=True)), extra)
+
+
+def _joined(old: Scoreboard, new: Scoreboard) -> Scoreboard:
+    """Return the new tables, and in their places the old ones that were not played again."""
+    played = {one.scenario for one in new.tables}
+    tables = [*(one for one in old.tables if one.scenario not in played), *new.tables]
+    order = [one.scenario for one in sections(1)]
+    tables.sort(key=lambda one: (order.index(one.scenario) if one.scenario in order else len(order), one.load))
+    return Scoreboard(code=new.code, tables=tuple(tables))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The scoreboard: which runs it is made of, and their figures as they are kept in `docs/scoreboard.json`.
+
+Every figure of the page comes from a run of one seed that anybody can play again; `sample` names some of them.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from fairlead.contracts.base import Count, Many, Message, Name, Seconds, Text
+from fairlead.studies.cells import Cell, CellResult, ScenarioAt
+
+DIGITS = 4
+"""Of figures in the file, after the point: seconds, ratios and starts an hour."""
+
+TOLERANCE = 2.0 * 10.0**-DIGITS
+"""How far a figure that is played again may be from the file's: rounding, and the last bits of the other engine."""
+
+BOUND = "lp"
+"""Name of the lower bound among the policies."""
+
+ADAPTIVE = ("marginal-dpp", "bmw-dpp", "dpp", "lru")
+PLAIN = ("round-robin", "least-loaded-slot", "random-static", "random-dynamic")
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A scenario at some loads, and who plays it."""
+
+    scenario: str
+    loads: tuple[float, ...]
+    policies: tuple[str, ...]
+    seeds: int
+    """1 to this."""
+    bounded: int = 0
+    """For so many of the seeds there is a lower bound."""
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield its runs."""
+        for load in self.loads:
+            for policy in self.policies:
+                for seed in range(1, self.seeds + 1):
+                    yield Cell(ScenarioAt(self.scenario, load), policy, seed)
+
+
+def at(state: str, *policies: str) -> tuple[str, ...]:
+    """Return policies with a state: `5s` or `fresh`."""
+    return tuple(f"{policy}@{state}" for policy in policies)
+
+
+CITY7 = (0.6, 0.8, 0.9, 1.0)
+CATALOGUE = (0.6, 0.75)
+MAIN = (*at("5s", "sed-static", "marginal-dpp"), *at("fresh", "sed-static", "marginal-dpp"))
+ALL = (*MAIN, *at("fresh", *ADAPTIVE[1:], *PLAIN))
+SOME = (*MAIN, *at("fresh", "lru", "random-static"))
+ON_DEMAND = (*at("5s", "lru", "marginal-dpp"), *at("fresh", "lru", "marginal-dpp", "bmw-dpp", "dpp", "random-static"))
+
+
+def sections(seeds: int) -> tuple[Section, ...]:
+    """Return what is played, with so many seeds each."""
+    return (
+        Section("city7-rotating", CITY7, ALL, seeds, bounded=2),
+        Section("city7-stationary", CITY7, ALL, seeds, bounded=2),
+        Section("city7-cyclic", CITY7, SOME, seeds),
+        Section("city7-redraw", CITY7, SOME, seeds),
+        Section("city7-burst", CITY7, SOME, seeds),
+        Section("city7-node-loss", CITY7, SOME, seeds),
+        Section("city7-slow-node", CITY7, SOME, seeds),
+        Section("city7-maintenance", CITY7, SOME, seeds),
+        Section("city7-rotating-cv", CITY7, SOME, seeds),
+        Section("catalogue-roomy", CATALOGUE, ON_DEMAND, seeds),
+        Section("catalogue-crowded", CATALOGUE, ON_DEMAND, seeds),
+    )
+
+
+class Column(Message):
+    """Figures of one policy, a value a seed."""
+
+    policy: Text
+    engine: Name
+    seeds: Many[Count]
+    mean_s: Many[Seconds]
+    """Latency with what is unfinished at its age; so too the next two."""
+    p95_s: Many[Seconds] = ()
+    p99_s: Many[Seconds] = ()
+    x1: Many[float] = ()
+    """J' of timely service."""
+    service_ratio: Many[float] = ()
+    starts_per_hour: Many[float] = ()
+
+
+class Table(Message):
+    """A scenario at a load."""
+
+    scenario: Name
+    load: float
+    columns: Many[Column]
+
+    def column(self, policy: str) -> Column | None:
+        """Return the figures of a policy; None where it did not play."""
+        return next((one for one in self.columns if one.policy == policy), None)
+
+
+class Scoreboard(Message):
+    """All figures of the page."""
+
+    code: Name
+    """Digest of the code that played it (`fairlead.studies.store.code_digest`)."""
+    tables: Many[Table]
+
+    def table(self, scenario: str, load: float) -> Table | None:
+        """Return what was played in a scenario at a load; None if nothing was."""
+        return next((one for one in self.tables if (one.scenario, one.load) == (scenario, load)), None)
+
+
+Extra = Mapping[tuple[str, float], Sequence[Column]]
+"""By scenario and load: what no cell plays, the bound and the oracle."""
+
+
+def scored(code: str, results: Mapping[Cell, CellResult], extra: Extra) -> Scoreboard:
+    """Return the scoreboard of finished cells, in their order."""
+    grouped: dict[tuple[str, float], dict[str, list[tuple[int, CellResult]]]] = {}
+    for cell, result in results.items():
+        assert isinstance(cell.source, ScenarioAt)
+        columns = grouped.setdefault((cell.source.name, cell.source.load), {})
+        columns.setdefault(cell.policy, []).append((cell.seed, result))
+    tables = []
+    for (scenario, load), columns in grouped.items():
+        made = tuple(_column(policy, runs) for policy, runs in columns.items())
+        tables.append(Table(scenario=scenario, load=load, columns=(*made, *extra.get((scenario, load), ()))))
+    return Scoreboard(code=code, tables=tuple(tables))
+
+
+def _column(policy: str, runs: Sequence[tuple[int, CellResult]]) -> Column:
+    results = [result for _, result in runs]
+    return Column(
+        policy=policy,
+        engine="+".join(sorted({one.engine for one in results})),
+        seeds=tuple(seed for seed, _ in runs),
+        mean_s=rounded(one.mean_s for one in results),
+        p95_s=rounded(one.p95_s for one in results),
+        p99_s=rounded(one.p99_s for one in results),
+        x1=rounded(one.x1 for one in results),
+        service_ratio=rounded(one.service_ratio for one in results),
+        starts_per_hour=rounded(one.starts_per_hour for one in results),
+    )
+
+
+def rounded(values: Iterator[float | None]) -> tuple[float, ...]:
+    """Return figures as the file has them; there is none without a request in the window, which no scenario has."""
+    return tuple(round(one, DIGITS) for one in values if one is not None)
+
+
+def sample(board: Scoreboard, count: int, scenarios: str = "") -> tuple[Cell, ...]:
+    """Return some of the cells of scenarios whose name begins so, others for another version of the code."""
+
+    def rank(cell: Cell) -> str:
+        return hashlib.sha256(f"{board.code}/{cell}".encode()).hexdigest()
+
+    cells = [
+        Cell(ScenarioAt(table.scenario, table.load), column.policy, seed)
+        for table in board.tables
+        for column in table.columns
+        for seed in column.seeds
+        if column.x1 and table.scenario.startswith(scenarios)
+    ]
+    return tuple(sorted(cells, key=rank)[:count])
+
+
+def departures(board: Scoreboard, cell: Cell, result: CellResult) -> tuple[str, ...]:
+    """Return which figures of a cell are not those of the board, in words; empty where it could have come from it."""
+    assert isinstance(cell.source, ScenarioAt)
+    table = board.table(cell.source.name, cell.source.load)
+    column = None if table is None else table.column(cell.policy)
+    if column is None or cell.seed not in column.seeds:
+        return (f"{cell}: not on the scoreboard",)
+    place, again = column.seeds.index(cell.seed), _column(cell.policy, [(cell.seed, result)])
+    found = []
+    for name in ("mean_s", "p95_s", "p99_s", "x1", "service_ratio", "starts_per_hour"):
+        kept, new = getattr(column, name)[place], getattr(again, name)[0]
+        if abs(kept - new) > TOLERANCE:
+            found.append(f"{cell}: {name} is {kept} on the scoreboard, {new} when it is played again")
+    return tuple(found)
+
+
+def document(board: Scoreboard) -> str:
+    """Return the file: JSON with a line for each column."""
+    lines = []
+    for table in board.tables:
+        columns = ",\n".join("   " + json.dumps(one.model_dump(mode="json")) for one in table.columns)
+        head = f'  {{"scenario": {json.dumps(table.scenario)}, "load": {json.dumps(table.load)}, "columns": [\n'
+        lines.append(f"{head}{columns}\n  ]}}")
+    return f'{{"code": {json.dumps(board.code)}, "tables": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def read(text: str) -> Scoreboard:
+    """Return the board that a file has; raises `ValidationError` for another one."""
+    return Scoreboard.model_validate_json(text)

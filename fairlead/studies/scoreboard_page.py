@@ -1,0 +1,121 @@
+"""The scoreboard as a page: what was asked for, then every policy in every scenario; nothing on it but the file's."""
+
+from collections.abc import Iterator, Sequence
+
+from fairlead.studies.scoreboard import BOUND, Column, Scoreboard, Table
+from fairlead.studies.scoreboard_goals import GOALS, Goal, paired
+from fairlead.studies.statistics import Interval, mean
+
+INTRODUCTION = """# Scoreboard
+
+Every policy in every scenario, with the same demand and the same random numbers for all of them. A value is the mean
+over seeds with its 95 % interval (bias-corrected bootstrap from ten seeds on, Student's t below); ratios are of means
+and paired by seed. Latency counts what is unfinished with its age; J'(x1) is the normalised Jain index of timely
+service over models; scenarios, warm-up and window are CONTROL §5's, as [the twin](twin.md) reads them. `@fresh`:
+state on change; `@5s`: every 5 s. `lp` is the lower bound of [bounds](bounds.md), which no policy can go below.
+
+`make scoreboard` plays it again and writes `docs/scoreboard.json`, a figure a seed; this page is written from that
+file alone (`make docs`). A test plays some of the runs again and fails where a figure is another one.
+"""
+
+REFERENCES = ("sed-static", "lru")
+"""Whom policies are compared with, the first that plays with the same state."""
+
+
+def page(board: Scoreboard) -> str:
+    """Return the page."""
+    parts = [INTRODUCTION, "\n".join(_goals(board))]
+    scenario = ""
+    for table in board.tables:
+        if table.scenario != scenario:
+            scenario = table.scenario
+            parts.append(f"## `{scenario}`")
+        parts.append("\n".join(_table(table)))
+    parts.append(f"Played by code `{board.code[:16]}`.")
+    return "\n\n".join(one.strip("\n") for one in parts) + "\n"
+
+
+def _goals(board: Scoreboard) -> Iterator[str]:
+    found = [(goal, goal.measured(board)) for goal in GOALS]
+    reached = sum(value is not None and goal.reached(value) for goal, value in found)
+    yield "## What was asked for\n"
+    yield (
+        f"The rows of CONTROL §6 on policies; {reached} of {len(GOALS)} are reached. In brackets what CONTROL's own "
+        "simulator reached; the goals lie beyond it.\n"
+    )
+    yield "| scenario | load | measure | asked | here | reached |"
+    yield "|---|---|---|---|---|---|"
+    for goal, value in found:
+        digits = {"mean_s": 3, "x1": 4, "starts_per_hour": 1}[goal.figure]
+        said = "not played" if value is None else _words(value, digits)
+        yes = "" if value is None else "yes" if goal.reached(value) else "no"
+        prototype = f" ({goal.prototype})" if goal.prototype else ""
+        asked = f"{'≥' if goal.at_least else '≤'} {goal.limit:g}{prototype}"
+        yield f"| `{goal.scenario}` | {goal.load:g} | {_measure(goal)} | {asked} | {said} | {yes} |"
+
+
+def _measure(goal: Goal) -> str:
+    if goal.against is not None:
+        return f"`{goal.policy}` / `{goal.against}`"
+    words = {"mean_s": "mean latency, s", "x1": "J'(x1)", "starts_per_hour": "starts an hour"}
+    return f"`{goal.policy}`: {words[goal.figure]}"
+
+
+def _table(table: Table) -> Iterator[str]:
+    players = [one for one in table.columns if one.policy != BOUND]
+    bound = table.column(BOUND)
+    limits = "" if bound is None else f" Mean / `lp` over seeds {_seeds(bound.seeds)}."
+    yield f"### Load {table.load:g}\n"
+    yield f"Seeds {_seeds(players[0].seeds)}, played by the {_engines(players)} engine.{limits}\n"
+    yield "| policy | mean latency, s | to reference | p95, s | p99, s | J'(x1) | served | starts an hour | / `lp` |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for one in players:
+        against = "" if bound is None else _optional(paired(one, bound))
+        cells = (
+            _figure(one.mean_s, 2),
+            _compared(one, table),
+            _figure(one.p95_s, 1, interval=False),
+            _figure(one.p99_s, 1, interval=False),
+            _figure(one.x1, 4),
+            _figure(one.service_ratio, 4, interval=False),
+            _figure(one.starts_per_hour, 1),
+            against,
+        )
+        yield f"| `{one.policy}` | {' | '.join(cells)} |"
+
+
+def _engines(columns: Sequence[Column]) -> str:
+    return " and ".join(sorted({name for one in columns for name in one.engine.split("+")}))
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else f"{seeds[0]}"
+
+
+def _compared(column: Column, table: Table) -> str:
+    """Return the ratio to the reference with the same state; nothing for the reference itself."""
+    state = column.policy.rpartition("@")[2]
+    for name in REFERENCES:
+        reference = table.column(f"{name}@{state}")
+        if reference is not None:
+            return "reference" if reference.policy == column.policy else _optional(paired(column, reference))
+    return ""
+
+
+def _optional(value: Interval | None) -> str:
+    return "" if value is None else _ratio(value)
+
+
+def _figure(values: Sequence[float], digits: int, *, interval: bool = True) -> str:
+    return _words(mean(values), digits, interval=interval) if values else ""
+
+
+def _ratio(value: Interval) -> str:
+    return _words(value, 3)
+
+
+def _words(value: Interval, digits: int, *, interval: bool = True) -> str:
+    said = f"{value.value:.{digits}f}"
+    if not interval or value.low is None or value.high is None:
+        return said
+    return f"{said} [{value.low:.{digits}f}, {value.high:.{digits}f}]"
