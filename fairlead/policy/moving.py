@@ -1,4 +1,4 @@
-"""Waiting tickets move to where they are better off, at each refresh of the ingress that owns them (CONTROL §2 rule 7).
+"""Waiting tickets move to where they are better off, when the ingress that owns them hears of nodes (CONTROL §2 rule 7).
 
 A ticket is taken out of its pod's queue in thought and priced there and elsewhere as a new request would be. All
 requests of a queue are alike for prices, so it does not matter for the sum of delays which of them goes; the newest
@@ -49,15 +49,14 @@ def moves(
 ) -> tuple[Move, ...]:
     """Return which tickets save more than `least_s` elsewhere, the newest first; each move counts for the next.
 
-    Only rows of rule `marginal` move tickets: the others are what a strict executor or a baseline does. Where one
-    ticket of a pod stays, those that wait with it stay too.
+    Where one ticket of a pod stays, those that wait with it stay too.
     """
     found: list[Move] = []
     staying: set[tuple[str, str]] = set()
     now = dict(loads)
     for one in sorted(waiting, key=_newest_first):
         row = rows.get(one.model)
-        if row is None or row.rule != "marginal" or one.node not in now or (one.node, one.model) in staying:
+        if row is None or not movable(row) or one.node not in now or (one.node, one.model) in staying:
             continue
         without = taken(now[one.node], one.model, costs.work[one.model])
         move = _move(one, row, {**now, one.node: without}, costs)
@@ -68,6 +67,11 @@ def moves(
         now[move.to] = dispatched(now[move.to], one.model, costs.work[one.model])
         found.append(move)
     return tuple(found)
+
+
+def movable(row: Row) -> bool:
+    """Tell whether tickets move by a row: those of strict executors and of baselines stay where they are."""
+    return row.rule == "marginal"
 
 
 def _move(one: Waiting, row: Row, loads: Mapping[str, NodeLoad], costs: Costs) -> Move | None:

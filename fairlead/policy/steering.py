@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fairlead.contracts.plans import RoutingTable, Row
 from fairlead.policy.choice import NodeLoad, Pick, choose, without_table
-from fairlead.policy.moving import Costs, Move, Waiting, moves
+from fairlead.policy.moving import Costs, Move, Waiting, movable, moves
 
 STEERS_ON_SLOTS = 3
 """A table past its expiry keeps steering for so many slots (DESIGN §3, static stability)."""
@@ -46,6 +46,8 @@ class Steering:
         self._site = site
         self._steers_on_s = STEERS_ON_SLOTS * slot_s
         self._rows: dict[str, Row] = {}
+        self._moving = False
+        """Some row lets waiting tickets move."""
         self._declared_work: Mapping[str, float] = {}
         self._turns: dict[str, int] = {}
 
@@ -62,6 +64,7 @@ class Steering:
         self.table = table
         self._rows = {r.model: r for r in table.rows if r.zone == "*"}
         self._rows.update((r.model, r) for r in table.rows if r.zone == self._site)
+        self._moving = any(movable(row) for row in self._rows.values())
         self._mix_work()
         return True
 
@@ -84,15 +87,15 @@ class Steering:
         pick = choose(row, loads, self.work, self.network_s, turn, draws)
         return Chosen(pick, None if pick is None else self._wait_s(pick, model, loads), table)
 
-    def moves(
-        self, waiting: Iterable[Waiting], loads: Mapping[str, NodeLoad], now_s: float, least_s: float
-    ) -> tuple[Move, ...]:
-        """Return which of the site's waiting tickets save more than `least_s` elsewhere; none without a table.
+    def moving(self, now_s: float) -> bool:
+        """Tell whether waiting tickets may move: a table steers that says so."""
+        return self._moving and self.steering(now_s) is not None
 
-        `loads` as for a choice: the nodes that can be reached, drained to `now_s`.
+    def moves(self, waiting: Iterable[Waiting], loads: Mapping[str, NodeLoad], least_s: float) -> tuple[Move, ...]:
+        """Return which of the site's waiting tickets save more than `least_s` elsewhere.
+
+        `loads` as for a choice: the nodes that can be reached, drained to now.
         """
-        if self.steering(now_s) is None:
-            return ()
         return moves(waiting, self._rows, loads, Costs(self.work, self.network_s), least_s)
 
     def _wait_s(self, pick: Pick, model: str, loads: Mapping[str, NodeLoad]) -> float | None:

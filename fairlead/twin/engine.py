@@ -72,7 +72,6 @@ class Engine:
         self._flow = Flow(nodes, self.sites, network, demand, rules, self._calendar)
         self._readings = Readings()
         self._rung = False
-        self._refreshes = 0
 
     # --- from outside
 
@@ -221,6 +220,7 @@ class Engine:
             finished_start(node, event.model, self.now_s)
             self._flow.pump(node, event.model)
             self._flow.touch(pods=True)
+            self._flow.have_room()
 
     def _steer(self, node: Node) -> None:
         """Let the agent of a living node do what its placement says."""
@@ -318,15 +318,8 @@ class Engine:
             self._apply(controller.decide("slot", self.now_s, self._readings.nodes, self._readings.sites))
         else:
             self._decide_event(forced=False)
-        self._move_waiting()
+        self._flow.take_turn()
         self._calendar.enter(self._agenda.next_tick_s(self.now_s), Ticked())
-
-    def _move_waiting(self) -> None:
-        """Let ingresses move waiting tickets by price, with the newest reports and by the newest table."""
-        settings = self._rules.settings
-        self._refreshes += 1
-        for site in self.sites.values() if settings.moving else ():
-            self._flow.move_waiting(site, self._refreshes, settings.move_saves_s)
 
     def _decide_event(self, *, forced: bool) -> None:
         if self._controller is not None:

@@ -17,7 +17,7 @@ CHOICE_STREAM = 3
 """Purpose of the stream that ingresses draw from: one pair of numbers for each ticket, whatever was drawn before."""
 
 MOVE_STREAM = 4
-"""Purpose of the stream that says where a waiting ticket is priced: one number for each ticket and refresh."""
+"""Purpose of the stream that says where a waiting ticket is priced: one number for each ticket and look."""
 
 
 class Flow:
@@ -45,6 +45,11 @@ class Flow:
         self._arrivals = 0
         self._seed = rules.seed
         self._hold_timeout_s = rules.hold_timeout_s
+        self._fresh = rules.fresh
+        self._moving = rules.settings.moving
+        self._looks = 0
+        """How often tickets of an ingress were looked at to be moved."""
+        self._move_saves_s = rules.settings.move_saves_s
         self._calendar = calendar
         self._await_arrival()
 
@@ -171,6 +176,7 @@ class Flow:
         self._calendar.enter(self.now_s + back_s, Answered(event.request))
         self.pump(node, event.model)
         self.touch(pods=False)
+        self.have_room()
         return node if freed(node, event.model) else None
 
     def close(self, request: Request, fate: Fate) -> None:
@@ -211,22 +217,39 @@ class Flow:
             if model not in site.held:
                 left.discard(model)
 
-    def move_waiting(self, site: Site, turn: int, least_s: float) -> None:
-        """Take back the tickets that save more than `least_s` elsewhere; once they are back they choose again.
+    def have_room(self) -> None:
+        """Let waiting tickets move now that a node has room, where ingresses see that; each sees who went before it."""
+        if self._moving and self._fresh:
+            for site in self.sites.values():
+                self._move_waiting(site)
 
-        `turn` counts the refreshes. A ticket is taken out at once, and is back after a round trip.
+    def take_turn(self) -> None:
+        """Let the tickets of one ingress move after a report, of the next one at the next.
+
+        All have heard the same: if all acted on it, all would send to where there is room for one's tickets.
         """
+        if self._moving and not self._fresh:
+            self._move_waiting(list(self.sites.values())[self._looks % len(self.sites)])
+
+    def _move_waiting(self, site: Site) -> None:
+        """Take back the tickets of an ingress that are better off elsewhere; once they are back they choose again.
+
+        A ticket is taken out at once, and is back after a round trip.
+        """
+        self._looks += 1
         queued = [one for one in self.books.open.values() if one.place == "queued" and one.arrival.site == site.name]
-        waiting = [Waiting(one.number, one.arrival.model, one.node, self._move_draw(one, turn)) for one in queued]
-        for move in site.view.moves(waiting, self.now_s, least_s):
+        if not queued:
+            return
+        waiting = [Waiting(one.number, one.arrival.model, one.node, self._move_draw(one)) for one in queued]
+        for move in site.view.moves(waiting, self.now_s, self._move_saves_s):
             request = self.books.open[move.ticket]
             self.nodes[request.node].withdraw(request.number, request.arrival.model)
             site.view.withdrawn(request.number, request.node, request.arrival.model)
             self.books.move(request, "transfer")
             self._calendar.enter(self.now_s + 2.0 * self._far_s(request), Returned(request.number))
 
-    def _move_draw(self, request: Request, turn: int) -> float:
-        return unit(seeded(self._seed, MOVE_STREAM, request.number, turn))
+    def _move_draw(self, request: Request) -> float:
+        return unit(seeded(self._seed, MOVE_STREAM, request.number, self._looks))
 
     def _site_of(self, request: Request) -> Site:
         return self.sites[request.arrival.site]

@@ -76,7 +76,8 @@ class FreshView:
 
     def moves(self, waiting: Iterable[Waiting], now_s: float, least_s: float) -> tuple[Move, ...]:
         """Return which waiting tickets save more than `least_s` elsewhere."""
-        return self._steering.moves(waiting, self._loads(now_s), now_s, least_s)
+        steering = self._steering
+        return steering.moves(waiting, self._loads(now_s), least_s) if steering.moving(now_s) else ()
 
     def sent(self, request: int, node: str, model: str) -> None:
         """Note that a ticket is on its way."""
@@ -142,7 +143,8 @@ class ReportedView:
 
     def moves(self, waiting: Iterable[Waiting], now_s: float, least_s: float) -> tuple[Move, ...]:
         """Return which waiting tickets save more than `least_s` elsewhere."""
-        return self._steering.moves(waiting, self._loads(now_s), now_s, least_s)
+        steering = self._steering
+        return steering.moves(waiting, self._loads(now_s), least_s) if steering.moving(now_s) else ()
 
     def sent(self, request: int, node: str, model: str) -> None:
         """Note that a ticket is on its way, and count it at the node."""
