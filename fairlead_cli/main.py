@@ -14,6 +14,7 @@ from fairlead_cli import (
     cases,
     decisions,
     diagnosis,
+    episodes,
     llm,
     modes,
     plans,
@@ -62,6 +63,7 @@ scenario_list.register(app)
 twin.register(app)
 bound.register(app)
 replay.register(app)
+episodes.register(app)
 diagnosis.register(app)
 
 
