@@ -1,4 +1,4 @@
-"""Waiting tickets move to where they are better off, when the ingress that owns them hears of nodes (CONTROL §2 rule 7).
+"""Waiting tickets move to where they are better off, when their ingress hears of nodes (CONTROL §2 rule 7).
 
 A ticket is taken out of its pod's queue in thought and priced there and elsewhere as a new request would be. All
 requests of a queue are alike for prices, so it does not matter for the sum of delays which of them goes; the newest
