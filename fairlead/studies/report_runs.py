@@ -85,7 +85,7 @@ def trace(cell: Cell) -> Trace:
     game = game_of(cell)
     engine, window = engine_of(game), game.subject.window
     watch = _Watch(engine)
-    while engine.now_s < window.end_at_s and engine.step():
+    while engine.step() and engine.now_s < window.end_at_s:
         watch.look()
     watch.end(window.end_at_s)
     asked = tuple(
