@@ -19,6 +19,10 @@ PolicyName = Literal[
 ]
 
 
+RouteName = Literal["marginal", "sed", "pair", "strict"]
+"""Of the rules of a row (`contracts.plans.Rule`) those that `marginal-dpp` can be made to use."""
+
+
 class Weights(Message):
     """Weights of the objective F (CONTROL §1)."""
 
@@ -61,6 +65,10 @@ class PolicySettings(Message):
     """η: hysteresis against the victims' regret."""
     least_worth_s: Seconds = 1.0
     """Request-seconds that rule 2's best pair must be worth."""
+    wait_starts: Seconds = 0.5
+    """Rule 1: a wait is long from so many start delays on."""
+    route: RouteName = "marginal"
+    """How `marginal-dpp` lets ingresses pick inside a row; the others are there to measure what that is worth."""
     busy_share: Seconds = 0.7
     """Rule 1 expects each busy pod on a node to slow the first request by this share."""
     patience_starts: Positive = 8.0

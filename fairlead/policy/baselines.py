@@ -10,7 +10,7 @@ from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.arrays import Board, Flags, Floats, flags
 from fairlead.policy.choice import price
 from fairlead.policy.draft import Draft, victims
-from fairlead.policy.placing import HALF, node_load
+from fairlead.policy.placing import node_load
 from fairlead.policy.streams import seeded, shuffled
 
 REDRAWS = 1000
@@ -21,6 +21,9 @@ PLACEMENT_STREAM = 1
 
 REDRAW_STREAM = 4
 """Purpose of the stream that gives each epoch's random placement its seed."""
+
+HALF = 0.5
+"""`lru` takes a wait for long from half a start on, and a node for idle with less than half that work (CONTROL §5)."""
 
 LRU_DWELL_STARTS = 1.5
 """`lru` evicts no pod younger than so many of its start delays (CONTROL §5)."""

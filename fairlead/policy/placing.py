@@ -15,9 +15,6 @@ from fairlead.policy.choice import NodeLoad, PodQueue, wait_s
 from fairlead.policy.draft import GB, Draft, Victims, victims
 from fairlead.policy.pricing import regret
 
-HALF = 0.5
-"""A wait is long from half a start on (CONTROL §2 rule 1)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Need:
@@ -66,22 +63,22 @@ def _needs(draft: Draft, settings: PolicySettings, lost: Flags) -> list[Need]:
         rule = "rule1-lost" if lost[m] else "rule1-missing"
         needs.append(Need(int(m), rule, held_s, None, bool(held_s > patience[m])))
     needs.sort(key=lambda n: (-n.wait_s, n.model))
-    for m in np.nonzero(usable & asked & ~under_way & _may_wait(draft))[0]:
+    for m in np.nonzero(usable & asked & ~under_way & _may_wait(draft, settings.wait_starts))[0]:
         wait = _best_wait_s(draft, int(m))
-        if wait > HALF * board.start_s[m]:
+        if wait > settings.wait_starts * board.start_s[m]:
             patient = bool(demand.oldest_held_s[m] > patience[m])
             needs.append(Need(int(m), "rule1-wait", wait, wait, patient))
     return needs
 
 
-def _may_wait(draft: Draft) -> Flags:
-    """Return [m] where the best pod's wait may exceed half a start; a bound from above that spares exact prices."""
+def _may_wait(draft: Draft, starts: float) -> Flags:
+    """Return [m] where the best pod's wait may exceed so many starts; a bound from above that spares exact prices."""
     board, pods = draft.board, draft.board.pods
     busy_s = pods.left_s.sum(axis=1) / board.speed
     queues = pods.count.sum(axis=1) / board.speed
     bound = busy_s[:, None] + queues[:, None] * board.work_s
     best = np.where(draft.kept, bound, np.inf).min(axis=0, initial=np.inf)
-    slow: Flags = best > HALF * board.start_s
+    slow: Flags = best > starts * board.start_s
     return slow
 
 

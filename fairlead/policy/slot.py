@@ -22,8 +22,8 @@ from fairlead.policy.placing import on_demand
 from fairlead.policy.rates import by_model, learned
 from fairlead.policy.routing import even, filled, mixed, speeds, supported, table_rows, works
 
-WITHIN = MappingProxyType[PolicyName, Rule]({"marginal-dpp": "marginal", "dpp": "strict", "bmw-dpp": "pair"})
-"""How requests choose inside the rows of the table of CONTROL §2 rule 5."""
+WITHIN = MappingProxyType[PolicyName, Rule]({"dpp": "strict", "bmw-dpp": "pair"})
+"""How requests of the baselines choose inside the rows of the table of CONTROL §2 rule 5."""
 
 REASONS_MOST = 1000
 """A decision of a large cluster keeps so many reasons; the last one says how many more there were."""
@@ -196,7 +196,8 @@ def _rows(i: SlotInput, view: Board, support: Flags) -> tuple[Row, ...]:
     match i.policy:
         case "marginal-dpp" | "dpp" | "bmw-dpp":
             chances = mixed(filled(view, support, i.settings.slot_s), support, i.settings.uniform_share)
-            return table_rows(view, support, chances, WITHIN[i.policy], i.settings)
+            rule = i.settings.route if i.policy == "marginal-dpp" else WITHIN[i.policy]
+            return table_rows(view, support, chances, rule, i.settings)
         case "lru" | "sed-static":
             return table_rows(view, support, even(support), "sed", i.settings)
         case "round-robin":

@@ -14,10 +14,16 @@ Tell = Callable[[float], None]
 """Told the share of a game that is done, from 0 to 1."""
 
 
+REFERENCE_ONLY = frozenset({"wait_starts", "route"})
+"""Fields of `PolicySettings` that the compiled core does not know: they stand at their defaults there."""
+
+
 def supported(game: Game) -> str | None:
     """Return why the compiled core cannot play a game; None where it can."""
     if game.counsel is not None:
         return "a language model is asked in the reference engine only"
+    if any(name in REFERENCE_ONLY for name, _ in game.policy.changes):
+        return f"the compiled core does not know {' and '.join(sorted(REFERENCE_ONLY))}"
     return f"the compiled core does not play {game.policy.name} yet"
 
 

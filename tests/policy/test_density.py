@@ -157,3 +157,16 @@ def test_both_share_the_water_filled_table_and_choose_differently_in_it(policy: 
     assert tables[1] is not None
     assert [r.shares for r in tables[0].rows] == [r.shares for r in tables[1].rows]
     assert [r.rule for r in tables[0].rows] == [rule]
+
+
+def test_how_marginal_dpp_routes_and_which_wait_it_takes_for_long_can_be_set() -> None:
+    """So that both can be taken away, and measured."""
+    shape = cluster([node("n1"), node("n2")], [model("m1")])
+    views = [view("n1", pod("m1", count=10)), view("n2")]
+    asking = [asked("m1", ago_s=1.0)]
+    for starts, begun in ((1.9, 1), (2.1, 0)):
+        made = PolicySettings(wait_starts=starts, route="sed")
+        decision = decide_slot(slot_input(shape, views, asking, settings=made, placement=None))
+        assert len(rules(decision, "rule1-wait")) == begun
+        assert decision.table is not None
+        assert {r.rule for r in decision.table.rows} == {"sed"}
