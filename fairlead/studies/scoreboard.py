@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from fairlead.contracts.base import Count, Many, Message, Name, Seconds, Text
 from fairlead.studies.cells import Cell, CellResult, ScenarioAt
+from fairlead.twin.scenarios import RUN_S, WARM_UP_S
 
 DIGITS = 4
 """Of figures in the file, after the point: seconds, ratios and starts an hour."""
@@ -35,13 +36,16 @@ class Section:
     """1 to this."""
     bounded: int = 0
     """For so many of the seeds there is a lower bound."""
+    warm_up_s: float = WARM_UP_S
+    run_s: float = RUN_S
+    """With the warm-up; the scoreboard's own are CONTROL §5's."""
 
     def cells(self) -> Iterator[Cell]:
         """Yield its runs."""
         for load in self.loads:
             for policy in self.policies:
                 for seed in range(1, self.seeds + 1):
-                    yield Cell(ScenarioAt(self.scenario, load), policy, seed)
+                    yield Cell(ScenarioAt(self.scenario, load, self.warm_up_s, self.run_s), policy, seed)
 
 
 def at(state: str, *policies: str) -> tuple[str, ...]:
@@ -108,6 +112,8 @@ class Scoreboard(Message):
     code: Name
     """Digest of the code that played it (`fairlead.studies.store.code_digest`)."""
     tables: Many[Table]
+    ablations: Many[Table] = ()
+    """Tables of `fairlead.studies.ablation`: the first column is the whole policy."""
 
     def table(self, scenario: str, load: float) -> Table | None:
         """Return what was played in a scenario at a load; None if nothing was."""
@@ -118,18 +124,21 @@ Extra = Mapping[tuple[str, float], Sequence[Column]]
 """By scenario and load: what no cell plays, the bound and the oracle."""
 
 
-def scored(code: str, results: Mapping[Cell, CellResult], extra: Extra) -> Scoreboard:
-    """Return the scoreboard of finished cells, in their order."""
+def tables_of(chosen: Sequence[Section], results: Mapping[Cell, CellResult], extra: Extra) -> tuple[Table, ...]:
+    """Return the tables of sections whose cells are finished."""
+    return tuple(table for section in chosen for table in _tables({c: results[c] for c in section.cells()}, extra))
+
+
+def _tables(results: Mapping[Cell, CellResult], extra: Extra) -> Iterator[Table]:
+    """Yield the tables of finished cells, in their order."""
     grouped: dict[tuple[str, float], dict[str, list[tuple[int, CellResult]]]] = {}
     for cell, result in results.items():
         assert isinstance(cell.source, ScenarioAt)
         columns = grouped.setdefault((cell.source.name, cell.source.load), {})
         columns.setdefault(cell.policy, []).append((cell.seed, result))
-    tables = []
     for (scenario, load), columns in grouped.items():
         made = tuple(_column(policy, runs) for policy, runs in columns.items())
-        tables.append(Table(scenario=scenario, load=load, columns=(*made, *extra.get((scenario, load), ()))))
-    return Scoreboard(code=code, tables=tuple(tables))
+        yield Table(scenario=scenario, load=load, columns=(*made, *extra.get((scenario, load), ())))
 
 
 def _column(policy: str, runs: Sequence[tuple[int, CellResult]]) -> Column:
@@ -160,7 +169,7 @@ def sample(board: Scoreboard, count: int, scenarios: str = "") -> tuple[Cell, ..
 
     cells = [
         Cell(ScenarioAt(table.scenario, table.load), column.policy, seed)
-        for table in board.tables
+        for table in (*board.tables, *board.ablations)
         for column in table.columns
         for seed in column.seeds
         if column.x1 and table.scenario.startswith(scenarios)
@@ -171,14 +180,15 @@ def sample(board: Scoreboard, count: int, scenarios: str = "") -> tuple[Cell, ..
 def departures(board: Scoreboard, cell: Cell, result: CellResult) -> tuple[str, ...]:
     """Return which figures of a cell are not those of the board, in words; empty where it could have come from it."""
     assert isinstance(cell.source, ScenarioAt)
-    table = board.table(cell.source.name, cell.source.load)
-    column = None if table is None else table.column(cell.policy)
+    place = (cell.source.name, cell.source.load)
+    there = [one for one in (*board.tables, *board.ablations) if (one.scenario, one.load) == place]
+    column = next((mine for one in there if (mine := one.column(cell.policy)) is not None), None)
     if column is None or cell.seed not in column.seeds:
         return (f"{cell}: not on the scoreboard",)
-    place, again = column.seeds.index(cell.seed), _column(cell.policy, [(cell.seed, result)])
+    nth, again = column.seeds.index(cell.seed), _column(cell.policy, [(cell.seed, result)])
     found = []
     for name in ("mean_s", "p95_s", "p99_s", "x1", "service_ratio", "starts_per_hour"):
-        kept, new = getattr(column, name)[place], getattr(again, name)[0]
+        kept, new = getattr(column, name)[nth], getattr(again, name)[0]
         if abs(kept - new) > TOLERANCE:
             found.append(f"{cell}: {name} is {kept} on the scoreboard, {new} when it is played again")
     return tuple(found)
@@ -186,12 +196,20 @@ def departures(board: Scoreboard, cell: Cell, result: CellResult) -> tuple[str, 
 
 def document(board: Scoreboard) -> str:
     """Return the file: JSON with a line for each column."""
-    lines = []
-    for table in board.tables:
+    parts = (
+        f'"{name}": [\n{_lines(tables)}\n]'
+        for name, tables in (("tables", board.tables), ("ablations", board.ablations))
+    )
+    return f'{{"code": {json.dumps(board.code)},\n' + ",\n".join(parts) + "}\n"
+
+
+def _lines(tables: Sequence[Table]) -> str:
+    found = []
+    for table in tables:
         columns = ",\n".join("   " + json.dumps(one.model_dump(mode="json")) for one in table.columns)
         head = f'  {{"scenario": {json.dumps(table.scenario)}, "load": {json.dumps(table.load)}, "columns": [\n'
-        lines.append(f"{head}{columns}\n  ]}}")
-    return f'{{"code": {json.dumps(board.code)}, "tables": [\n' + ",\n".join(lines) + "\n]}\n"
+        found.append(f"{head}{columns}\n  ]}}")
+    return ",\n".join(found)
 
 
 def read(text: str) -> Scoreboard:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from fairlead.studies.ablation import words_of
 from fairlead.studies.scoreboard import BOUND, Column, Scoreboard, Table
 from fairlead.studies.scoreboard_goals import GOALS, Goal, paired
-from fairlead.studies.statistics import Interval, mean
+from fairlead.studies.statistics import Interval, difference, mean
 
 INTRODUCTION = """# Scoreboard
 
@@ -17,6 +18,11 @@ state on change; `@5s`: every 5 s. `lp` is the lower bound of [bounds](bounds.md
 `make scoreboard` plays it again and writes `docs/scoreboard.json`, a figure a seed; this page is written from that
 file alone (`make docs`). A test plays some of the runs again and fails where a figure is another one.
 """
+
+ABLATION = """## What each rule is worth
+
+`marginal-dpp` with a rule taken away or with another number in it, against the whole policy: above 1 the rule pays.
+Starts an hour are those of the changed policy."""
 
 REFERENCES = ("sed-static", "lru")
 """Whom policies are compared with, the first that plays with the same state."""
@@ -31,6 +37,9 @@ def page(board: Scoreboard) -> str:
             scenario = table.scenario
             parts.append(f"## `{scenario}`")
         parts.append("\n".join(_table(table)))
+    if board.ablations:
+        parts.append(ABLATION)
+        parts += ["\n".join(_ablation(table)) for table in board.ablations]
     parts.append(f"Played by code `{board.code[:16]}`.")
     return "\n\n".join(one.strip("\n") for one in parts) + "\n"
 
@@ -82,6 +91,23 @@ def _table(table: Table) -> Iterator[str]:
             against,
         )
         yield f"| `{one.policy}` | {' | '.join(cells)} |"
+
+
+def _ablation(table: Table) -> Iterator[str]:
+    whole = table.columns[0]
+    yield f"### `{table.scenario}` at load {table.load:g}, `{whole.policy}`\n"
+    yield (
+        f"Seeds {_seeds(whole.seeds)}, played by the {_engines(table.columns)} engine. The whole policy: mean latency "
+        f"{_figure(whole.mean_s, 2)} s, J'(x1) {_figure(whole.x1, 4)}, {_figure(whole.starts_per_hour, 1)} starts an "
+        "hour.\n"
+    )
+    yield "| changed | setting | mean latency, changed / whole | J'(x1), changed − whole | starts an hour |"
+    yield "|---|---|---|---|---|"
+    for one in table.columns[1:]:
+        fair = _words(difference(one.x1, whole.x1), 4)
+        setting = one.policy.partition("[")[2].partition("]")[0]
+        cells = (f"`{setting}`", _optional(paired(one, whole)), fair, _figure(one.starts_per_hour, 1))
+        yield f"| {words_of(one.policy)} | {' | '.join(cells)} |"
 
 
 def _engines(columns: Sequence[Column]) -> str:

@@ -1,0 +1,203 @@
+"""The scoreboard's figures come from this version of the code, and its page from them."""
+
+import json
+
+import pytest
+
+from docs.generate import SCOREBOARD
+from fairlead.contracts.tuning import PolicySettings
+from fairlead.studies.ablation import WITHOUT, ablations, words_of
+from fairlead.studies.cells import Cell, CellResult, run_cell
+from fairlead.studies.scoreboard import (
+    Column,
+    Scoreboard,
+    Section,
+    Table,
+    departures,
+    document,
+    read,
+    sample,
+    sections,
+    tables_of,
+)
+from fairlead.studies.scoreboard_goals import GOALS, Goal, paired
+from fairlead.studies.scoreboard_page import page
+from fairlead.twin.play import policy_at
+from fairlead.twin.scenarios import scenario
+
+SAMPLED = 4
+"""Runs of city7 that are played again: a few seconds each in the reference engine."""
+
+SECTION = Section("city7-rotating", (0.8,), ("sed-static@fresh", "lru@fresh"), 2, warm_up_s=60.0, run_s=400.0)
+
+
+@pytest.fixture(scope="module")
+def board() -> Scoreboard:
+    """Return the scoreboard of this version."""
+    return read(SCOREBOARD.read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def results() -> dict[Cell, CellResult]:
+    """Return short runs of two policies with two seeds."""
+    return {cell: run_cell(cell) for cell in SECTION.cells()}
+
+
+def scored(code: str, results: dict[Cell, CellResult], *extra: Column) -> Scoreboard:
+    """Return the scoreboard of the short runs."""
+    tables = tables_of([SECTION], results, {("city7-rotating", 0.8): extra})
+    return Scoreboard(code=code, tables=tables, ablations=tables[:0])
+
+
+def column(policy: str, mean_s: tuple[float, ...], seeds: tuple[int, ...] = (1, 2)) -> Column:
+    """Return figures of which only the mean latency matters."""
+    return Column(
+        policy=policy,
+        engine="reference",
+        seeds=seeds,
+        mean_s=mean_s,
+        p95_s=mean_s,
+        p99_s=mean_s,
+        x1=tuple(0.5 for _ in seeds),
+        service_ratio=tuple(1.0 for _ in seeds),
+        starts_per_hour=tuple(3.0 for _ in seeds),
+    )
+
+
+def test_a_sample_of_its_runs_gives_the_same_figures_again(board: Scoreboard) -> None:
+    """Which runs these are depends on the version of the code that the page was played by."""
+    cells = sample(board, SAMPLED, "city7-")
+    assert len(set(cells)) == SAMPLED
+    assert [departures(board, cell, run_cell(cell)) for cell in cells] == [()] * SAMPLED
+
+
+def test_it_has_every_policy_scenario_and_load_that_it_says_it_has(board: Scoreboard) -> None:
+    """Each with the seeds 1 to the same number; in every table one of the policies is the reference."""
+    seeds = len(board.tables[0].columns[0].seeds)
+    for section in sections(seeds):
+        for load in section.loads:
+            table = board.table(section.scenario, load)
+            assert table is not None, f"{section.scenario} at {load} was not played"
+            for policy in section.policies:
+                found = table.column(policy)
+                assert found is not None, f"{policy} did not play {section.scenario} at {load}"
+                assert found.seeds == tuple(range(1, seeds + 1))
+
+
+def test_what_is_asked_for_is_played() -> None:
+    """Each row of CONTROL §6 names a section, a load and policies of it."""
+    known = {(one.scenario, load): one for one in sections(10) for load in one.loads}
+    for goal in GOALS:
+        section = known[goal.scenario, goal.load]
+        assert goal.policy in section.policies
+        assert goal.against in (None, *section.policies) or section.bounded
+
+
+def test_every_section_can_be_played() -> None:
+    """Its scenario and its policies are known."""
+    for section in (*sections(2), *ablations(2)):
+        assert scenario(section.scenario).name == section.scenario
+        assert {str(policy_at(one)) for one in section.policies} == set(section.policies)
+        assert len(tuple(section.cells())) == 2 * len(section.loads) * len(section.policies)
+
+
+def test_an_ablation_says_what_it_takes_away_and_what_that_costs() -> None:
+    """Against the whole policy, which stands first; each setting is another than the default."""
+    whole = column("marginal-dpp@fresh", (2.0, 4.0))
+    table = Table(scenario="s", load=0.8, columns=(whole, column("marginal-dpp[fit_ratio=0]@fresh", (3.0, 6.0))))
+    text = page(Scoreboard(code="c", tables=(), ablations=(table,)))
+    row = "| rule 2: nothing is started each slot | `fit_ratio=0` | 1.500 [1.500, 1.500] | 0.0000 [0.0000, 0.0000] |"
+    assert row in text
+    assert words_of("marginal-dpp@fresh") == "marginal-dpp@fresh"
+    for one in WITHOUT:
+        assert policy_at(one.policy("fresh")).settings() != PolicySettings()
+
+
+def test_figures_of_runs_come_back_from_the_file(results: dict[Cell, CellResult]) -> None:
+    """Grouped by scenario, load and policy, in order of seed; read again they are the same."""
+    made = scored("c0de", results, column("lp", (1.0,), (1,)))
+    (table,) = made.tables
+    assert [(one.policy, one.seeds) for one in table.columns] == [
+        ("sed-static@fresh", (1, 2)),
+        ("lru@fresh", (1, 2)),
+        ("lp", (1,)),
+    ]
+    assert read(document(made)) == made
+    assert json.loads(document(made))["code"] == "c0de"
+    assert table.column("dpp@fresh") is None
+    assert made.table("city7-rotating", 0.9) is None
+
+
+def test_a_figure_that_is_another_one_is_named(results: dict[Cell, CellResult]) -> None:
+    """So is a run that the board does not have."""
+    made = scored("c0de", results)
+    (cell, result), *_ = results.items()
+    assert departures(made, cell, result) == ()
+    assert result.mean_s is not None
+    (found,) = departures(made, cell, result.model_copy(update={"mean_s": result.mean_s + 0.001}))
+    assert "mean_s is" in found
+    for other in (Cell(cell.source, "dpp@fresh", 1), Cell(cell.source, cell.policy, 9)):
+        assert departures(made, other, result) == (f"{other}: not on the scoreboard",)
+
+
+def test_another_version_is_tested_by_other_runs(results: dict[Cell, CellResult]) -> None:
+    """The same version always by the same ones; bounds are no runs."""
+    bound = Column(policy="lp", engine="highs", seeds=(1,), mean_s=(1.0,))
+    drawn = {tuple(map(str, sample(scored(code, results, bound), 2))) for code in "abcdefgh"}
+    assert len(drawn) > 1
+    assert tuple(map(str, sample(scored("a", results, bound), 2))) in drawn
+    assert len(sample(scored("a", results, bound), 9)) == len(results)
+    assert sample(scored("a", results, bound), 9, "catalogue") == ()
+
+
+def test_ratios_are_paired_by_seed() -> None:
+    """Over the seeds that both have; there is none where they share none."""
+    found = paired(column("a", (2.0, 4.0, 9.0), (1, 2, 3)), column("b", (4.0, 8.0), (1, 2)))
+    assert found is not None
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+    assert paired(column("a", (2.0,), (1,)), column("b", (4.0,), (2,))) is None
+
+
+@pytest.mark.parametrize(
+    ("goal", "value", "reached"),
+    [
+        (Goal("s", 0.8, "a@fresh", 0.5, "", "b@fresh"), 0.5, True),
+        (Goal("s", 0.8, "a@fresh", 0.49, "", "b@fresh"), 0.5, False),
+        (Goal("s", 0.8, "a@fresh", 0.5, "", figure="x1"), 0.5, True),
+        (Goal("s", 0.8, "a@fresh", 0.6, "", figure="x1"), 0.5, False),
+        (Goal("s", 0.8, "a@fresh", 3.0, "", figure="starts_per_hour"), 3.0, True),
+    ],
+)
+def test_a_goal_is_reached_from_its_own_side(goal: Goal, value: float, *, reached: bool) -> None:
+    """Latency and starts from above, fairness from below."""
+    table = Table(scenario="s", load=0.8, columns=(column("a@fresh", (2.0, 4.0)), column("b@fresh", (4.0, 8.0))))
+    found = goal.measured(Scoreboard(code="c", tables=(table,)))
+    assert found is not None
+    assert found.value == value
+    assert goal.reached(found) is reached
+
+
+def test_a_goal_that_was_not_played_is_said_to_be_so() -> None:
+    """Scenario, policy, or the other one missing."""
+    columns = (column("marginal-dpp@5s", (2.0, 4.0)),)
+    made = Scoreboard(code="c", tables=(Table(scenario="city7-rotating", load=0.6, columns=columns),))
+    assert [goal.measured(made) for goal in GOALS] == [None] * len(GOALS)
+    assert "| `city7-rotating` | 0.6 | `marginal-dpp@5s` / `sed-static@5s` | ≤ 0.94 (0.949) | not played |  |" in page(
+        made
+    )
+
+
+def test_the_page_has_intervals_references_and_the_bound() -> None:
+    """What is not measured is left empty."""
+    columns = (
+        column("sed-static@fresh", (4.0, 8.0)),
+        column("lru@fresh", (2.0, 4.0)),
+        column("lru@5s", (3.0, 3.0)),
+        Column(policy="lp", engine="highs", seeds=(2,), mean_s=(2.0,)),
+    )
+    text = page(Scoreboard(code="c", tables=(Table(scenario="s", load=0.8, columns=columns),)))
+    assert "Seeds 1 to 2, played by the reference engine. Mean / `lp` over seeds 2." in text
+    assert "| `sed-static@fresh` | 6.00 [-19.41, 31.41] | reference | 6.0 | 6.0 |" in text
+    assert "| `lru@fresh` | 3.00 [-9.71, 15.71] | 0.500 [0.500, 0.500] | 3.0 | 3.0 |" in text
+    assert "| 2.000 |" in text
+    assert "| `lru@5s` | 3.00 [3.00, 3.00] | reference |" in text
