@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fairlead_cli import comparing
 from fairlead_cli.counsel import LlmSeconds, TwinLlm, TwinMode, Wanted, counselled
 from fairlead_cli.llm_options import LlmModel
 from fairlead_cli.shown import AsJson, echo_json, echo_table, examples
@@ -23,6 +24,7 @@ group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 def register(app: typer.Typer) -> None:
     """Add the commands on the twin."""
+    comparing.register(group)
     app.add_typer(group, name="twin", help="The digital twin: is it true, what becomes of a scenario in it.")
 
 
