@@ -145,7 +145,12 @@ def run_cell(cell: Cell) -> CellResult:
 
 def game_of(cell: Cell) -> Game:
     """Return what is played in a cell; raises `InputError` as `run_cell` does."""
-    at, subject = policy_at(cell.policy), subject_at(cell.source, cell.seed)
+    at = policy_at(cell.policy)
+    if at.asks:
+        raise InputError(
+            f"policy {cell.policy} asks a language model, which a comparison does not: `fairlead twin run --llm` does"
+        )
+    subject = subject_at(cell.source, cell.seed)
     static = _placement(cell.source, subject) if at.name == "sed-static" else ()
     if at.name == "sed-static" and not static:
         raise InputError(
