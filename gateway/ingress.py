@@ -2,7 +2,7 @@
 
 What may happen to a ticket, and what follows:
 
-    refused, given back, withdrawn   it never started: another ticket, as often as needed
+    refused, given back, withdrawn   it never started: another ticket, as often as needed; withdrawn: by `moving`
     lost before the first byte       it had been started: one more ticket, once
     lost after the first byte        the request has failed, and the client is shown so
     no pod anywhere                  the request is held here until one appears or its time is up
@@ -21,11 +21,15 @@ from fairlead.contracts.tickets import Done, Failed, Granted, Head, Offer, Queue
 from fairlead.policy.choice import Pick
 from fairlead.policy.steering import REFUSALS_AT_ONCE, WAIT_SHARE
 from gateway.ledger import Ledger
+from gateway.moving import Mover
 from gateway.requests import Ask, End, Open, Refusal, Reply
 from gateway.view import Dispatch, View
 from gateway.wakes import Wakes
 
 STREAM_TYPE = "text/event-stream"
+
+Moved = Literal["moved", "price", "lost"]
+"""Why a ticket was offered anew: its pod did not take it or gave it back, it is better off elsewhere, it was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ class Ingress:
         self._view = view
         self._wakes = wakes
         self._draw = random.Random(seed).random
+        self.mover = Mover(clock, view, ledger, self.keepers, random.Random(f"{seed}/moves").random)
         self._picks = 0
         self._held: dict[str, asyncio.Future[None]] = {}
         view.on_change = self.look_again
@@ -161,7 +166,7 @@ class Ingress:
             if self._held.get(one.ask.request) is waiting:
                 del self._held[one.ask.request]
 
-    async def _try(self, one: Open, node: str, reply: Reply) -> "End | Literal['moved', 'lost']":
+    async def _try(self, one: Open, node: str, reply: Reply) -> "End | Moved":
         """Offer one ticket to a node; return how the request ended or what became of the ticket."""
         one.attempt += 1
         ask = one.ask
@@ -177,6 +182,7 @@ class Ingress:
         sent = self._view.sent(node, ask.model)
         self.ledger.move(one, "transfer")
         attempt = _Attempt(self, one, node, sent, reply)
+        self.mover.offers[ask.request] = (node, offer)
         updates = keeper.offer(offer, ask.body)
         try:
             async for update in updates:
@@ -190,6 +196,7 @@ class Ingress:
                 return await attempt.lost("its keeper is gone")
             return "lost" if await _started(keeper, offer) else "moved"
         finally:
+            del self.mover.offers[ask.request]
             self._view.settled(sent)
             await updates.aclose()
 
@@ -260,7 +267,7 @@ class _Attempt:
         self.begun = False
         """The client has seen a byte."""
 
-    async def take(self, update: Update | bytes) -> "End | Literal['moved', 'lost'] | None":
+    async def take(self, update: Update | bytes) -> "End | Moved | None":
         """Act on one update; return the end of the request or of the ticket, None while it goes on."""
         one, ingress = self._one, self._ingress
         match update:
@@ -294,10 +301,13 @@ class _Attempt:
                 return await self.lost(f"it was given back ({update.reason}) after it had begun")
             case Returned():
                 one.node = one.granted_at_s = None
-                if update.reason == "deadline":
-                    one.deadline_at_s = min(one.deadline_at_s, ingress.now_s())
-                else:
-                    ingress.view_refused(self._node, one.ask.model)
+                match update.reason:
+                    case "withdrawn":
+                        return "price"
+                    case "deadline":
+                        one.deadline_at_s = min(one.deadline_at_s, ingress.now_s())
+                    case _:
+                        ingress.view_refused(self._node, one.ask.model)
                 return "moved"
             case _:
                 assert_never(update)

@@ -14,6 +14,7 @@ from fairlead.contracts.readings import GatewayReport
 from gateway.ingress import Ingress
 from gateway.keeper import Keeper
 from gateway.ledger import Ledger
+from gateway.moving import Mover
 from gateway.view import View
 
 RETRY_FIRST_S = 0.05
@@ -109,6 +110,15 @@ class Loops:
                 ingress.look_again()
 
         await self._steadily("sweep", once, RETRY_FIRST_S, RETRY_MOST_S)
+
+    async def move(self, mover: Mover, rest_s: Callable[[float], float], least_s: float) -> Never:
+        """Move waiting tickets that save more than `least_s`, each time that `rest_s` of an instant has passed."""
+
+        async def once() -> None:
+            await self._clock.sleep_for(rest_s(self._clock.now_s()))
+            await mover.look(least_s)
+
+        await self._steadily("moves", once, RETRY_FIRST_S, RETRY_MOST_S)
 
     async def _steadily(self, what: str, step: Callable[[], Awaitable[None]], first_s: float, most_s: float) -> Never:
         """Repeat `step`; a failure is counted and logged, and repeated ones wait longer, in wall seconds."""

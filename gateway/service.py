@@ -33,6 +33,7 @@ from gateway.keeper_api import KeeperApi
 from gateway.ledger import Ledger, OutcomeLog
 from gateway.loops import Loops, Reporter
 from gateway.metrics import GatewayMetrics
+from gateway.moving import rest_s
 from gateway.openai import OpenAi
 from gateway.serving import Answer, Handler, listening
 from gateway.view import View
@@ -167,6 +168,9 @@ class Gateway:
                 tasks.create_task(self.wakes.run())
                 asking = self.loops.ask_around(self._control, self.view, lambda: self._remote, self._policy.report_s)
                 tasks.create_task(asking)
+                if self._policy.moving:
+                    mover, least_s = self.ingress.mover, self._policy.move_saves_s
+                    tasks.create_task(self.loops.move(mover, self._rest_s, least_s))
 
     def _make_keeper(self, node: NodeSpec) -> Keeper:
         policy = self._policy
@@ -238,6 +242,13 @@ class Gateway:
             self.ingress.keepers[node] = keeper
         silence_s = ALLOWED_PERIODS * self.heartbeat_s
         return url, keeper, tasks.create_task(self.loops.follow(node, keeper, self.view, silence_s))
+
+    def _rest_s(self, now_s: float) -> float:
+        """Return how long tickets rest until they are looked at again: each site of the cluster at its own phase."""
+        sites = [one.id for one in self._cluster.sites]
+        own = "" if self._site is None else self._site.id
+        place = sites.index(own) if own in sites else 0
+        return rest_s(now_s, place, max(1, len(sites)), self._policy.coalesce_s, self._settings.speed)
 
     async def _refresh(self, tasks: asyncio.TaskGroup, cache: Path | None) -> None:
         """Follow the cluster's definition."""

@@ -13,6 +13,7 @@ from fairlead.contracts.plans import RoutingTable
 from fairlead.contracts.ports import Clock
 from fairlead.contracts.readings import KeeperState, Phase
 from fairlead.policy.choice import NodeLoad, dispatched, drained, observed
+from fairlead.policy.moving import Move, Waiting
 from fairlead.policy.steering import Chosen, Steering
 
 DOUBT_FOR_S = 1.0
@@ -207,6 +208,17 @@ class View:
     def pick(self, model: str, now_s: float, draws: tuple[float, float]) -> Chosen:
         """Return where a request goes (None: nobody can serve it), how long it waits there, and what steered that."""
         return self._steering.chosen(model, self.loads(now_s), now_s, draws)
+
+    def moves(self, waiting: Iterable[Waiting], now_s: float, least_s: float) -> tuple[Move, ...]:
+        """Return which waiting tickets save more than `least_s` elsewhere.
+
+        Nodes that no stream tells of are left out, from and to: what others do there is known too late.
+        """
+        if not self._steering.moving(now_s):
+            return ()
+        loads = self.loads(now_s)
+        told = {n: load for n, load in loads.items() if n in self._locals or self._nodes[n].streaming}
+        return self._steering.moves(waiting, told, least_s)
 
     def stage(self, model: str, now_s: float) -> tuple[str, float | None]:
         """Return how far the nearest pod of a model is: `ready`, `starting` or `no-pod`, and when it will be ready."""

@@ -11,7 +11,12 @@ from tests.gateway.scene import Scene, model, scene, small_cluster, until
 
 
 def table(
-    generation: int, shares: dict[str, float], *, expires_at_s: float = 4e9, rule: Rule = "marginal"
+    generation: int,
+    shares: dict[str, float],
+    *,
+    expires_at_s: float = 4e9,
+    rule: Rule = "marginal",
+    work_s: float = 0.02,
 ) -> RoutingTable:
     """Return a table with one row for `alpha`."""
     return RoutingTable(
@@ -33,7 +38,7 @@ def table(
                 shares=tuple(Share(node=n, probability=p) for n, p in sorted(shares.items())),
             ),
         ),
-        work=(ModelWork(model="alpha", work_s=0.02),),
+        work=(ModelWork(model="alpha", work_s=work_s),),
         speeds=(NodeSpeed(node="n0", speed=1.0),),
     )
 

@@ -20,6 +20,7 @@ from gateway.requests import Ask, Open, Refusal
 from gateway.view import View
 from gateway.wakes import Wakes
 from tests.gateway.scene import small_cluster
+from tests.gateway.test_clusters import table
 
 NODES = ("n0", "n1")
 STREAM = Head(status=200, content_type="text/event-stream")
@@ -67,6 +68,7 @@ class World:
         self.ledger = Ledger()
         self.view = View("s0", self.clock, 30.0, 3.0)
         self.view.declared({"alpha": 2.0})
+        self.view.steer_by(table(1, dict.fromkeys(NODES, 1 / len(NODES)), work_s=2.0))
         wakes = Wakes("s0", self.clock, MemoryControl(small_cluster()), 5.0)
         limits = IngressLimits("s0", 60.0, 1000, 100, {"alpha": 12.0})
         self.ingress = Ingress(limits, self.clock, self.view, wakes, self.ledger, "seed")
@@ -160,6 +162,7 @@ steps = st.one_of(
     st.tuples(st.just("unreached"), number),
     st.tuples(st.just("phase"), node, st.sampled_from(["starting", "ready", "draining", None])),
     st.tuples(st.just("leave"), number),
+    st.tuples(st.just("move")),
     st.tuples(st.just("time"), st.sampled_from([0.5, 5.0, 61.0])),
 )
 
@@ -187,6 +190,8 @@ async def _play(script: list[tuple[object, ...]]) -> World:
                 inside = [task for _, task in world.clients.values() if not task.done()]
                 if inside:
                     inside[which % len(inside)].cancel()
+            case ("move",):
+                await world.ingress.mover.look(0.0)
             case ("time", float(for_s)):
                 await world.clock.advance(for_s)
                 for keeper in world.keepers.values():
