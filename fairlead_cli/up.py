@@ -201,8 +201,7 @@ def _check(order: "Order") -> None:
             raise ConfigError(f"--trace azure {path}: there is no such file or directory")
         from testbed import azure
 
-        for file in azure.files(path):
-            azure.survey(file)
+        azure.surveyed_at(path)
 
 
 def _announce(control_url: str, token: str, state_dir: str, sites: tuple[str, ...]) -> Path | None:

@@ -7,7 +7,7 @@ otherwise. Burstiness and token lengths follow published figures of production s
   services `m-small`, `m-large` and `mm-image`, which stand for small text, large text and vision-language.
 - Lin et al., "Understanding Diffusion Model Serving in Production", SoCC 2025 (GenTD26): image requests.
 
-The Azure 2023 trace (Patel et al., "Splitwise", ISCA 2024) is not imitated but played: see `testbed.azure`.
+The Azure 2023 trace (Patel et al., "Splitwise", ISCA 2024) is not imitated but played: see `fairlead.studies`.
 """
 
 import heapq

@@ -45,7 +45,7 @@ def write_gentd26(path: Path, rows: Sequence[str]) -> Path:
     return path
 
 
-def write_servegen(path: Path, clients: dict[str, str], lengths: dict[str, object] | None = None) -> Path:
+def write_servegen(path: Path, clients: dict[str, str], lengths: object = None) -> Path:
     """Write an archive of clients with their windows, and with the same distributions for each."""
     with tarfile.open(path, "w:gz") as archive:
         for name, windows in clients.items():

@@ -204,13 +204,13 @@ class _Reading:
         short = name.rpartition("/")[2]
         data = file.read(MEMBER_BYTES)
         try:
-            document = json.loads(data)
+            document: dict[str, dict[str, str]] = json.loads(data)
             starts = sorted(document, key=lambda text: abs(float(text) - self._from_s) + (float(text) > self._from_s))
-            fields = document[starts[0]] if starts else {}
+            fields = document[starts[0]]
             return {field: lengths for field, text in fields.items() if (lengths := _lengths(text)) is not None}
         except json.JSONDecodeError as error:
             raise wrong(short, error.lineno, error.colno, f"this is no JSON: {error.msg}") from error
-        except (ValueError, TypeError, AttributeError, SyntaxError, RecursionError, MemoryError) as error:
+        except (ValueError, TypeError, AttributeError, LookupError, SyntaxError, RecursionError, MemoryError) as error:
             raise wrong(short, 1, 1, f"this is no file of distributions: {foreign(error)}") from error
 
 

@@ -65,9 +65,10 @@ class Line:
     fields: tuple[str, ...]
 
     def wrong(self, field: int, why: str) -> TraceError:
-        """Return the error for one of its fields."""
-        column = sum(len(one) + 1 for one in self.fields[:field]) + 1
-        shown = foreign(repr(",".join(self.fields)))[:SHOWN_CHARS]
+        """Return the error for one of its fields; for one that it does not have, at its end."""
+        text = ",".join(self.fields)
+        column = min(sum(len(one) + 1 for one in self.fields[:field]), len(text)) + 1
+        shown = foreign(repr(text))[:SHOWN_CHARS]
         return wrong(self.file, self.number, column, f"{shown}: {why}")
 
     def whole(self, field: int, most: int) -> int:
