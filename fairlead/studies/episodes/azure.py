@@ -21,6 +21,6 @@ TOKENS_MOST = 1_000_000
 
 def rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a file in order; raises `TraceError` with line and column at the first bad one."""
-    for line, at_s in timed(headed(path, HEADER), "%Y-%m-%d %H:%M:%S.%f", "2023-11-16 18:15:46.6805900"):
+    for line, at_s in timed(headed(path, HEADER), "2023-11-16 18:15:46.6805900"):
         prompt, output = line.whole(1, TOKENS_MOST), line.whole(2, TOKENS_MOST)
         yield Row(at_s, prompt, output, float(output))

@@ -35,7 +35,7 @@ TOKEN_CHARS = 4
 
 def rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a file in order; raises `TraceError` with line and column at the first bad one."""
-    for line, at_s in timed(headed(path, HEADER), "%Y-%m-%d %H:%M:%S", "2024-11-15 16:57:50"):
+    for line, at_s in timed(headed(path, HEADER), "2024-11-15 16:57:50"):
         chars = line.number_from(5, 0.0) if line.fields[5] else None
         exec_s = line.number_from(3, 0.0) if line.fields[3] else 0.0
         yield Row(at_s, None if chars is None else math.ceil(chars / TOKEN_CHARS), None, exec_s or None)

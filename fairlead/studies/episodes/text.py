@@ -114,15 +114,21 @@ def headed(path: Path, header: Sequence[str]) -> Iterator[Line]:
     yield from lines
 
 
-def timed(lines: Iterator[Line], form: str, example: str) -> Iterator[tuple[Line, float]]:
-    """Yield rows with the seconds since the first, read off their first field, which must not go back."""
+def timed(lines: Iterator[Line], example: str) -> Iterator[tuple[Line, float]]:
+    """Yield rows with the seconds since the first, read off their first field, which must not go back.
+
+    Times are of the form of `example`, a date and a clock in ISO 8601 with a space between.
+    """
     first: datetime | None = None
     before_s = 0.0
     for line in lines:
+        text = line.fields[0]
         try:
-            stamp = datetime.strptime(line.fields[0][:STAMP_CHARS], form)
+            stamp = datetime.fromisoformat(text[:STAMP_CHARS])
         except ValueError as error:
             raise line.wrong(0, f"its time is not of the form {example}") from error
+        if len(text) != len(example) or text[10] != " ":
+            raise line.wrong(0, f"its time is not of the form {example}")
         first = first or stamp
         at_s = (stamp - first).total_seconds()
         if at_s < before_s:
