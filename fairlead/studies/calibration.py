@@ -1,6 +1,6 @@
 """What a recorded run says of the machine it ran on, as corrections of the twin's constants."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -81,9 +81,3 @@ def _start_s(path: Path) -> dict[str, float]:
             elif pod.phase == "ready" and key in begun and pod.ready_at_s is not None:
                 took_s.setdefault(pod.model, {}).setdefault(key, pod.ready_at_s - begun[key])
     return {name: fmean(values.values()) for name, values in took_s.items()}
-
-
-def mean_of(values: Iterable[float]) -> float | None:
-    """Return the mean; None without a value."""
-    known = tuple(values)
-    return fmean(known) if known else None

@@ -1,5 +1,6 @@
 """The bound: exact where one can count by hand, below whatever the twin plays, never a number that nothing proves."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,6 +18,7 @@ from fairlead.twin.calendar import Mishap, NodeBack, NodeLost, SpeedTurned
 from fairlead.twin.play import Game, PolicyAt, play
 from fairlead.twin.requests import Arrival, Network, at_once
 from fairlead.twin.subjects import Subject
+from fairlead_cli.main import invoke
 from tests.twin.scene import asks, cluster, model, placed
 
 FINE = Limits(bin_s=0.5)
@@ -165,3 +167,16 @@ def test_no_policy_is_below_it(
     played = play(Game(case, PolicyAt(policy, fresh=True), 1, static), lambda share: None)
     assert played.figures.latency_s.mean is not None
     assert lp_bound(case, Limits(bin_s=4.0)).mean_s <= played.figures.latency_s.mean + 1e-9
+
+
+def test_the_command_prints_a_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same number in words and as JSON; what cannot be bounded is refused in one line."""
+    options = ["bound", "city7-stationary", "--load", "0.6", "--seed", "3", "--duration", "120", "--bin", "10"]
+    assert invoke([*options, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["source"], document["load"], document["seed"]) == ("program", 0.6, 3)
+    assert invoke(options) == 0
+    assert f"{document['mean_s']:.4f} s" in capsys.readouterr().out
+    assert invoke(["bound", "no-such-thing"]) == 2
+    assert invoke(["bound", "city7-stationary", "--bin", "0"]) == 2
+    assert "above 0" in capsys.readouterr().err
