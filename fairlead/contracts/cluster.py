@@ -41,6 +41,8 @@ class ModelSpec(Message):
     """Mean compute of one request, in seconds of a node of speed 1 that does nothing else."""
     start_delay_s: Seconds
     """From the order to start until the pod is ready, seconds."""
+    wake_delay_s: Seconds = 1.5
+    """The same for a pod that sleeps on the node with its weights in host memory (CONTROL §5)."""
     deadline_s: Positive = 60.0
     """A request that finishes later counts as untimely (CONTROL §1)."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -63,7 +65,7 @@ class NodeSpec(Message):
     power_w: Positive | None = None
     """Draw under load, watts; None where nobody has measured it."""
     host_memory_bytes: Annotated[int, Field(ge=0)] = 0
-    """What sleeping pods may keep their weights in; 0 where none can sleep, as under the node agents of this version."""
+    """What sleeping pods may keep their weights in; 0 where none can sleep, as with this version's node agents."""
     pausing: bool = False
     """Its runtime runs one pod at a time, the one with least work left, and pauses the others (CONTROL §2 rule 8); in
     this version the twin alone does."""

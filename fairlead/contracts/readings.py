@@ -20,7 +20,9 @@ from fairlead.contracts.base import (
 )
 
 Phase = Literal["off", "starting", "ready", "sleeping", "draining", "stopping"]
-"""`off → starting → ready ⇄ sleeping → draining → stopping → off`; `off` with `backoff_until_s` after a crash."""
+"""`off → starting → ready → draining → stopping → off`; `off` with `backoff_until_s` after a crash.
+
+Where a node has host memory a stop may end in `sleeping` in place of `off`, and a start begin there."""
 
 
 class PodReading(Message):
@@ -33,11 +35,11 @@ class PodReading(Message):
     since_at_s: Instant
     """When this phase began."""
     stage: Text
-    """What a start is doing now (`spawn`, `load`, `probe`), else empty."""
+    """What a start is doing now (`spawn`, `load`, `probe`, `wake`); `sleep` of a stop that ends there; else empty."""
     ready_at_s: Instant | None
     """When a starting pod is expected to be ready; when a ready pod became so; else None."""
     memory_bytes: Bytes
-    """Claimed now; 0 only when off."""
+    """Claimed now, of the host's memory while it sleeps; 0 only when off."""
     crashes: Count
     """Ends in a row that nobody ordered."""
     backoff_until_s: Instant | None

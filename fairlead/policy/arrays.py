@@ -12,6 +12,10 @@ from fairlead.contracts.decisions import NodeView, PodView, SlotInput
 from fairlead.contracts.plans import EpochPlan, NodePlacement, Override, PlanDraft
 from fairlead.policy.epoch import WARM_FOR_S
 
+FORGOTTEN = 0.15
+"""Share of a start that a pod which falls asleep may still cost later: it may be dropped from host memory, or be wanted
+elsewhere (CONTROL §2: a = 1.5 s + 0.15 a)."""
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Whole = NDArray[np.int64]
@@ -32,6 +36,10 @@ class Board:
     """[m] b, seconds at speed 1."""
     start_s: Floats
     """[m] a, seconds."""
+    begin_s: Floats
+    """[n, m] until a pod would be ready here: a, or less where it sleeps."""
+    again_s: Floats
+    """[n, m] a where the pod was stopped, less where it would only fall asleep."""
     deadline_s: Floats
     """[m]"""
     speed: Floats
@@ -67,6 +75,7 @@ class Pods:
     stopping: Flags
     """Claims memory until it has gone, cannot be kept."""
     sleeping: Flags
+    """Claims host memory alone."""
     blocked: Flags
     """In crash back-off."""
     age_s: Floats
@@ -82,7 +91,7 @@ class Pods:
     @property
     def resident(self) -> Flags:
         """Claims memory."""
-        return self.starting | self.ready | self.leaving | self.stopping | self.sleeping
+        return self.starting | self.ready | self.leaving | self.stopping
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +137,21 @@ def board(i: SlotInput, rates: dict[str, float]) -> Board:
     views = {v.node: v for v in i.snapshot.nodes if v.node in at_node}
     ordered = tuple(views.get(n.id) for n in cluster.nodes)
     pods = _pods(ordered, at_model, i.now_s)
+    claim = np.array([m.memory_bytes for m in cluster.models], dtype=np.int64)
+    host = np.array([n.host_memory_bytes for n in cluster.nodes], dtype=np.int64)
+    start_s = np.array([m.start_delay_s for m in cluster.models])
+    wake_s = np.array([m.wake_delay_s for m in cluster.models])
     awake, stoppable = flags(i.placement.nodes if i.placement is not None else (), at_node, at_model)
     return Board(
         now_s=i.now_s,
         nodes=tuple(at_node),
         models=tuple(at_model),
         memory=np.array([n.memory_bytes for n in cluster.nodes], dtype=np.int64),
-        claim=np.array([m.memory_bytes for m in cluster.models], dtype=np.int64),
+        claim=claim,
         work_s=np.array([m.work_s for m in cluster.models]),
-        start_s=np.array([m.start_delay_s for m in cluster.models]),
+        start_s=start_s,
+        begin_s=np.where(pods.sleeping, wake_s, start_s),
+        again_s=np.where(claim <= host[:, None], wake_s + FORGOTTEN * start_s, start_s),
         deadline_s=np.array([m.deadline_s for m in cluster.models]),
         speed=np.array([v.speed if v else n.speed for v, n in zip(ordered, cluster.nodes, strict=True)]),
         up=np.array([v is not None and v.up for v in ordered], dtype=np.bool_),

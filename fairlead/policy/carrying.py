@@ -31,7 +31,7 @@ def standing(board: Board) -> Draft:
 def _leaving(board: Board) -> Flags:
     """Return [n, m] pods that the placement in force lets go and that have not begun to stop."""
     pods = board.pods
-    return board.was_stoppable & (pods.ready | pods.leaving | pods.sleeping) & ~board.wishes.pinned
+    return board.was_stoppable & (pods.ready | pods.leaving) & ~board.wishes.pinned
 
 
 def _chosen(board: Board) -> Flags:
@@ -72,7 +72,7 @@ def overridden(draft: Draft, horizon_s: float) -> None:
     absent = wishes.pinned & ~draft.counted & board.up[:, None] & ~board.pods.resident & ~board.pods.blocked
     for n, m in np.argwhere(absent):
         demand = board.demand
-        costs = regret(draft.capacity(), draft.shares()[:, None], demand.rate, board.work_s, board.start_s, horizon_s)
+        costs = regret(draft.capacity(), draft.shares()[:, None], demand.rate, board.work_s, board.again_s, horizon_s)
         some = victims(board.claim, draft.kept & board.pods.ready & ~wishes.pinned, costs)
         fits, count = some.needed(draft.free(), board.claim[[m]])
         if not fits[n, 0]:

@@ -69,7 +69,7 @@ def epoch_nodes(given: EpochInput, aliases: Aliases) -> str:
 def _contents(up: Sequence[NodeView], models: Mapping[str, str]) -> Iterator[str]:
     """Yield the models that are awake: `m01` on a node, `m01+` where it only starts; `m01:5` on five of a group."""
     awake = [{models[p.model] for p in v.pods if p.phase in AWAKE and p.model in models} for v in up]
-    ready = {models[p.model] for v in up for p in v.pods if p.phase in ("ready", "sleeping") and p.model in models}
+    ready = {models[p.model] for v in up for p in v.pods if p.phase == "ready" and p.model in models}
     for alias in sorted({a for one in awake for a in one}):
         count = sum(alias in one for one in awake)
         if len(up) == 1:

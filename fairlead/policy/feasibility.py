@@ -37,6 +37,8 @@ def check_rows(
     """
     deadline = {m.id: m.deadline_s for m in cluster.models}
     start = {m.id: m.start_delay_s for m in cluster.models}
+    wake = {m.id: m.wake_delay_s for m in cluster.models}
+    asleep = {(n.node, p.model) for n in snapshot.nodes if n.up for p in n.pods if p.phase == "sleeping"}
     ready_in = {
         (n.node, p.model): p.ready_in_s
         for n in snapshot.nodes
@@ -52,7 +54,7 @@ def check_rows(
         for share in row.shares:
             after_s = ready_in.get((share.node, row.model))
             if after_s is None and row.model in begun.get(share.node, ()):
-                after_s = start[row.model]
+                after_s = (wake if (share.node, row.model) in asleep else start)[row.model]
             if after_s is None:
                 faults.append(_fault("no-pod", share.node, row.model, "is in a row without a pod"))
             elif after_s > deadline[row.model]:

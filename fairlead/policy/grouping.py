@@ -25,7 +25,7 @@ QUARTERS = 4
 APART = 64
 """Between a node that is up and one that is not: more than all the rest together can be."""
 
-AWAKE = ("starting", "ready", "sleeping")
+AWAKE = ("starting", "ready")
 """Phases of a pod that serves, or will without a new decision."""
 
 CONTENT = 3

@@ -63,7 +63,7 @@ def field(draft: Draft, settings: PolicySettings, tally: Tally, pressed: Floats,
     counted, speed, tilt = draft.counted[rows], board.speed[rows, None], board.wishes.tilt[rows]
     resident = counted.sum(axis=1)[:, None]
     part = share(speed, resident)
-    costs = regret(tally.capacity, part, pressed, board.work_s, board.start_s, horizon_s) * tilt
+    costs = regret(tally.capacity, part, pressed, board.work_s, board.again_s[rows], horizon_s) * tilt
     movable = _movable(draft, settings, tally, rows)
     some = victims(board.claim, movable, costs)
     fits, count = some.needed(board.memory[rows] - counted @ board.claim, board.claim)
@@ -73,7 +73,7 @@ def field(draft: Draft, settings: PolicySettings, tally: Tally, pressed: Floats,
         count=count,
         part=share(speed, resident - count + 1),
         displaced_s=some.displaced_s(count),
-        bias=np.maximum(0.0, 1.0 - board.start_s / horizon_s) * tilt,
+        bias=np.maximum(0.0, 1.0 - board.begin_s[rows] / horizon_s) * tilt,
         some=some,
         movable=movable,
         costs=costs,

@@ -114,7 +114,7 @@ def _regrets(draft: Draft, demand: Floats, horizon_s: float) -> Floats:
     """Return [n, m] the regret of stopping each pod, times its intent."""
     board = draft.board
     part = draft.shares()[:, None]
-    return regret(draft.capacity(), part, demand, board.work_s, board.start_s, horizon_s) * board.wishes.tilt
+    return regret(draft.capacity(), part, demand, board.work_s, board.again_s, horizon_s) * board.wishes.tilt
 
 
 def _rule1_victims(draft: Draft, settings: PolicySettings, costs: Floats, patient: bool) -> Victims:
@@ -136,5 +136,5 @@ def _start_cost(draft: Draft, settings: PolicySettings, model: int, some: Victim
     board = draft.board
     busy = (board.pods.count > 0).sum(axis=1)
     first_s = board.work_s[model] * (1.0 + settings.busy_share * busy) / board.speed
-    total: Floats = some.displaced_s(count)[:, 0] + board.start_s[model] + first_s
+    total: Floats = some.displaced_s(count)[:, 0] + board.begin_s[:, model] + first_s
     return total

@@ -16,6 +16,9 @@ from fairlead.contracts.tickets import PodUses
 FORCE_AFTER_S = 1.0
 """Domain seconds that a forced stop leaves its keeper to give waiting tickets back; own choice, the time of a stop."""
 
+FALLS_ASLEEP = "sleep"
+"""Stage of a stop that ends in `sleeping`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:
@@ -64,6 +67,8 @@ class Stop:
     """It has not finished draining."""
     lost: int
     """Requests that are lost by it, as far as known."""
+    asleep: bool = False
+    """Its weights go to host memory, from where it wakes soon; of a pod that sleeps a stop is the end of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,8 @@ class Start:
     """Begin to start a pod of the model."""
 
     model: str
+    wake: bool = False
+    """It sleeps here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +112,16 @@ def part(placement: Placement | None, node: str) -> NodePlacement | None:
 
 def claimed_bytes(pods: Mapping[str, Pod]) -> int:
     """Return the memory that the pods of a node claim together."""
-    return sum(p.memory_bytes for p in pods.values() if p.phase != "off")
+    return sum(p.memory_bytes for p in pods.values() if p.phase not in ("off", "sleeping"))
+
+
+def hosted_bytes(pods: Mapping[str, Pod]) -> int:
+    """Return the host memory that pods claim which sleep or fall asleep."""
+    return sum(p.memory_bytes for p in pods.values() if p.phase == "sleeping" or _falls_asleep(p))
+
+
+def _falls_asleep(pod: Pod) -> bool:
+    return pod.phase == "stopping" and pod.stage == FALLS_ASLEEP
 
 
 def reading_of(pod: Pod) -> PodReading:
@@ -132,8 +148,12 @@ def reconcile(
     memory_bytes: int,
     now_s: float,
     limits: Limits,
+    host_bytes: int = 0,
 ) -> tuple[Action, ...]:
     """Return what to do now, in this order; `in_force` says that the placement has not expired.
+
+    `host_bytes` is what pods may sleep in: one that has drained falls asleep there, those that have slept longest make
+    room. One pod at a time falls asleep or makes room, the next when this is called again.
 
     A placement that has expired still says what shall be awake, so that a crashed pod comes back while the control
     plane is away; it stops nothing any more, and what it was draining serves again.
@@ -141,17 +161,21 @@ def reconcile(
     awake = () if placement is None else placement.awake
     stoppable = frozenset(placement.stoppable) if placement is not None and in_force else frozenset[str]()
     forced = frozenset(placement.forced) if placement is not None else frozenset[str]()
-    ends = tuple(
-        action
-        for pod in sorted(pods.values(), key=lambda p: p.model)
-        if (action := _end(pod, pod.model in stoppable, pod.model in forced, now_s, limits)) is not None
-    )
+    ends: list[Action] = []
+    rested = False
+    for pod in sorted(pods.values(), key=lambda p: p.model):
+        action = _end(pod, pod.model in stoppable, pod.model in forced, now_s, limits)
+        if isinstance(action, Stop) and _may_sleep(pod, action, host_bytes):
+            action = None if rested else _rest(pod, action, pods, host_bytes, awake)
+            rested = True
+        if action is not None:
+            ends.append(action)
     return (*ends, *_starts(awake, pods, models, memory_bytes - claimed_bytes(pods), now_s))
 
 
 def _end(pod: Pod, stoppable: bool, forced: bool, now_s: float, limits: Limits) -> Action | None:
     match pod.phase:
-        case "starting" | "ready" | "sleeping" if stoppable:
+        case "starting" | "ready" if stoppable:
             return Drain(pod.model)
         case "draining" if not stoppable:
             return Undrain(pod.model)
@@ -169,6 +193,22 @@ def _stop(pod: Pod, limit_s: float, now_s: float) -> Stop | None:
     return None
 
 
+def _may_sleep(pod: Pod, stop: Stop, host_bytes: int) -> bool:
+    """Tell whether a pod can sleep in so much host memory: it has been ready, and has nothing to do."""
+    loaded = pod.ready_at_s is not None and pod.ready_at_s <= pod.since_at_s
+    return loaded and not stop.forced and pod.memory_bytes <= host_bytes
+
+
+def _rest(pod: Pod, stop: Stop, pods: Mapping[str, Pod], host_bytes: int, awake: tuple[str, ...]) -> Stop:
+    """Return that a pod falls asleep, or else who sleeps no more for it; a plain stop where nobody can make room."""
+    if pod.memory_bytes <= host_bytes - hosted_bytes(pods):
+        return replace(stop, asleep=True)
+    asleep = [p for p in pods.values() if p.phase == "sleeping" and p.model not in awake]
+    if not asleep:
+        return stop
+    return Stop(min(asleep, key=lambda p: (p.since_at_s, p.model)).model, forced=False, lost=0)
+
+
 def _starts(
     awake: tuple[str, ...], pods: Mapping[str, Pod], models: Mapping[str, ModelSpec], free_bytes: int, now_s: float
 ) -> tuple[Action, ...]:
@@ -177,7 +217,7 @@ def _starts(
         pod, spec = pods.get(model), models.get(model)
         if pod is not None and pod.phase == "stopping":
             actions.append(Wait(model, "stopping"))
-        elif pod is not None and pod.phase != "off":
+        elif pod is not None and pod.phase not in ("off", "sleeping"):
             continue
         elif spec is None:
             actions.append(Wait(model, "unknown-model"))
@@ -187,7 +227,7 @@ def _starts(
             actions.append(Wait(model, "memory"))
         else:
             free_bytes -= spec.memory_bytes
-            actions.append(Start(model))
+            actions.append(Start(model, wake=pod is not None and pod.phase == "sleeping"))
     return tuple(actions)
 
 

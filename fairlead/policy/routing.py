@@ -23,7 +23,7 @@ def supported(board: Board, pods: Flags, begun: Flags) -> Flags:
     `pods` stay by the placement that goes with the table, `begun` are started by it.
     """
     soon = board.pods.starting & (board.pods.ready_in_s <= board.deadline_s)
-    ordered = begun & (board.start_s <= board.deadline_s)
+    ordered = begun & (board.begin_s <= board.deadline_s)
     here = pods & (board.pods.ready | soon | board.pods.leaving)
     return (here | ordered) & board.up[:, None] & ~board.pods.blocked
 

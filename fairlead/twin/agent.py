@@ -3,7 +3,19 @@
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from fairlead.policy.reconcile import Drain, Limits, Pod, Start, Stop, Undrain, Wait, part, reconcile, turned
+from fairlead.policy.reconcile import (
+    FALLS_ASLEEP,
+    Drain,
+    Limits,
+    Pod,
+    Start,
+    Stop,
+    Undrain,
+    Wait,
+    part,
+    reconcile,
+    turned,
+)
 from fairlead.twin.node import Node
 
 STOP_S = 1.0
@@ -46,12 +58,22 @@ def freed(node: Node, model: str) -> bool:
     return True
 
 
-def started(node: Node, model: str, now_s: float) -> Pod:
+def finished_stop(node: Node, model: str, now_s: float) -> None:
+    """Note that a stopping pod has gone, or sleeps."""
+    pod = node.pods[model]
+    if pod.stage == FALLS_ASLEEP:
+        node.pods[model] = turned(pod, "sleeping", now_s)
+    else:
+        del node.pods[model]
+
+
+def started(node: Node, model: str, now_s: float, *, wake: bool = False) -> Pod:
     """Return a pod whose start begins now."""
     spec = node.models[model]
     instance = f"{model}.{node.opened + 1}"
-    ready_at_s = now_s + spec.start_delay_s
-    return Pod(model, instance, "starting", now_s, spec.memory_bytes, stage="load", ready_at_s=ready_at_s)
+    ready_at_s = now_s + (spec.wake_delay_s if wake else spec.start_delay_s)
+    stage = "wake" if wake else "load"
+    return Pod(model, instance, "starting", now_s, spec.memory_bytes, stage=stage, ready_at_s=ready_at_s)
 
 
 def _act(node: Node, now_s: float, limits: Limits, effects: Effects) -> bool:
@@ -60,19 +82,25 @@ def _act(node: Node, now_s: float, limits: Limits, effects: Effects) -> bool:
     mine = part(placement, node.spec.id)
     in_force = placement is not None and now_s < placement.expires_at_s
     acted = False
-    for action in reconcile(mine, in_force, node.pods, node.models, node.spec.memory_bytes, now_s, limits):
+    spec = node.spec
+    for action in reconcile(
+        mine, in_force, node.pods, node.models, spec.memory_bytes, now_s, limits, spec.host_memory_bytes
+    ):
         match action:
             case Drain(model):
                 _drain(node, model, now_s, effects)
             case Undrain(model):  # it was ready: one that was starting stops as soon as it drains
                 node.pods[model] = turned(node.pods[model], "ready", now_s)
-            case Stop(model):
+            case Stop(model) if node.pods[model].phase == "sleeping":
+                del node.pods[model]
+            case Stop(model, asleep=asleep):
                 effects.lost += node.close(model, now_s)
-                node.pods[model] = turned(node.pods[model], "stopping", now_s)
+                stopping = turned(node.pods[model], "stopping", now_s)
+                node.pods[model] = replace(stopping, stage=FALLS_ASLEEP if asleep else "")
                 node.stops += 1
                 effects.stopping.append(node.pods[model])
-            case Start(model):
-                node.open(started(node, model, now_s))
+            case Start(model, wake):
+                node.open(started(node, model, now_s, wake=wake))
                 node.starts += 1
                 effects.starting.append(node.pods[model])
             case Wait():

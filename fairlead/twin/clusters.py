@@ -9,7 +9,7 @@ from fairlead.twin.large_clusters import ModelFigures, NodeFigures, large_models
 GB = 1_000_000_000
 """The unit of CONTROL §5's memory figures, bytes."""
 
-NAMES = ("catalogue", "city7", "city7-pausing", "home3", "metro100", "nation1000")
+NAMES = ("catalogue", "catalogue-sleeping", "city7", "city7-pausing", "home3", "metro100", "nation1000")
 
 Ports = Callable[[str], int] | Mapping[str, int]
 """Port of a keeper by its node's id, and of an ingress by its site's id."""
@@ -48,6 +48,9 @@ CATALOGUE_KINDS: tuple[ModelFigures, ...] = (
 )
 """As above; each stands twice in the catalogue, as `…a` and `…b` (CONTROL §5)."""
 
+HOST_FACTOR = 4
+"""`sleeping`: host memory in a node's memory (CONTROL §6: f = 4)."""
+
 LARGE = {"metro100": (100, 20, 10), "nation1000": (1000, 100, 20)}
 """Nodes and models (CONTROL §5), and sites (own choice)."""
 
@@ -75,10 +78,12 @@ def cluster(name: str, ports: Ports) -> Cluster:
         case "city7":
             return _edge(EDGE_NODES, CITY7_MODELS, EDGE_SITES, ports)
         case "city7-pausing":
-            return _each_node(cluster("city7", ports), {"pausing": True})
+            return _pausing(cluster("city7", ports))
         case "catalogue":
             twice = tuple((f"{kind[0]}{copy}", *kind[1:]) for kind in CATALOGUE_KINDS for copy in "ab")
             return _edge(EDGE_NODES, twice, EDGE_SITES, ports)
+        case "catalogue-sleeping":
+            return _hosting(cluster("catalogue", ports))
         case "home3":
             return _home3(ports)
         case "metro100" | "nation1000":
@@ -138,9 +143,16 @@ def _large(nodes: int, models: int, sites: int, ports: Ports) -> Cluster:
     return _edge(figures, large_models(models, CATALOGUE_KINDS), spread_sites(nodes, sites), ports)
 
 
-def _each_node(shape: Cluster, update: Mapping[str, object]) -> Cluster:
-    """Return a cluster whose nodes are otherwise in this."""
-    return shape.model_copy(update={"nodes": tuple(node.model_copy(update=update) for node in shape.nodes)})
+def _pausing(shape: Cluster) -> Cluster:
+    nodes = tuple(node.model_copy(update={"pausing": True}) for node in shape.nodes)
+    return shape.model_copy(update={"nodes": nodes})
+
+
+def _hosting(shape: Cluster) -> Cluster:
+    """Return a cluster whose pods can sleep."""
+    hosts = ((node, HOST_FACTOR * node.memory_bytes) for node in shape.nodes)
+    nodes = tuple(node.model_copy(update={"host_memory_bytes": host}) for node, host in hosts)
+    return shape.model_copy(update={"nodes": nodes})
 
 
 def _home3(ports: Ports) -> Cluster:

@@ -13,7 +13,7 @@ from fairlead.contracts.events import Wake
 from fairlead.contracts.plans import NodePlacement, Placement
 from fairlead.policy.periods import Agenda, Periods
 from fairlead.policy.reconcile import wakes_at_s
-from fairlead.twin.agent import STOP_S, Effects, finished_start, look, started
+from fairlead.twin.agent import STOP_S, Effects, finished_start, finished_stop, look, started
 from fairlead.twin.calendar import (
     Answered,
     Attended,
@@ -171,6 +171,10 @@ class Engine:
         for name, node in self.nodes.items():
             if node.claimed_bytes > node.spec.memory_bytes:
                 raise AssertionError(f"{name} has {node.spec.memory_bytes} bytes, pods claim {node.claimed_bytes}")
+            if node.hosted_bytes > node.spec.host_memory_bytes:
+                raise AssertionError(
+                    f"{name} has {node.spec.host_memory_bytes} host bytes, {node.hosted_bytes} claimed"
+                )
 
     def _act(self, event: Event) -> None:
         match event:
@@ -214,7 +218,7 @@ class Engine:
         if pod is None or pod.instance != event.instance:
             return
         if isinstance(event, Gone):
-            del node.pods[event.model]
+            finished_stop(node, event.model, self.now_s)
             self._steer(node)
         elif pod.phase == "starting":
             finished_start(node, event.model, self.now_s)
@@ -235,9 +239,8 @@ class Engine:
         name = node.spec.id
         for pod in effects.starting:
             self.starts.append(self.now_s)
-            self._calendar.enter(
-                self.now_s + node.models[pod.model].start_delay_s, Ready(name, pod.model, pod.instance)
-            )
+            assert pod.ready_at_s is not None
+            self._calendar.enter(pod.ready_at_s, Ready(name, pod.model, pod.instance))
         for pod in effects.stopping:
             self.stops.append(self.now_s)
             self._calendar.enter(self.now_s + STOP_S, Gone(name, pod.model, pod.instance))

@@ -12,7 +12,7 @@ from fairlead.contracts.plans import Placement
 from fairlead.contracts.readings import Phase
 from fairlead.policy.backlog import Backlog, SpeedRule
 from fairlead.policy.choice import NodeLoad, PodQueue
-from fairlead.policy.reconcile import Pod, claimed_bytes
+from fairlead.policy.reconcile import Pod, claimed_bytes, hosted_bytes
 
 
 @dataclass(slots=True)
@@ -200,6 +200,11 @@ class Node:
     def claimed_bytes(self) -> int:
         """Return the memory that pods claim now."""
         return claimed_bytes(self.pods)
+
+    @property
+    def hosted_bytes(self) -> int:
+        """Return the host memory that sleeping pods claim now."""
+        return hosted_bytes(self.pods)
 
     # --- what is said of it
 

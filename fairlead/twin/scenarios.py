@@ -292,6 +292,8 @@ SCENARIOS = (
     Scenario("catalogue-crowded", "catalogue", _rerank(CROWDED), CATALOGUE_LOADS),
     Scenario("catalogue-crowded-cycle", "catalogue", _cycle(CROWDED), CATALOGUE_LOADS),
     Scenario("catalogue-crowded-recur", "catalogue", _recur(CROWDED), CATALOGUE_LOADS),
+    Scenario("catalogue-roomy-sleeping", "catalogue-sleeping", _rerank(ROOMY), CATALOGUE_LOADS, live=False),
+    Scenario("catalogue-crowded-sleeping", "catalogue-sleeping", _rerank(CROWDED), CATALOGUE_LOADS, live=False),
     Scenario("metro100", "metro100", _waves, LARGE_LOADS, live=False),
     Scenario("nation1000", "nation1000", _waves, LARGE_LOADS, live=False),
     Scenario("home3", "home3", _stationary, (0.3,), fixed_speed=1.0),
