@@ -22,6 +22,10 @@ def supported(game: Game) -> str | None:
     """Return why the compiled core cannot play a game; None where it can."""
     if game.counsel is not None:
         return "a language model is asked in the reference engine only"
+    if any(node.pausing or node.host_memory_bytes for node in game.subject.cluster.nodes):
+        return "pods pause and sleep in the reference engine only"
+    if game.subject.overrides:
+        return "operators order in the reference engine only"
     if any(name in REFERENCE_ONLY for name, _ in game.policy.changes):
         return f"the compiled core does not know {' and '.join(sorted(REFERENCE_ONLY))}"
     return f"the compiled core does not play {game.policy.name} yet"
