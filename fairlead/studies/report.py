@@ -32,10 +32,10 @@ COLUMNS: tuple[tuple[str, str, int], ...] = (
 """Head, figure and digits."""
 
 STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1180px; padding: 1.5rem; color: #1a1a1a; }
+body { font: 15px/1.45 system-ui, sans-serif; margin: 0 auto; max-width: 1320px; padding: 1rem; color: #1a1a1a; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; } h3 { font-size: 1rem; margin-bottom: .2rem; }
-table { border-collapse: collapse; font-size: 13px; width: 100%; }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 12.5px; width: 100%; }
+th, td { text-align: left; padding: .3rem .4rem; border-bottom: 1px solid #ddd; white-space: nowrap; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } td small { color: #666; }
 .wide { overflow-x: auto; } .log { max-height: 24rem; overflow: auto; border: 1px solid #ddd; }
 p.note { color: #555; }
@@ -46,7 +46,7 @@ def page(comparison: Comparison, traces: Sequence[Trace]) -> str:
     """Return the page of a comparison, with plots of the runs that were looked into."""
     order = comparison.order
     shown = [row for row in comparison.rows if row.source == order.sources[0]]
-    title = f"{order.sources[0].name}: {len(order.policies)} policies, {order.seeds} seeds"
+    title = f"{order.sources[0].name}: {', '.join(order.policies)}"
     first = traces[0]
     about = f"Runs of seed {first.seed} at load {order.sources[0].load:g}; the reference engine played them again."
     parts = [
@@ -59,7 +59,7 @@ def page(comparison: Comparison, traces: Sequence[Trace]) -> str:
         "<h2>Distribution of latency</h2>",
         _plot(plots.distribution(traces)),
         "<h2>Fairness by model</h2>",
-        _note(f"All {order.seeds} seeds at load {order.sources[0].load:g}. Share served within the deadline:"),
+        _note(f"Seeds 1 to {order.seeds} at load {order.sources[0].load:g}. Share served within the deadline:"),
         _plot(plots.timely(shown)),
         _note("Mean latency over that of a request that finds everything idle:"),
         _plot(plots.slowdown(shown)),

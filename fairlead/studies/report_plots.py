@@ -75,9 +75,7 @@ def timely(rows: Sequence[Row]) -> go.Figure:
 
 def slowdown(rows: Sequence[Row]) -> go.Figure:
     """Return mean latency over that of a request that finds everything idle, by model, all seeds together."""
-    figure = _by_model(rows, "mean latency / unloaded latency", ("latency_sum_s", "arrived"), by="unloaded_s")
-    figure.update_yaxes(type="log")
-    return figure
+    return _by_model(rows, "mean latency / unloaded latency", ("latency_sum_s", "arrived"), by="unloaded_s")
 
 
 def gantt(trace: Trace) -> go.Figure:
@@ -96,6 +94,7 @@ def gantt(trace: Trace) -> go.Figure:
                 base=[one.from_s / MINUTE_S for one in stays],
                 orientation="h",
                 name=phase,
+                showlegend=True,
                 marker={"color": colour, "line_width": 0},
                 hovertemplate="%{y}<br>from %{base:.2f} for %{x:.2f} min",
             )

@@ -102,7 +102,7 @@ def test_figures_for_people_and_a_page(capsys: pytest.CaptureFixture[str], tmp_p
     said = capsys.readouterr()
     assert said.out.count("\n") == 3
     assert str(page / "index.html") in said.err
-    assert "home3: 2 policies, 1 seeds" in (page / "index.html").read_text("utf-8")
+    assert "<h1>home3: lru@fresh, random-static</h1>" in (page / "index.html").read_text("utf-8")
     assert len(json.loads(file.read_text())["results"]) == 2
 
 
