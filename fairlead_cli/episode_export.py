@@ -57,7 +57,7 @@ def export(
         raise InputError("give --last or --since, not both")
     if out.exists() and (out.is_dir() or not force):
         raise InputError(f"--out {out} is there already: name another file, or write over it with --force")
-    made = asyncio.run(_export(_settings(config), out, last, since, until))
+    made = asyncio.run(exported(database_settings(config), out, last, since, until))
     counts = {one.kind: one.lines for one in made.end.counts}
     if as_json:
         echo_json({"path": str(out), "begins_at_s": made.header.begins_at_s, "counts": counts})
@@ -65,9 +65,10 @@ def export(
     typer.echo(f"{out}: {made.header.window_end_s / 60:.1f} min: " + ", ".join(f"{n} {k}" for k, n in counts.items()))
 
 
-async def _export(
+async def exported(
     settings: "Settings", out: Path, last: float | None, since: float | None, until: float | None
 ) -> "Episode":
+    """Write a stretch of a database as an episode and return it; raises `InputError` where there is none."""
     from importlib.metadata import version
 
     from fairlead.adapters.mongo_history import MongoHistory
@@ -96,7 +97,7 @@ async def _export(
         await history.close()
 
 
-def _settings(config: Path | None) -> "Settings":
+def database_settings(config: Path | None) -> "Settings":
     """Return the settings that name the database: the user's own, else those of the one `fairlead up` that runs."""
     from fairlead.contracts.errors import ConfigError
     from fairlead_cli import pointer

@@ -15,6 +15,7 @@ from fairlead_cli import (
     decisions,
     diagnosis,
     episodes,
+    estimates,
     llm,
     modes,
     plans,
@@ -62,6 +63,7 @@ tokens.register(app)
 scenario_list.register(app)
 twin.register(app)
 bound.register(app)
+estimates.register(app)
 replay.register(app)
 episodes.register(app)
 diagnosis.register(app)
