@@ -1,6 +1,6 @@
 """Plays the scoreboard: docs/scoreboard.json, from which `docs.generate` writes docs/scoreboard.md.
 
-python -m docs.scoreboard [--seeds N] [--jobs N] [--only SCENARIO …] [--no-bounds] [--no-ablations]
+python -m docs.scoreboard [--seeds N] [--jobs N] [--only SCENARIO …] [--no-limits] [--no-ablations]
 
 Finished runs are kept, so that one that was interrupted goes on; with `--only` the other tables stay as they are.
 """
@@ -14,7 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeR
 from docs.generate import SCOREBOARD
 from fairlead.studies.ablation import ablations
 from fairlead.studies.scoreboard import Extra, Scoreboard, Section, document, read, sections, tables_of
-from fairlead.studies.scoreboard_bounds import bounds
+from fairlead.studies.scoreboard_limits import limited, limits_of
 from fairlead.studies.store import Store, code_digest, default_folder
 from fairlead.studies.sweep import swept, usable_cores
 
@@ -27,19 +27,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--jobs", type=int, default=usable_cores())
     parser.add_argument("--only", nargs="*", default=(), metavar="SCENARIO")
-    parser.add_argument("--no-bounds", action="store_true")
+    parser.add_argument("--no-limits", action="store_true")
     parser.add_argument("--no-ablations", action="store_true")
     given = parser.parse_args()
     chosen = [one for one in sections(given.seeds) if not given.only or one.scenario in given.only]
     ablated = () if given.no_ablations else ablations(given.seeds)
-    board = _played(chosen, ablated, given.jobs, with_bounds=not given.no_bounds)
+    board = _played(chosen, ablated, given.jobs, with_limits=not given.no_limits)
     if SCOREBOARD.is_file():
         board = _joined(read(SCOREBOARD.read_text("utf-8")), board, whole=not given.only)
     SCOREBOARD.write_text(document(board), "utf-8")
     print(f"scoreboard: wrote {SCOREBOARD.name} with {sum(len(one.columns) for one in board.tables)} rows; `make docs`")
 
 
-def _played(chosen: Sequence[Section], ablated: Sequence[Section], jobs: int, *, with_bounds: bool) -> Scoreboard:
+def _played(chosen: Sequence[Section], ablated: Sequence[Section], jobs: int, *, with_limits: bool) -> Scoreboard:
     folder = default_folder(os.environ)
     store = Store.of(folder)
     cells = [cell for one in (*chosen, *ablated) for cell in one.cells()]
@@ -48,9 +48,10 @@ def _played(chosen: Sequence[Section], ablated: Sequence[Section], jobs: int, *,
         task = progress.add_task("runs")
         results = swept(cells, jobs, store, lambda done, of: progress.update(task, completed=done, total=of))
         extra: Extra = {}
-        if with_bounds:
-            other = progress.add_task("bounds")
-            extra = bounds(chosen, jobs, folder, lambda done, of: progress.update(other, completed=done, total=of))
+        if with_limits:
+            other = progress.add_task("limits")
+            wanted = limits_of(chosen)
+            extra = limited(wanted, jobs, folder, lambda done, of: progress.update(other, completed=done, total=of))
     found = dict(zip(cells, results, strict=True))
     tables, without = tables_of(chosen, found, extra), tables_of(ablated, found, {})
     return Scoreboard(code=code_digest(), tables=tables, ablations=without)

@@ -51,6 +51,7 @@ def foresee(game: Game, tell: Callable[[float], None]) -> Foreseen:
     shared = {id(one): one for one in (arrivals, *arrivals, subject.cluster, subject.network)}
     considered = imposed = 0
     end_s = subject.window.end_at_s
+    engine.run(max(0.0, subject.window.start_at_s - LOOKS_AHEAD_S))
     while engine.now_s < end_s:
         until_s = min(engine.now_s + LOOKS_AHEAD_S, end_s)
         least_s, best = _ahead_s(_forked(engine, shared), subject.cluster, until_s), None

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from fairlead.contracts.base import Count, Many, Message, Name, Seconds, Text
 from fairlead.studies.cells import Cell, CellResult, ScenarioAt
@@ -18,8 +19,11 @@ DIGITS = 4
 TOLERANCE = 2.0 * 10.0**-DIGITS
 """How far a figure that is played again may be from the file's: rounding, and the last bits of the other engine."""
 
-BOUND = "lp"
+BOUND: Final = "lp"
 """Name of the lower bound among the policies."""
+
+ORACLE: Final = "rollout-oracle@fresh"
+"""Name of the clairvoyant (`fairlead.studies.oracle`)."""
 
 ADAPTIVE = ("marginal-dpp", "bmw-dpp", "dpp", "lru")
 PLAIN = ("round-robin", "least-loaded-slot", "random-static", "random-dynamic")
@@ -36,6 +40,10 @@ class Section:
     """1 to this."""
     bounded: int = 0
     """For so many of the seeds there is a lower bound."""
+    foreseen: int = 0
+    """For so many of the seeds the clairvoyant plays too,"""
+    foreseen_at: tuple[float, ...] = ()
+    """at these loads."""
     warm_up_s: float = WARM_UP_S
     run_s: float = RUN_S
     """With the warm-up; the scoreboard's own are CONTROL §5's."""
@@ -64,7 +72,7 @@ ON_DEMAND = (*at("5s", "lru", "marginal-dpp"), *at("fresh", "lru", "marginal-dpp
 def sections(seeds: int) -> tuple[Section, ...]:
     """Return what is played, with so many seeds each."""
     return (
-        Section("city7-rotating", CITY7, ALL, seeds, bounded=2),
+        Section("city7-rotating", CITY7, ALL, seeds, bounded=2, foreseen=4, foreseen_at=(0.8,)),
         Section("city7-stationary", CITY7, ALL, seeds, bounded=2),
         Section("city7-cyclic", CITY7, SOME, seeds),
         Section("city7-redraw", CITY7, SOME, seeds),
@@ -172,7 +180,7 @@ def sample(board: Scoreboard, count: int, scenarios: str = "") -> tuple[Cell, ..
         for table in (*board.tables, *board.ablations)
         for column in table.columns
         for seed in column.seeds
-        if column.x1 and table.scenario.startswith(scenarios)
+        if column.policy not in (BOUND, ORACLE) and table.scenario.startswith(scenarios)
     ]
     return tuple(sorted(cells, key=rank)[:count])
 

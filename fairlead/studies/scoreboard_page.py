@@ -13,7 +13,9 @@ Every policy in every scenario, with the same demand and the same random numbers
 over seeds with its 95 % interval (bias-corrected bootstrap from ten seeds on, Student's t below); ratios are of means
 and paired by seed. Latency counts what is unfinished with its age; J'(x1) is the normalised Jain index of timely
 service over models; scenarios, warm-up and window are CONTROL §5's, as [the twin](twin.md) reads them. `@fresh`:
-state on change; `@5s`: every 5 s. `lp` is the lower bound of [bounds](bounds.md), which no policy can go below.
+state on change; `@5s`: every 5 s. `lp` is the lower bound of [bounds](bounds.md), which no policy can go below;
+`rollout-oracle` is `marginal-dpp` with a clairvoyant that each minute tries up to 15 other placements on the next five
+minutes as they will be.
 
 `make scoreboard` plays it again and writes `docs/scoreboard.json`, a figure a seed; this page is written from that
 file alone (`make docs`). A test plays some of the runs again and fails where a figure is another one.

@@ -1,14 +1,17 @@
 """The scoreboard's figures come from this version of the code, and its page from them."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from docs.generate import SCOREBOARD
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.studies.ablation import WITHOUT, ablations, words_of
-from fairlead.studies.cells import Cell, CellResult, run_cell
+from fairlead.studies.cells import Cell, CellResult, ScenarioAt, run_cell
 from fairlead.studies.scoreboard import (
+    ORACLE,
     Column,
     Scoreboard,
     Section,
@@ -21,6 +24,7 @@ from fairlead.studies.scoreboard import (
     tables_of,
 )
 from fairlead.studies.scoreboard_goals import GOALS, Goal, paired
+from fairlead.studies.scoreboard_limits import Limit, columns, figures, limited, limits_of
 from fairlead.studies.scoreboard_page import page
 from fairlead.twin.play import policy_at
 from fairlead.twin.scenarios import scenario
@@ -90,7 +94,8 @@ def test_what_is_asked_for_is_played() -> None:
     for goal in GOALS:
         section = known[goal.scenario, goal.load]
         assert goal.policy in section.policies
-        assert goal.against in (None, *section.policies) or section.bounded
+        limits = {one.kind for one in limits_of([section]) if one.source.load == goal.load}
+        assert goal.against in (None, *section.policies, *limits)
 
 
 def test_every_section_can_be_played() -> None:
@@ -201,3 +206,27 @@ def test_the_page_has_intervals_references_and_the_bound() -> None:
     assert "| `lru@fresh` | 3.00 [-9.71, 15.71] | 0.500 [0.500, 0.500] | 3.0 | 3.0 |" in text
     assert "| 2.000 |" in text
     assert "| `lru@5s` | 3.00 [3.00, 3.00] | reference |" in text
+
+
+def test_bounds_and_the_clairvoyant_are_kept_and_not_made_again(tmp_path: Path) -> None:
+    """A file each; a bound is below what a policy reaches in the same run, and so is written beside it."""
+    section = replace(SECTION, seeds=1, bounded=1)
+    told: list[tuple[int, int]] = []
+    found = [limited(limits_of([section]), 1, tmp_path, lambda done, of: told.append((done, of))) for _ in range(2)]
+    assert found[0] == found[1]
+    assert told == [(0, 1), (1, 1), (1, 1)]
+    (bound,) = found[0]["city7-rotating", 0.8]
+    best_s = run_cell(next(section.cells())).mean_s
+    assert best_s is not None
+    assert 0.0 < bound.mean_s[0] < best_s
+    assert bound.x1 == ()
+
+
+def test_the_clairvoyant_stands_beside_the_policies_with_all_figures() -> None:
+    """Over its own seeds; what could not be had is left out."""
+    asked = limits_of([replace(SECTION, seeds=3, foreseen=2, foreseen_at=(0.8,))])
+    assert [(one.kind, one.source.load, one.seed) for one in asked] == [(ORACLE, 0.8, 1), (ORACLE, 0.8, 2)]
+    short = Limit(ORACLE, ScenarioAt("city7-rotating", 0.8, 30.0, 100.0), 1)
+    (column_,) = columns([(short, figures(short)), (replace(short, seed=2), {})])["city7-rotating", 0.8]
+    assert (column_.policy, column_.seeds) == (ORACLE, (1,))
+    assert all(len(values) == 1 for values in (column_.mean_s, column_.p99_s, column_.x1, column_.starts_per_hour))
