@@ -78,11 +78,11 @@ async def export(run: Run, history: History, clients: Iterable[RequestLine | Ans
     begins_s = run.window.start_at_s
     span = (run.since_s, run.until_s)
     streams: list[AsyncIterator[TimedLine]] = [
+        _client_lines(clients) if clients is not None else _requests(run, history),
         _lines(history.outcomes(*span), lambda one: OutcomeLine(at_s=one.ended_at_s - begins_s, outcome=one)),
         _lines(history.choices(*span), lambda one: ChoiceLine(at_s=one.at_s - begins_s, choice=one)),
         _lines(history.reports(*span), lambda one: _reported(one, begins_s)),
         _lines(history.decisions(*span), lambda one: DecisionLine(at_s=one.made_at_s - begins_s, record=one)),
-        _client_lines(clients) if clients is not None else _requests(run, history),
     ]
     try:
         with writing(out, _header(run)) as write:
