@@ -87,10 +87,10 @@ def _found(model: str, node: str, chosen: Sequence[Outcome], served: dict[str, S
         requests=len(here),
         service_s=_mean(one.service_s or 0.0 for one in finished),
         alone_s=_mean(alone),
-        failed_ratio=_share(failed, np.ones(len(here))),
+        failed_ratio=weighted_share(failed, np.ones(len(here))),
         support=support,
-        all_alone_s=None if of_finished is None else _weighted(alone, of_finished),
-        all_failed_ratio=_share(failed, weights) if known and weights is not None else None,
+        all_alone_s=None if of_finished is None else weighted_mean(alone, of_finished),
+        all_failed_ratio=weighted_share(failed, weights) if known and weights is not None else None,
         why=why,
     )
 
@@ -131,10 +131,10 @@ def _effective(weights: Floats) -> float:
 
 def _mean(values: Iterable[float]) -> Interval | None:
     sample = np.array(list(values))
-    return _weighted(sample, np.ones(len(sample)))
+    return weighted_mean(sample, np.ones(len(sample)))
 
 
-def _weighted(values: Floats, weights: Floats) -> Interval | None:
+def weighted_mean(values: Floats, weights: Floats) -> Interval | None:
     """Return a weighted mean, its error linearised (Cochran, Sampling Techniques, §6.3); None where too few."""
     count = _effective(weights)
     if count < LEAST_REQUESTS:
@@ -145,7 +145,7 @@ def _weighted(values: Floats, weights: Floats) -> Interval | None:
     return Interval(value, max(0.0, value - by), value + by)
 
 
-def _share(failed: Floats, weights: Floats) -> Interval | None:
+def weighted_share(failed: Floats, weights: Floats) -> Interval | None:
     """Return a weighted share by Wilson's interval with the effective number of requests; None where too few."""
     count = _effective(weights)
     if count < LEAST_REQUESTS:

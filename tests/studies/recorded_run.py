@@ -133,14 +133,16 @@ def reported(at_s: float, node: str, *pods: tuple[str, Literal["starting", "read
     return NodeReportLine(at_s=at_s, report=report)
 
 
-def recorded(path: Path, cluster: Cluster, courses: Sequence[Course], others: Sequence[TimedLine] = ()) -> Path:
-    """Write a run of 300 s."""
+def recorded(
+    path: Path, cluster: Cluster, courses: Sequence[Course], others: Sequence[TimedLine] = (), run_s: float = 300.0
+) -> Path:
+    """Write a run of so many seconds."""
     distances, payloads = network_lines(cluster, at_once(cluster))
     header = EpisodeHeader(
         name="run",
         begins_at_s=BEGINS_S,
         window_start_s=0.0,
-        window_end_s=300.0,
+        window_end_s=run_s,
         cluster=cluster,
         distances=distances,
         payloads=payloads,
