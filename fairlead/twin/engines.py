@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from fairlead.contracts.errors import InputError
+from fairlead.contracts.tuning import PolicyName
 from fairlead.twin import play as reference
+from fairlead.twin.compiled.native import installed
 from fairlead.twin.play import Game, Played
 
 EngineName = Literal["auto", "reference", "compiled"]
@@ -13,6 +15,8 @@ EngineName = Literal["auto", "reference", "compiled"]
 Tell = Callable[[float], None]
 """Told the share of a game that is done, from 0 to 1."""
 
+COMPILED: frozenset[PolicyName] = frozenset({"sed-static", "random-static", "round-robin", "least-loaded-slot"})
+"""Policies that the compiled core plays."""
 
 REFERENCE_ONLY = frozenset({"wait_starts", "route"})
 """Fields of `PolicySettings` that the compiled core does not know: they stand at their defaults there."""
@@ -20,6 +24,8 @@ REFERENCE_ONLY = frozenset({"wait_starts", "route"})
 
 def supported(game: Game) -> str | None:
     """Return why the compiled core cannot play a game; None where it can."""
+    if not installed():
+        return "numba is not installed"
     if game.counsel is not None:
         return "a language model is asked in the reference engine only"
     if any(node.pausing or node.host_memory_bytes for node in game.subject.cluster.nodes):
@@ -28,7 +34,9 @@ def supported(game: Game) -> str | None:
         return "operators order in the reference engine only"
     if any(name in REFERENCE_ONLY for name, _ in game.policy.changes):
         return f"the compiled core does not know {' and '.join(sorted(REFERENCE_ONLY))}"
-    return f"the compiled core does not play {game.policy.name} yet"
+    if game.policy.name not in COMPILED:
+        return f"the compiled core does not play {game.policy.name}"
+    return None
 
 
 def player(name: EngineName) -> Callable[[Game, Tell], Played]:
@@ -41,6 +49,11 @@ def player(name: EngineName) -> Callable[[Game, Tell], Played]:
         refused = None if name == "reference" else supported(game)
         if name == "compiled" and refused is not None:
             raise InputError(f"engine compiled: {refused}; ask for the engine auto or reference")
-        return reference.play(game, tell)
+        if name == "reference" or refused is not None:
+            return reference.play(game, tell)
+        # numba takes a second to import, which only those pay who play compiled
+        from fairlead.twin.compiled.play import play
+
+        return play(game, tell)
 
     return played

@@ -1,0 +1,168 @@
+"""What pods do: `twin.node` and the keeper's account of `policy.backlog`, compiled; sums in the same order."""
+
+import math
+
+from fairlead.policy.backlog import LEAST_LEFT_RATIO
+from fairlead.twin.compiled.events import ENDED, enter
+from fairlead.twin.compiled.native import native
+from fairlead.twin.compiled.world import READY, RUNNING, models, nodes, places, pods, queued, requests, world
+
+
+@native
+def count_up(w: int, n: int) -> None:
+    """Let the account of a node count up to now."""
+    node = nodes(w, n)
+    now_s = world(w).now_s
+    for_s = now_s - node.counted_at_s
+    if for_s <= 0.0:
+        return
+    node.counted_at_s = now_s
+    if node.busy == 0:
+        return
+    for k in range(node.queues):
+        pod = pods(w, n, queued(w, n, k).model)
+        if pod.running > 0:
+            pod.given_s += for_s * node.learned / (node.busy * pod.running)
+
+
+@native
+def counted_work(w: int, n: int, m: int) -> float:
+    """Return W of a pod by its account, which has counted up to now."""
+    pod = pods(w, n, m)
+    work_s = models(w, m).work_s
+    least_s = LEAST_LEFT_RATIO * work_s
+    left_s = 0.0
+    for k in range(pod.running):
+        left_s += max(work_s - (pod.given_s - places(w, n, m, k).began_s), least_s)
+    return float(work_s * pod.waiting + left_s)
+
+
+@native
+def ready_in(w: int, n: int, m: int, starting: int) -> float:
+    """Return how long a pod still starts."""
+    pod = pods(w, n, m)
+    if pod.phase != starting:
+        return 0.0
+    return float(max(0.0, pod.ready_at_s - world(w).now_s))
+
+
+@native
+def work_on(w: int, n: int) -> None:
+    """Do the work of a node since the last instant: busy pods share it, and the requests in a pod its part."""
+    node = nodes(w, n)
+    now_s = world(w).now_s
+    for_s = now_s - node.at_s
+    node.at_s = now_s
+    if node.busy == 0:
+        return
+    for k in range(node.queues):
+        m = queued(w, n, k).model
+        running = pods(w, n, m).running
+        if running > 0:
+            done_s = for_s * node.speed / (node.busy * running)
+            for j in range(running):
+                places(w, n, m, j).left_s -= done_s
+
+
+@native
+def append(w: int, n: int, m: int, r: int) -> None:
+    """Put a request behind those who wait for a pod."""
+    pod, request = pods(w, n, m), requests(w, r)
+    request.next, request.before = -1, pod.last
+    if pod.last >= 0:
+        requests(w, pod.last).next = r
+    else:
+        pod.first = r
+    pod.last = r
+    pod.waiting += 1
+
+
+@native
+def withdraw(w: int, n: int, m: int, r: int) -> None:
+    """Take out a request that waits for a pod."""
+    pod, request = pods(w, n, m), requests(w, r)
+    if request.before >= 0:
+        requests(w, request.before).next = request.next
+    else:
+        pod.first = request.next
+    if request.next >= 0:
+        requests(w, request.next).before = request.before
+    else:
+        pod.last = request.before
+    pod.waiting -= 1
+
+
+@native
+def pump(w: int, n: int, m: int) -> None:
+    """Begin to serve those for whom a pod has a place, and foretell the next end."""
+    node, pod = nodes(w, n), pods(w, n, m)
+    now_s, most = world(w).now_s, models(w, m).concurrency
+    while pod.phase == READY and pod.waiting > 0 and pod.running < most:
+        work_on(w, n)
+        r = pod.first
+        withdraw(w, n, m, r)
+        count_up(w, n)
+        place = places(w, n, m, pod.running)
+        place.request, place.left_s, place.began_s = r, requests(w, r).work_s, pod.given_s
+        node.busy += pod.running == 0
+        pod.running += 1
+        pod.used_at_s = now_s
+        node.version += 1
+        requests(w, r).place = RUNNING
+    foretell(w, n)
+
+
+@native
+def take_out(w: int, n: int, m: int, r: int) -> float:
+    """Take a request out of a pod that has served it; return what it was given by the account."""
+    node, pod = nodes(w, n), pods(w, n, m)
+    k = 0
+    while places(w, n, m, k).request != r:
+        k += 1
+    given_s = pod.given_s - places(w, n, m, k).began_s
+    pod.running -= 1
+    node.busy -= pod.running == 0
+    for j in range(k, pod.running):
+        here, behind = places(w, n, m, j), places(w, n, m, j + 1)
+        here.request, here.left_s, here.began_s = behind.request, behind.left_s, behind.began_s
+    return float(given_s)
+
+
+@native
+def served(w: int, n: int, m: int, r: int) -> None:
+    """Have done a request; it teaches how fast the node is."""
+    node, rules = nodes(w, n), world(w)
+    work_on(w, n)
+    count_up(w, n)
+    given_s = take_out(w, n, m, r)
+    pods(w, n, m).used_at_s = world(w).now_s
+    ratio = models(w, m).work_s / given_s if given_s > 0.0 else rules.speed_clip_high
+    node.learned *= math.pow(min(max(ratio, rules.speed_clip_low), rules.speed_clip_high), rules.speed_gain)
+    node.version += 1
+
+
+@native
+def foretell(w: int, n: int) -> None:
+    """Enter who ends next on a node, if that may have changed."""
+    node = nodes(w, n)
+    if node.version == node.foretold:
+        return
+    node.foretold = node.version
+    due_s, found = math.inf, False
+    for k in range(node.queues):
+        m = queued(w, n, k).model
+        running = pods(w, n, m).running
+        if running == 0:
+            continue
+        first = places(w, n, m, 0)
+        r, left_s = first.request, first.left_s
+        for j in range(1, running):
+            other = places(w, n, m, j)
+            if other.left_s < left_s or (other.left_s == left_s and other.request < r):
+                r, left_s = other.request, other.left_s
+        at_s = node.at_s + max(left_s, 0.0) * (node.busy * running) / node.speed
+        if not found or at_s < due_s:
+            due_s, found = at_s, True
+            node.due_model, node.due_request = m, r
+    if found:
+        enter(w, due_s, ENDED, n, node.version)
