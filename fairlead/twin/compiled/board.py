@@ -1,8 +1,7 @@
-"""What the compiled core decides about pods on: the fields of `policy.arrays.Board` that it needs, in three tables.
+"""What the compiled core decides about pods on, and what is in force: the fields of `policy.arrays.Board`, in tables.
 
-n nodes and m models in the order of the cluster, shapes in brackets. What is compiled takes named tuples of arrays and
-numbers; whoever calls it keeps the tables and fills them in place. Tables are structured arrays: `pods[n, m].ready` in
-what is compiled is `pods["ready"][n, m]` elsewhere.
+n nodes and m models in the order of the cluster, shapes in brackets. Whoever asks for a decision keeps the tables and
+fills them in place; `desk` has what the rules work on.
 """
 
 from typing import NamedTuple
@@ -13,50 +12,9 @@ from numpy.typing import NDArray
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.arrays import Flags, Floats, Whole
+from fairlead.twin.compiled.desk import DESK, TABLES
 
 Table = NDArray[np.void]
-
-NODE = np.dtype(
-    [
-        ("memory", np.int64),  # bytes
-        ("speed", np.float64),  # v as the newest report has it; the declared one of a node that was never heard
-        ("up", np.bool_),  # heard within the allowed age
-        ("seen", np.bool_),  # was ever heard
-    ],
-    align=True,
-)
-
-MODEL = np.dtype(
-    [
-        ("claim", np.int64),  # bytes
-        ("work_s", np.float64),  # b, at speed 1
-        ("start_s", np.float64),  # a
-        ("deadline_s", np.float64),
-        ("arrived", np.int64),  # requests since the last slot decision
-        ("held", np.int64),  # requests
-        ("oldest_held_s", np.float64),  # for how long; 0 if none is
-        ("asked_at_s", np.float64),  # the last arrival, -inf if none
-    ],
-    align=True,
-)
-
-POD = np.dtype(
-    [
-        ("starting", np.bool_),  # the phase; so too the next four
-        ("ready", np.bool_),
-        ("leaving", np.bool_),  # draining
-        ("stopping", np.bool_),
-        ("sleeping", np.bool_),
-        ("blocked", np.bool_),  # in crash back-off
-        ("since_at_s", np.float64),  # when the phase began
-        ("ready_in_s", np.float64),  # residual start, from now
-        ("left_s", np.float64),  # W, drained to now
-        ("count", np.int64),  # K
-        ("running", np.int64),
-        ("used_at_s", np.float64),  # when a request last began or ended here, not before the phase began
-    ],
-    align=True,
-)
 
 POLICIES: dict[PolicyName, int] = {
     "marginal-dpp": 0,
@@ -71,7 +29,6 @@ POLICIES: dict[PolicyName, int] = {
 MARGINAL_DPP, LRU, RANDOM_STATIC, ROUND_ROBIN, LEAST_LOADED_SLOT, SED_STATIC = range(6)
 """The same numbers as names, for what is compiled."""
 
-
 NOT_IN_ROW = -1.0
 """In a table: the node is not named in the row. One that is named with probability 0 gets no request."""
 
@@ -80,11 +37,15 @@ class Board(NamedTuple):
     """What is and who is asked for. Of a node that is not up all pods are False and 0, `used_at_s` -inf."""
 
     nodes: Table
-    """[n] `NODE`"""
+    """[n] `desk.NODE`"""
     models: Table
-    """[m] `MODEL`"""
+    """[m] `desk.MODEL`"""
     pods: Table
-    """[n, m] `POD`; False and 0 where there is none."""
+    """[n, m] `desk.POD`; False and 0 where there is none."""
+    desk: Table
+    """[1] `desk.DESK`, where the tables are."""
+    room: tuple[Table, ...]
+    """The tables that only the rules write on; kept here because `desk` has no more than their addresses."""
 
 
 class Asked(NamedTuple):
@@ -113,6 +74,7 @@ class Tuning(NamedTuple):
     nodes_per_start: int
     eta: float
     least_worth_s: float
+    wait_starts: float
     busy_share: float
     patience_starts: float
     drain_s_per_gb: float
@@ -131,8 +93,8 @@ class Standing(NamedTuple):
     stoppable: Flags
     """[n, m] of the placement in force."""
     chance: Floats
-    """[n, m] of the table in force: probability of the node in the row of the model, -1 where it is not in it: a
-    ready pod that is not in the row joins it, one with probability 0 does not."""
+    """[n, m] of the table in force: probability of the node in the row of the model; `NOT_IN_ROW` where it is none of
+    its nodes, everywhere where the model has no row."""
     number: Whole
     """[3] the slot whose arrivals are in the rates, -1 if none is; generation of the placement and of the table, 0 if
     there is none."""
@@ -149,17 +111,26 @@ def tuning(settings: PolicySettings) -> Tuning:
 
 def board(cluster: Cluster) -> Board:
     """Return the board of a cluster of which nothing was heard yet."""
-    nodes, models = np.zeros(len(cluster.nodes), NODE), np.zeros(len(cluster.models), MODEL)
-    nodes["memory"] = [n.memory_bytes for n in cluster.nodes]
-    nodes["speed"] = [n.speed for n in cluster.nodes]
-    models["claim"] = [m.memory_bytes for m in cluster.models]
-    models["work_s"] = [m.work_s for m in cluster.models]
-    models["start_s"] = [m.start_delay_s for m in cluster.models]
-    models["deadline_s"] = [m.deadline_s for m in cluster.models]
-    models["asked_at_s"] = -np.inf
-    pods = np.zeros((len(nodes), len(models)), POD)
-    pods["used_at_s"] = -np.inf
-    return Board(nodes, models, pods)
+    n, m = len(cluster.nodes), len(cluster.models)
+    sizes = {"node": n, "model": m, "line": m + 1, "wish": 2 * m, "number": max(n, m), "one": 1}
+    tables = {name: np.zeros([sizes[one] for one in along], record) for name, (record, along) in TABLES.items()}
+    nodes, models, pods, desk = tables["nodes"], tables["models"], tables["pods"], np.zeros(1, DESK)
+    nodes["memory"] = [one.memory_bytes for one in cluster.nodes]
+    nodes["host_memory"] = [one.host_memory_bytes for one in cluster.nodes]
+    nodes["speed"] = [one.speed for one in cluster.nodes]
+    models["claim"] = [one.memory_bytes for one in cluster.models]
+    models["work_s"] = tables["priced"]["work_s"] = [one.work_s for one in cluster.models]
+    models["start_s"] = [one.start_delay_s for one in cluster.models]
+    models["wake_s"] = [one.wake_delay_s for one in cluster.models]
+    models["deadline_s"] = [one.deadline_s for one in cluster.models]
+    models["asked_at_s"] = pods["used_at_s"] = -np.inf
+    for name, size in sizes.items():
+        desk[name] = size
+    for name, one in tables.items():
+        desk[f"{name}_at"] = one.ctypes.data
+    world = tables["world"]
+    world["models_at"], world["queues_at"] = desk["priced_at"], desk["queues_at"]
+    return Board(nodes, models, pods, desk, tuple(tables.values()))
 
 
 def standing(given: Flags, rate_start_per_s: float) -> Standing:
@@ -169,6 +140,6 @@ def standing(given: Flags, rate_start_per_s: float) -> Standing:
         rate=np.full(given.shape[1], rate_start_per_s),
         awake=np.zeros(given.shape, dtype=np.bool_),
         stoppable=np.zeros(given.shape, dtype=np.bool_),
-        chance=np.full(given.shape, -1.0),
+        chance=np.full(given.shape, NOT_IN_ROW),
         number=np.array([-1, 0, 0], dtype=np.int64),
     )

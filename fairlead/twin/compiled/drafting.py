@@ -1,139 +1,114 @@
 """A placement while it is being decided, compiled: `policy.draft` and sums over it, in numpy's order of addition."""
 
-from typing import NamedTuple
-
-import numpy as np
-
-from fairlead.policy.arrays import Flags, Floats, Whole
-from fairlead.policy.pricing import CROWDING
-from fairlead.twin.compiled.board import Board, Table
+from fairlead.policy.arrays import FORGOTTEN
+from fairlead.policy.pricing import CROWDING, NO_CAPACITY
+from fairlead.twin.compiled.desk import desk, models, nodes, numbers, pods
 from fairlead.twin.compiled.native import native
-
-CHOICE = np.dtype([("kept", np.bool_), ("going", np.bool_), ("wanted", np.bool_)])
-"""What shall become of a pod; `policy.draft.Draft` says what each means."""
-
-NEED = np.dtype(
-    [
-        ("pressed", np.float64),  # D = λ + Q/2T, requests per second
-        ("rate", np.float64),  # λ
-        ("waiting", np.int64),  # in queues of pods, not running
-        ("moved", np.bool_),  # was started anew
-    ],
-    align=True,
-)
-"""Demand for a model as this decision sees it."""
 
 RUNS = 8
 """How many running sums numpy keeps (`pairwise_sum` in its source)."""
 
 
-class Draft(NamedTuple):
-    """What the rules change one after another, and demand as they see it."""
-
-    pods: Table
-    """[n, m] `CHOICE`"""
-    models: Table
-    """[m] `NEED`"""
+@native
+def begin_draft(b: int) -> None:
+    """Begin an empty draft with the demand that the board and λ amount to."""
+    for m in range(desk(b).model):
+        model, waiting = models(b, m), 0
+        for n in range(desk(b).node):
+            pod = pods(b, n, m)
+            waiting += max(pod.count - pod.running, 0)
+            pod.kept, pod.going, pod.wanted, pod.also = False, False, False, False
+            pod.begin_s = model.wake_s if pod.sleeping else model.start_s
+            pod.again_s = model.start_s
+            if model.claim <= nodes(b, n).host_memory:
+                pod.again_s = model.wake_s + FORGOTTEN * model.start_s
+        model.waiting, model.moved = waiting, False
+        model.pressed = model.rate + (model.held + waiting) / (2.0 * desk(b).slot_s)
+    for n in range(desk(b).node):
+        for m in range(desk(b).model):
+            numbers(b, m).value = pods(b, n, m).left_s
+        nodes(b, n).backlog_s = added(b, desk(b).model) / nodes(b, n).speed
 
 
 @native
-def drafted(board: Board, rate: Floats, slot_s: float) -> Draft:
-    """Return an empty draft with the demand that `board` and λ [m] amount to."""
-    pods, models = np.zeros(board.pods.shape, CHOICE), np.zeros(len(rate), NEED)
-    for m in range(len(rate)):
-        waiting = 0
-        for n in range(len(board.nodes)):
-            waiting += max(board.pods[n, m].count - board.pods[n, m].running, 0)
-        need = models[m]
-        need.rate, need.waiting = rate[m], waiting
-        need.pressed = rate[m] + (board.models[m].held + waiting) / (2.0 * slot_s)
-    return Draft(pods, models)
-
-
-@native
-def resident(board: Board, n: int, m: int) -> bool:
+def resident(b: int, n: int, m: int) -> bool:
     """Tell whether a pod claims memory."""
-    pod = board.pods[n, m]
-    return bool(pod.starting or pod.ready or pod.leaving or pod.stopping or pod.sleeping)
+    pod = pods(b, n, m)
+    return bool(pod.starting or pod.ready or pod.leaving or pod.stopping)
 
 
 @native
-def stays(draft: Draft, n: int, m: int) -> bool:
+def stays(b: int, n: int, m: int) -> bool:
     """Tell whether there will be a pod."""
-    return bool(draft.pods[n, m].kept or draft.pods[n, m].wanted)
+    return bool(pods(b, n, m).kept or pods(b, n, m).wanted)
 
 
 @native
-def free(board: Board, draft: Draft, n: int) -> int:
+def free(b: int, n: int) -> int:
     """Return the bytes that are left on a node once all that goes has gone and all that is wanted has started."""
-    left = board.nodes[n].memory
-    for m in range(len(board.models)):
-        if stays(draft, n, m):
-            left -= board.models[m].claim
+    left = nodes(b, n).memory
+    for m in range(desk(b).model):
+        if stays(b, n, m):
+            left -= models(b, m).claim
     return int(left)
 
 
 @native
-def share(speed: float, pods: float) -> float:
-    """Return σ of one of `pods` pods on a node."""
-    return speed / (1.0 + CROWDING * (max(pods, 1.0) - 1.0))
+def share(b: int, n: int, count: int) -> float:
+    """Return σ of one of `count` pods on a node."""
+    return float(nodes(b, n).speed / (1.0 + CROWDING * (max(float(count), 1.0) - 1.0)))
 
 
 @native
-def counted(draft: Draft, n: int) -> int:
+def counted(b: int, n: int) -> int:
     """Return how many pods a node will have."""
     count = 0
-    for m in range(len(draft.models)):
-        if stays(draft, n, m):
+    for m in range(desk(b).model):
+        if stays(b, n, m):
             count += 1
     return count
 
 
 @native
-def capacity(board: Board, draft: Draft) -> Floats:
-    """Return [m] C, the sum of σ over a model's pods on nodes that are up, node after node."""
-    found = np.zeros(len(draft.models))
-    for n in range(len(board.nodes)):
-        if board.nodes[n].up:
-            part = share(board.nodes[n].speed, float(counted(draft, n)))
-            for m in range(len(found)):
-                if stays(draft, n, m):
-                    found[m] += part
-    return found
+def sum_up(b: int) -> None:
+    """Set C, the sum of σ over a model's pods, node after node, and its ready pods that are sure to stay."""
+    for m in range(desk(b).model):
+        models(b, m).capacity, models(b, m).sure = 0.0, 0
+    for n in range(desk(b).node):
+        part = share(b, n, counted(b, n)) if nodes(b, n).up else 0.0
+        for m in range(desk(b).model):
+            pod = pods(b, n, m)
+            if stays(b, n, m):
+                models(b, m).capacity += part
+            if pod.kept and pod.ready and not pod.stoppable:
+                models(b, m).sure += 1
 
 
 @native
-def sure(board: Board, draft: Draft, stoppable: Flags) -> Whole:
-    """Return [m] ready pods that are sure to stay; `stoppable` [n, m] of the placement in force."""
-    found = np.zeros(len(draft.models), np.int64)
-    for n in range(len(board.nodes)):
-        for m in range(len(found)):
-            if draft.pods[n, m].kept and board.pods[n, m].ready and not stoppable[n, m]:
-                found[m] += 1
-    return found
+def idle(b: int, n: int, m: int) -> bool:
+    """Tell whether nobody uses a ready pod that stays."""
+    pod = pods(b, n, m)
+    return bool(pod.kept and pod.ready and pod.count == 0 and pod.left_s <= NO_CAPACITY)
 
 
 @native
-def backlog_s(board: Board) -> Floats:
-    """Return [n] seconds of work on each node at its speed."""
-    found, left_s = np.zeros(len(board.nodes)), np.zeros(len(board.models))
-    for n in range(len(found)):
-        for m in range(len(left_s)):
-            left_s[m] = board.pods[n, m].left_s
-        found[n] = added(left_s, len(left_s)) / board.nodes[n].speed
-    return found
+def settled(b: int, n: int, m: int, starts: float) -> bool:
+    """Tell whether a ready pod stays and has been ready for so many of its start delays."""
+    pod = pods(b, n, m)
+    return bool(pod.kept and pod.ready and desk(b).now_s - pod.since_at_s >= starts * models(b, m).start_s)
 
 
 @native
-def added(values: Floats, count: int) -> float:
-    """Return the sum of the first `count` values [k] in numpy's order, up to 128 of them to the last bit."""
+def added(b: int, count: int) -> float:
+    """Return the sum of the first `count` of `numbers`, which are overwritten; up to 128 to the last bit as numpy's."""
     total, begun = 0.0, 0
     if count >= RUNS:
-        runs = values[:RUNS].copy()
         begun = count - count % RUNS
         for k in range(RUNS, begun):
-            runs[k % RUNS] += values[k]
-        total = ((runs[0] + runs[1]) + (runs[2] + runs[3])) + ((runs[4] + runs[5]) + (runs[6] + runs[7]))
+            numbers(b, k % RUNS).value += numbers(b, k).value
+        low = (numbers(b, 0).value + numbers(b, 1).value) + (numbers(b, 2).value + numbers(b, 3).value)
+        high = (numbers(b, 4).value + numbers(b, 5).value) + (numbers(b, 6).value + numbers(b, 7).value)
+        total = low + high
     for k in range(begun, count):
-        total += values[k]
+        total += numbers(b, k).value
     return total
