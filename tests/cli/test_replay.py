@@ -1,16 +1,21 @@
 """`fairlead replay`: what it prints, keeps and refuses."""
 
+import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fairlead.contracts.episodes import Distance, EpisodeHeader, Payload, RequestLine
+from fairlead.contracts.decisions import DecisionRecord
+from fairlead.contracts.episodes import DecisionLine, EpisodeHeader, RequestLine
 from fairlead.studies.episodes.files import writing
+from fairlead.studies.episodes.imports import network_lines
 from fairlead.twin.scenarios import scenario
 from fairlead.twin.subjects import subject_of
 from fairlead_cli.main import invoke
+from tests.slot_agent.scripted_run import record_run
 
 SHORT = ("--duration", "600", "--load", "0.1")
 
@@ -25,21 +30,26 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def episode(tmp_path: Path) -> Path:
     """Return an episode of ten minutes of city7 at load 0.5, the first two of them warm-up."""
+    return written(tmp_path / "ten-minutes.jsonl")
+
+
+def written(path: Path, decisions: Sequence[DecisionRecord] = ()) -> Path:
+    """Write that episode, with decisions before its demand."""
     subject = subject_of(scenario("city7-stationary"), 0.5, 1, 120.0, 600.0)
-    network = subject.network
-    between = ((site, node, far_s) for site, row in network.between_s.items() for node, far_s in row.items())
+    distances, payloads = network_lines(subject.cluster, subject.network)
     header = EpisodeHeader(
         name="ten-minutes",
         begins_at_s=0.0,
         window_start_s=120.0,
         window_end_s=600.0,
         cluster=subject.cluster,
-        distances=tuple(Distance(site=site, node=node, one_way_s=far_s) for site, node, far_s in between),
-        payloads=tuple(Payload(model=m, up_s=network.up_s[m], down_s=network.down_s[m]) for m in network.up_s),
+        distances=distances,
+        payloads=payloads,
         seed=1,
     )
-    path = tmp_path / "ten-minutes.jsonl"
     with writing(path, header) as write:
+        for record in decisions:
+            write(DecisionLine(at_s=0.0, record=record))
         for one in subject.demand():
             write(RequestLine(at_s=one.at_s, site=one.site, model=one.model, work_s=one.work_s))
     return path
@@ -92,6 +102,20 @@ def test_an_episode_is_replayed_at_its_own_load_or_less(capsys: pytest.CaptureFi
     assert 0.3 * whole["requests"] < short["results"][0]["requests"] < 0.7 * whole["requests"]
     assert invoke(["replay", str(episode), "--policy", "lru", "--load", "0.9"]) == 2
     assert "requests are not made up" in capsys.readouterr().err
+
+
+def test_recorded_decisions_are_executed_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Byte for byte; one that was changed is named, and the command fails."""
+    records = asyncio.run(record_run([("ask", "m1"), ("miss", "m4"), ("wait", "")], "marginal-dpp", 0))
+    path = written(tmp_path / "good.jsonl", records)
+    found = printed(capsys, str(path), "--policy", "recorded")
+    assert (found["replayed"], found["identical"]) == (len(records), len(records))
+    assert invoke(["replay", str(path), "--policy", "recorded"]) == 0
+    assert f"{len(records)} identical" in capsys.readouterr().out
+    changed = records[-1].model_copy(update={"input": records[-1].input.model_copy(update={"seed": 99, "now_s": 1e6})})
+    path = written(tmp_path / "changed.jsonl", [*records[:-1], changed])
+    assert invoke(["replay", str(path), "--policy", "recorded"]) == 1
+    assert f"first: {changed.id} different" in capsys.readouterr().out
 
 
 def test_figures_for_people_and_a_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
