@@ -94,7 +94,7 @@ async def exported(
         run = Run(name, cluster, recorded, Window(begin_s, end_s), max(0.0, lead_s), end_s)
         return await export(run, history, None, out)
     finally:
-        await history.close()
+        await history.aclose()
 
 
 def database_settings(config: Path | None) -> "Settings":

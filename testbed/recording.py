@@ -42,7 +42,7 @@ async def record(layout: Layout, window: Window, since_s: float, until_s: float)
         )
         return await export(run, history, client_lines(layout.client_log, window.start_at_s), order.record)
     finally:
-        await history.close()
+        await history.aclose()
 
 
 def _recorded(layout: Layout) -> Recorded:

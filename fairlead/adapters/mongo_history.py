@@ -74,7 +74,7 @@ class MongoHistory:
         finally:
             await cursor.close()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Let go of the database."""
         await self._driver.close()
 

@@ -89,7 +89,7 @@ class EpisodeHeader(Message):
 
     kind: Literal["header"] = "header"
     format: Literal["fairlead-episode"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Annotated[int, Field(ge=VERSION, le=VERSION)] = VERSION
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,126}[a-z0-9])?$")]
     begins_at_s: Instant
     """Domain instant, in seconds since the Unix epoch, at which `at_s` is 0; 0 where it means nothing."""

@@ -13,7 +13,7 @@ from pydantic import StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 
 from docs.generate import messages
-from fairlead.contracts import cluster, plans
+from fairlead.contracts import cluster, episodes, plans
 from fairlead.contracts.base import Message
 
 MESSAGES: tuple[type[Message], ...] = messages()
@@ -140,7 +140,33 @@ def _clusters(draw: st.DrawFn) -> cluster.Cluster:
     )
 
 
-SPECIAL: dict[type[Message], Callable[[], st.SearchStrategy[Any]]] = {plans.Row: _rows, cluster.Cluster: _clusters}
+@st.composite
+def _headers(draw: st.DrawFn) -> episodes.EpisodeHeader:
+    shape = draw(_clusters())
+    seconds = st.floats(0, 100)
+    pairs = [(site.id, node.id) for site in shape.sites for node in shape.nodes]
+    distances = [episodes.Distance(site=site, node=node, one_way_s=draw(seconds)) for site, node in pairs]
+    payloads = [episodes.Payload(model=m.id, up_s=draw(seconds), down_s=draw(seconds)) for m in shape.models]
+    start_s = draw(seconds)
+    return episodes.EpisodeHeader(
+        name=draw(IDS),
+        begins_at_s=draw(st.floats(0, 1e10)),
+        window_start_s=start_s,
+        window_end_s=start_s + draw(st.floats(1, 1e6)),
+        cluster=shape,
+        distances=tuple(distances),
+        payloads=tuple(payloads),
+        seed=draw(st.integers(0, 2**53)),
+        sources=tuple(draw(st.lists(a_message(episodes.Thinned, 2), max_size=1))),
+        recorded=draw(st.none() | a_message(episodes.Recorded, 2)),
+    )
+
+
+SPECIAL: dict[type[Message], Callable[[], st.SearchStrategy[Any]]] = {
+    plans.Row: _rows,
+    cluster.Cluster: _clusters,
+    episodes.EpisodeHeader: _headers,
+}
 """Messages whose own checks a blind draw would hardly ever pass."""
 
 

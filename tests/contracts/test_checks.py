@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fairlead.contracts.cluster import Cluster, Launch, ModelSpec, NodeSpec, SiteSpec
+from fairlead.contracts.episodes import Distance, EpisodeHeader, MishapLine, Payload
 from fairlead.contracts.plans import EpochPlan, Intent, NodePlacement, Placement, RoutingTable, Row, Share
 
 LAUNCH = Launch(launcher="exec", command=("serve",))
@@ -121,3 +122,37 @@ def test_plans_placements_and_tables_name_each_once() -> None:
             generation=1, placement_generation=1, plan_generation=0, slot=1, decision="d", source="fallback",
             rows=(a_row(1.0), a_row(1.0)), work=(), speeds=(), **times,
         )  # fmt: skip
+
+
+def test_an_episodes_header_holds_together() -> None:
+    """The window begins before its end; the network names each pair of site and node, and each model, once."""
+    fields: dict[str, Any] = {
+        "name": "some.run",
+        "begins_at_s": 0.0,
+        "window_start_s": 1.0,
+        "window_end_s": 2.0,
+        "cluster": a_cluster(),
+        "distances": (Distance(site="s1", node="n1", one_way_s=0.1),),
+        "payloads": (Payload(model="m1", up_s=0.1, down_s=0.0),),
+        "seed": 1,
+    }
+    assert EpisodeHeader(**fields).version == 1
+    for change, why in (
+        ({"window_start_s": 2.0}, "is not before window_end_s"),
+        ({"distances": ()}, "each pair of a site and a node"),
+        ({"distances": fields["distances"] * 2}, "each pair of a site and a node"),
+        ({"payloads": ()}, "each model of the cluster once"),
+        ({"name": "Some Run"}, "pattern"),
+    ):
+        with pytest.raises(ValidationError, match=why):
+            EpisodeHeader(**(fields | change))
+
+
+def test_a_nodes_new_speed_comes_with_its_turn_alone() -> None:
+    """A lost node has none; a slower one has one."""
+    assert MishapLine(at_s=1.0, what="speed-turned", node="n1", speed=0.5).speed == 0.5
+    assert MishapLine(at_s=1.0, what="node-lost", node="n1").speed is None
+    with pytest.raises(ValidationError, match="speed goes with speed-turned"):
+        MishapLine(at_s=1.0, what="speed-turned", node="n1")
+    with pytest.raises(ValidationError, match="speed goes with speed-turned"):
+        MishapLine(at_s=1.0, what="node-lost", node="n1", speed=0.5)
