@@ -99,7 +99,7 @@ def _movable(draft: Draft, settings: PolicySettings, tally: Tally, rows: Whole) 
     """Return [r, m] pods that rule 2 may stop: past their dwell, and not the last ready one of a model with demand."""
     board, pods = draft.board, draft.board.pods
     last = (tally.ready <= 1) & (board.demand.pressed > settings.rate_start_per_s)
-    settled = pods.ready[rows] & (pods.age_s[rows] >= board.start_s)
+    settled = pods.ready[rows] & (pods.age_s[rows] >= board.again_s[rows])
     return draft.kept[rows] & settled & ~last & ~board.wishes.pinned[rows]
 
 

@@ -120,7 +120,7 @@ def _regrets(draft: Draft, demand: Floats, horizon_s: float) -> Floats:
 def _rule1_victims(draft: Draft, settings: PolicySettings, costs: Floats, patient: bool) -> Victims:
     """Return whom rule 1 may displace: idle pods past their dwell; for the patient also busy ones, which drain."""
     board, pods = draft.board, draft.board.pods
-    settled = (pods.age_s >= board.start_s) & ~board.wishes.pinned & board.up[:, None]
+    settled = (pods.age_s >= board.again_s) & ~board.wishes.pinned & board.up[:, None]
     idle = draft.idle()
     if not patient:
         return victims(board.claim, idle & settled, costs)
