@@ -5,25 +5,17 @@ age. With `Limits.drain_s` it is another one: every request of the window is ser
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from fairlead.contracts.cluster import ModelSpec, NodeSpec
 from fairlead.contracts.errors import InputError
-from fairlead.studies.bound_program import Batch, Sort, program
-from fairlead.studies.linear import Floats, Program, Status, solve
-from fairlead.twin.calendar import Mishap, NodeBack, NodeLost, SpeedTurned
-from fairlead.twin.requests import Arrival
+from fairlead.studies.bound_case import Case, case_of
+from fairlead.studies.bound_program import program
+from fairlead.studies.linear import Program, Status, solve
 from fairlead.twin.subjects import Subject
 
 Source = Literal["program", "coarser-program", "service"]
-
-BATCHES = 5
-"""Into how many batches the requests of a model are parted by their work where it differs. On `city7-rotating-cv` at
-load 0.8, seed 1, see docs/bounds.md."""
 
 LARGEST_BIN_S = 60.0
 """Coarser bins than this say little more than `service` does: the largest work on our clusters is 24 s."""
@@ -82,23 +74,19 @@ def lp_bound(subject: Subject, limits: Limits | None = None) -> Bound:
     """
     chosen = limits or Limits()
     chosen.check()
-    window = subject.window
-    demand = [one for one in subject.demand() if window.start_at_s <= one.at_s < window.end_at_s]
-    if not demand:
-        raise InputError(f"{subject.name}: no request arrives in the window, so there is no latency to bound")
-    parts, answered = _parts(subject, demand), chosen.drain_s is not None
-    network_s = _network_s(parts, answered)
+    case, answered = case_of(subject), chosen.drain_s is not None
+    network_s = case.network_s(answered)
     attempts: list[Attempt] = []
     for bin_s, drain_s in _finest_first(chosen, attempts):
-        solved = solve(_program(subject, parts, bin_s, drain_s), chosen.time_limit_s)
+        solved = solve(_program(case, bin_s, drain_s), chosen.time_limit_s)
         attempts.append(Attempt(bin_s, drain_s, solved.status))
         if solved.value is not None:
-            mean_s = (solved.bound + network_s) / len(demand)
+            mean_s = (solved.bound + network_s) / case.requests
             gap_ratio = (solved.value - solved.bound) / max(solved.value, 1e-9)
             source: Source = "program" if bin_s == chosen.bin_s else "coarser-program"
-            return Bound(subject.name, len(demand), mean_s, source, gap_ratio, tuple(attempts))
-    mean_s = (_service_s(subject, parts, answered) + network_s) / len(demand)
-    return Bound(subject.name, len(demand), mean_s, "service", None, tuple(attempts))
+            return Bound(subject.name, case.requests, mean_s, source, gap_ratio, tuple(attempts))
+    mean_s = (case.service_s(answered) + network_s) / case.requests
+    return Bound(subject.name, case.requests, mean_s, "service", None, tuple(attempts))
 
 
 def _finest_first(limits: Limits, attempts: Sequence[Attempt]) -> Iterator[tuple[float, float | None]]:
@@ -114,122 +102,7 @@ def _finest_first(limits: Limits, attempts: Sequence[Attempt]) -> Iterator[tuple
             return
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The requests of one model."""
-
-    model: ModelSpec
-    at_s: Floats
-    """When each could be at a node, from the window's start, sorted."""
-    work_s: Floats
-    there_s: Floats
-    """How long each is under way to a node at least, as far as that is inside the window."""
-    back_s: Floats
-    """How long its answer is under way to the client at least."""
-
-
-def _parts(subject: Subject, demand: Sequence[Arrival]) -> list[_Part]:
-    parts = []
-    start_s, for_s = subject.window.start_at_s, _for_s(subject)
-    for model in subject.cluster.models:
-        own = [one for one in demand if one.model == model.id]
-        if own:
-            least = {site.id: _ways_s(subject, model, site.id) for site in subject.cluster.sites}
-            ways = np.array([least[one.site] for one in own])
-            sent_s = np.array([one.at_s for one in own]) - start_s
-            there_s = np.minimum(ways[:, 0], for_s - sent_s)
-            order = np.argsort(sent_s + there_s, kind="stable")
-            work_s = np.array([one.work_s for one in own])
-            parts.append(_Part(model, (sent_s + there_s)[order], work_s[order], there_s[order], ways[order, 1]))
-    return parts
-
-
-def _for_s(subject: Subject) -> float:
-    return subject.window.end_at_s - subject.window.start_at_s
-
-
-def _ways_s(subject: Subject, model: ModelSpec, site: str) -> tuple[float, float]:
-    """Return the least seconds from a client to a node that can have the model, and back."""
-    network = subject.network
-    nearest_s = min(network.between_s[site][node.id] for node in subject.cluster.nodes if _fits(model, node))
-    return network.up_s[model.id] + nearest_s, network.down_s[model.id] + nearest_s
-
-
-def _fits(model: ModelSpec, node: NodeSpec) -> bool:
-    return model.memory_bytes <= node.memory_bytes
-
-
-def _network_s(parts: Sequence[_Part], answered: bool) -> float:
-    """Return the seconds that requests are under way; their answers too where all are answered."""
-    return sum(float(one.there_s.sum() + (one.back_s.sum() if answered else 0.0)) for one in parts)
-
-
-def _service_s(subject: Subject, parts: Sequence[_Part], answered: bool) -> float:
-    """Return the seconds of service that requests need by themselves, each on the fastest node."""
-    total_s = 0.0
-    for part in parts:
-        fit = [node.id for node in subject.cluster.nodes if _fits(part.model, node)]
-        turned = [what.speed for _, what in subject.mishaps if isinstance(what, SpeedTurned) and what.node in fit]
-        fastest = max(*(node.speed for node in subject.cluster.nodes if node.id in fit), 0.0, *turned)
-        needed_s = part.work_s / fastest
-        total_s += float((needed_s if answered else np.minimum(needed_s, _for_s(subject) - part.at_s)).sum())
-    return total_s
-
-
-def _program(subject: Subject, parts: Sequence[_Part], bin_s: float, drain_s: float | None) -> Program:
-    for_s = _for_s(subject) + (drain_s or 0.0)
-    bins = math.ceil(for_s / bin_s)
-    batches = [(part.model, batch) for part in parts for batch in _batches(part)]
-    sorts = _sorts(subject, tuple(model for model, _ in batches), (for_s / bins, bins))
-    return program([batch for _, batch in batches], sorts, for_s / bins, drained=drain_s is not None)
-
-
-def _batches(part: _Part) -> list[Batch]:
-    """Return requests of about the same work together; all of them where it does not differ."""
-    edges = np.unique(np.quantile(part.work_s, np.linspace(0.0, 1.0, BATCHES + 1)[1:-1]))
-    number = np.searchsorted(edges, part.work_s, side="left")
-    inside = [number == one for one in np.unique(number)]
-    return [Batch(part.at_s[those], part.work_s[those], part.model.concurrency) for those in inside]
-
-
-def _sorts(subject: Subject, models: Sequence[ModelSpec], bins: tuple[float, int]) -> list[Sort]:
-    """Return the nodes, those that are alike as one."""
-    found: dict[tuple[object, ...], Sort] = {}
-    for node in subject.cluster.nodes:
-        course = tuple(_course(node, subject.mishaps, subject.window.start_at_s))
-        fits = tuple(_fits(model, node) for model in models)
-        before = found.get((course, fits))
-        speed, seconds = _speeds(course, *bins) if before is None else (before.speed, before.seconds)
-        found[course, fits] = Sort(speed, seconds, 1 if before is None else before.count + 1, fits)
-    return list(found.values())
-
-
-def _course(node: NodeSpec, mishaps: Iterable[tuple[float, Mishap]], start_at_s: float) -> list[tuple[float, float]]:
-    """Return a node's speed from each instant on, from the window's start; 0 while it is down.
-
-    Whatever else befalls a node takes from it: a bound may leave it out.
-    """
-    up, speed = True, node.speed
-    course = [(0.0, speed)]
-    for at_s, what in sorted((one for one in mishaps if one[1].node == node.id), key=lambda one: one[0]):
-        match what:
-            case NodeLost():
-                up = False
-            case NodeBack():
-                up = True
-            case SpeedTurned():
-                speed = what.speed
-        turn = (max(0.0, at_s - start_at_s), speed if up else 0.0)
-        course = [*(one for one in course if one[0] < turn[0]), turn]
-    return course
-
-
-def _speeds(course: Sequence[tuple[float, float]], bin_s: float, bins: int) -> tuple[Floats, Floats]:
-    """Return the highest speed in each bin, and the seconds at that speed that make up for all of it."""
-    starts = np.arange(bins) * bin_s
-    speed, work_s = np.zeros(bins), np.zeros(bins)
-    for (from_s, one), (until_s, _) in zip(course, (*course[1:], (math.inf, 0.0)), strict=True):
-        inside_s = np.clip(np.minimum(starts + bin_s, until_s) - np.maximum(starts, from_s), 0.0, None)
-        speed = np.where(inside_s > 0.0, np.maximum(speed, one), speed)
-        work_s += inside_s * one
-    return speed, np.divide(work_s, speed, out=np.zeros(bins), where=speed > 0.0)
+def _program(case: Case, bin_s: float, drain_s: float | None) -> Program:
+    grid, batches = case.grid(bin_s, drain_s), case.batches()
+    sorts = case.nodes([model for model, _ in batches], grid, alike=True)
+    return program([batch for _, batch in batches], sorts, grid.bin_s, drained=drain_s is not None)
