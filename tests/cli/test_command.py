@@ -21,6 +21,7 @@ COMMANDS = (
     "agents",
     "proposals",
     "cases",
+    "episodes",
     "doctor",
     "token",
     "scenarios",
@@ -69,6 +70,7 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
         "agents": ["status"],
         "proposals": ["list", "show", "approve", "decline"],
         "cases": ["list", "show", "export", "import", "delete"],
+        "episodes": ["import", "export", "list", "show"],
     }
     for below in groups.get(command, [""]):
         assert invoke([word for word in (command, below, "--help") if word]) == 0
