@@ -13,8 +13,8 @@ LAWS = {
     3: "Every row of a table sums to 1 within 1e-9, has no negative entry and only nodes whose pod is ready, or "
     "starting and soon enough.",
     4: "The last ready pod of a model with demand is never stopped by us, but as the controller's rules 1 and 2 say; a "
-    "crash, an operator's force and a lost node are exempt and counted (so too in 5 and 12); `random-dynamic` stops what "
-    "it does not draw.",
+    "crash, an operator's force and a lost node are exempt and counted (so too in 5 and 12); `random-dynamic` stops "
+    "what it does not draw.",
     5: "No pod stops inside a dwell that the controller sets; on a node stops come before starts; rule 2 stays within "
     "its churn budget; a swap that needs the memory of both is refused at placement.",
     6: "A stop drains first: no in-flight request is lost to a reconfiguration.",
