@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from tests.acceptance import agents, bad_input, comparisons, faults, loop, real_model, replay, start
+from tests.acceptance import agents, bad_input, comparisons, episodes, faults, loop, real_model, replay, start
 from tests.acceptance.case import Broken, Case, Ledger
 
 CASES: tuple[Case, ...] = (
@@ -18,6 +18,7 @@ CASES: tuple[Case, ...] = (
     *bad_input.CASES,
     *real_model.CASES,
     *replay.CASES,
+    *episodes.CASES,
     *comparisons.CASES,
     *faults.CASES,
     *agents.CASES,
