@@ -100,6 +100,12 @@ class Backlog:
         ratio = one.work_s / attained_s if attained_s > 0 else self._rule.clip_high
         self.speed = learned(self.speed, ratio, self._rule)
 
+    def service_s(self, pod: str) -> float:
+        """Return how long one more request of a pod would be served if those who are busy now stayed so."""
+        others = sum(1 for key, one in self._pods.items() if one.running and key != pod)
+        one = self._pods[pod]
+        return one.work_s * (others + 1) * (len(one.running) + 1) / self.speed
+
     def attained_s(self, pod: str, ticket: int, now_s: float) -> float:
         """Return the work that a running request has been given."""
         self._advance(now_s)

@@ -15,10 +15,12 @@ EngineName = Literal["auto", "reference", "compiled"]
 Tell = Callable[[float], None]
 """Told the share of a game that is done, from 0 to 1."""
 
-COMPILED: frozenset[PolicyName] = frozenset({"sed-static", "random-static", "round-robin", "least-loaded-slot"})
+COMPILED: frozenset[PolicyName] = frozenset(
+    {"marginal-dpp", "lru", "sed-static", "random-static", "round-robin", "least-loaded-slot"}
+)
 """Policies that the compiled core plays."""
 
-REFERENCE_ONLY = frozenset({"wait_starts", "route"})
+REFERENCE_ONLY = frozenset({"wait_starts", "route", "yielding"})
 """Fields of `PolicySettings` that the compiled core does not know: they stand at their defaults there."""
 
 

@@ -87,6 +87,7 @@ class Flow:
         """Let a request come to its ingress."""
         request = self.books.open[number]
         self._site_of(request).arrive(request.arrival.model, self.now_s)
+        request.entered_at_s = self.now_s
         request.expires_at_s = self.now_s + self._hold_timeout_s
         if request.expires_at_s < math.inf:
             self._calendar.enter(request.expires_at_s, Expired(request.number))
@@ -131,7 +132,7 @@ class Flow:
             view.lost(request.node, self.now_s)
             view.refused(request.number, request.node, model)
             self.carry(request)
-        elif node.admit(request.number, model, request.arrival.work_s):
+        elif node.admit(request.number, model, request.arrival.work_s, request.entered_at_s):
             request.refusals = 0
             view.acknowledged(request.number, self.now_s)
             self.books.move(request, "queued")

@@ -13,6 +13,7 @@ from fairlead.contracts.readings import Phase
 from fairlead.policy.backlog import Backlog, SpeedRule
 from fairlead.policy.choice import NodeLoad, PodQueue
 from fairlead.policy.reconcile import Pod, claimed_bytes, hosted_bytes
+from fairlead.policy.yielding import next_up
 
 
 @dataclass(slots=True)
@@ -23,6 +24,8 @@ class Queue:
     concurrency: int
     waiting: dict[int, float] = field(default_factory=dict)
     """Work of each request that waits, in order of arrival."""
+    arrived_at_s: dict[int, float] = field(default_factory=dict)
+    """When each request that waits came to its ingress."""
     running: dict[int, float] = field(default_factory=dict)
     """Work left of each request that runs."""
     used_at_s: float | None = None
@@ -60,8 +63,10 @@ class Reading:
 class Node:
     """One node, alive or dead."""
 
-    def __init__(self, spec: NodeSpec, models: Mapping[str, ModelSpec], rule: SpeedRule) -> None:
-        """Begin empty, at the declared speed."""
+    def __init__(
+        self, spec: NodeSpec, models: Mapping[str, ModelSpec], rule: SpeedRule, patience_s: float | None = None
+    ) -> None:
+        """Begin empty, at the declared speed; with `patience_s`, late requests yield until they have waited so long."""
         self.spec = spec
         self.models = models
         self.speed = spec.speed
@@ -81,19 +86,21 @@ class Node:
         self.opened = 0
         self.starts = 0
         self.stops = 0
+        self._patience_s = patience_s
         self._rule = rule
         self._account = Backlog(spec.speed, 0.0, rule, pausing=spec.pausing)
         self._at_s = 0.0
 
     # --- requests
 
-    def admit(self, request: int, model: str, work_s: float) -> bool:
-        """Take a request in; False if no pod of its model takes any."""
+    def admit(self, request: int, model: str, work_s: float, arrived_at_s: float = 0.0) -> bool:
+        """Take a request in that came to its ingress at `arrived_at_s`; False if no pod of its model takes any."""
         pod = self.pods.get(model)
         if pod is None or pod.phase not in ("ready", "starting"):
             return False
         queue = self.queues[model]
         queue.waiting[request] = work_s
+        queue.arrived_at_s[request] = arrived_at_s
         self._account.enqueue(queue.instance)
         return True
 
@@ -103,14 +110,21 @@ class Node:
         pod, queue = self.pods[model], self.queues[model]
         while pod.phase == "ready" and queue.waiting and len(queue.running) < queue.concurrency:
             self._advance(now_s)
-            request = next(iter(queue.waiting))
+            request = self._next_up(queue, model, now_s)
             queue.running[request] = queue.waiting.pop(request)
+            del queue.arrived_at_s[request]
             queue.used_at_s = now_s
             self._account.leave(queue.instance)
             self._account.start(queue.instance, request, now_s)
             self.version += 1
             begun.append(request)
         return begun
+
+    def _next_up(self, queue: Queue, model: str, now_s: float) -> int:
+        if self._patience_s is None:
+            return next(iter(queue.waiting))
+        on_time_from_s = now_s + self._account.service_s(queue.instance) - self.models[model].deadline_s
+        return next_up(queue.arrived_at_s.items(), on_time_from_s, now_s - self._patience_s)
 
     def end(self, request: int, model: str, now_s: float) -> None:
         """Take out a request that has been served."""
@@ -124,7 +138,7 @@ class Node:
     def withdraw(self, request: int, model: str) -> None:
         """Take out a request that waits."""
         queue = self.queues[model]
-        del queue.waiting[request]
+        del queue.waiting[request], queue.arrived_at_s[request]
         self._account.leave(queue.instance)
 
     def due(self) -> Due | None:

@@ -42,6 +42,8 @@ class Request:
     """In a row."""
     sent_again: bool = False
     """It had been started and was lost: that is put right once."""
+    entered_at_s: float = 0.0
+    """When it came to its ingress."""
     expires_at_s: float = float("inf")
     """From then on it waits no longer."""
     held_at_s: float | None = None

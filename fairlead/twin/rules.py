@@ -8,6 +8,7 @@ from fairlead.contracts.settings import NodeAgentSettings
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.backlog import SpeedRule
 from fairlead.policy.reconcile import Limits
+from fairlead.policy.yielding import PATIENCE_SHARE
 from fairlead.twin.node import Node, Reading
 from fairlead.twin.site import Site, SiteReading
 
@@ -32,11 +33,12 @@ def rules(settings: PolicySettings, seed: int, *, fresh: bool) -> Rules:
     return Rules(settings, seed, fresh, limits, settings.hold_timeout_s)
 
 
-def nodes_of(cluster: Cluster, settings: PolicySettings) -> dict[str, Node]:
-    """Return the cluster's nodes, empty."""
+def nodes_of(cluster: Cluster, settings: PolicySettings, *, yielding: bool = False) -> dict[str, Node]:
+    """Return the cluster's nodes, empty; `yielding`: at their pods, late requests let others pass."""
     models = {m.id: m for m in cluster.models}
     rule = SpeedRule(settings.speed_gain, settings.speed_clip_low, settings.speed_clip_high)
-    return {n.id: Node(n, models, rule) for n in cluster.nodes}
+    patience_s = PATIENCE_SHARE * settings.hold_timeout_s if yielding else None
+    return {n.id: Node(n, models, rule, patience_s) for n in cluster.nodes}
 
 
 class Readings:

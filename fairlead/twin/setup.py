@@ -8,6 +8,7 @@ from fairlead.contracts.plans import NodePlacement, Override
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.snapshot import allowed_age_s
 from fairlead.policy.steering import Steering
+from fairlead.policy.yielding import yields
 from fairlead.twin.controller import Case, Controller
 from fairlead.twin.engine import Engine
 from fairlead.twin.node import Node
@@ -38,7 +39,7 @@ class Setup:
 
 def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
     """Return a run whose first decision is in force, its pods ready, and whose demand is still to come."""
-    nodes = nodes_of(setup.cluster, setup.settings)
+    nodes = nodes_of(setup.cluster, setup.settings, yielding=yields(setup.policy, setup.settings))
     views = {site.id: _view(setup, site.id, nodes) for site in setup.cluster.sites}
     case = Case(setup.cluster, setup.policy, setup.settings, setup.seed, setup.static, setup.overrides)
     talks = None if setup.counsel is None else Talks(setup.counsel, setup.cluster, setup.settings, setup.seed)
