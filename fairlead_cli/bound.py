@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from fairlead.studies.bound import Bound
     from fairlead.studies.cells import Source
 
+ANCHORED = ("marginal-dpp@fresh", "lru@fresh")
+"""Policies that start pods on demand, which is what anchors are about."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -25,6 +28,13 @@ def register(app: typer.Typer) -> None:
             "fairlead bound city7-rotating --drain 600      (every request served, however late)",
         ),
     )(bound)
+    app.command(
+        "anchors",
+        epilog=examples(
+            "fairlead anchors",
+            "fairlead anchors --seed 3 --time-limit 300 --policy marginal-dpp@fresh --json",
+        ),
+    )(anchors)
 
 
 def bound(
@@ -87,3 +97,41 @@ def _rows(found: "Bound", source: "Source", seed: int, took_s: float) -> list[tu
         ("gap", f"{gap} between the solver's optimum and what its prices prove"),
         ("took", f"{took_s:.1f} s"),
     ]
+
+
+def anchors(
+    policy: Annotated[
+        list[str] | None, typer.Option("--policy", help="Played beside the bounds; may be given again.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the demand.")] = 1,
+    bin_s: Annotated[float, typer.Option("--bin", min=0.1, help="Seconds of a bin.")] = 1.0,
+    limit_s: Annotated[float, typer.Option("--time-limit", min=0.1, help="Wall seconds for one program.")] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Print bounds of small cases in which memory and start delays decide, and what policies reach there.
+
+    linear: the bound of `fairlead bound`, which has neither; mixed: with both. A bound whose program was not solved in
+    time holds, too.
+    """
+    from fairlead.studies.anchors import BY_NAME, anchor, mixed_bound
+    from fairlead.studies.bound import Limits, lp_bound
+    from fairlead.twin.play import Game, play, policy_at
+
+    policies, items = [policy_at(one) for one in policy or ANCHORED], []
+    for name in BY_NAME:
+        subject = anchor(name, seed)
+        mixed = mixed_bound(subject, bin_s, limit_s)
+        linear_s = lp_bound(subject, Limits(bin_s, limit_s)).mean_s
+        reached = {str(at): play(Game(subject, at, seed), lambda share: None).figures.latency_s.mean for at in policies}
+        items.append({**dataclasses.asdict(mixed), "linear_mean_s": linear_s, "policies": reached})
+    if as_json:
+        echo_json({"seed": seed, "items": items})
+        return
+    heads = ("anchor", "requests", "linear", "mixed", "its program", *(str(at) for at in policies))
+    echo_table(heads, [_anchor_row(one) for one in items], empty="no anchor")
+
+
+def _anchor_row(one: dict[str, Any]) -> tuple[str, ...]:
+    proved = one["status"] if one["status"] == "optimal" else f"{one['status']}, gap {one['gap_ratio']:.0%}"
+    bounds = (one["subject"], str(one["requests"]), f"{one['linear_mean_s']:.2f} s", f"{one['mean_s']:.2f} s", proved)
+    return (*bounds, *("-" if value is None else f"{value:.2f} s" for value in one["policies"].values()))
