@@ -22,6 +22,8 @@ class Goal:
     against: str | None = None
     """Mean latency relative to this policy's; None for the figure itself."""
     figure: Figure = "mean_s"
+    against_in: str | None = None
+    """Scenario that the other one played; None for the same."""
 
     @property
     def at_least(self) -> bool:
@@ -36,7 +38,8 @@ class Goal:
             return None
         if self.against is None:
             return mean(getattr(ours, self.figure))
-        theirs = table.column(self.against)
+        other = table if self.against_in is None else board.table(self.against_in, self.load)
+        theirs = None if other is None else other.column(self.against)
         return None if theirs is None else paired(ours, theirs)
 
     def reached(self, found: Interval) -> bool:
@@ -95,10 +98,17 @@ GOALS = (
     _latency("catalogue-crowded", 0.75, 0.77, "0.803", "fresh/fresh", "lru"),
     _latency("catalogue-roomy", 0.6, 0.78, "0.798", "fresh/fresh", "lru"),
     _latency("catalogue-roomy", 0.75, 0.74, "0.764", "fresh/fresh", "lru"),
+    Goal("city7-rotating-pausing", 0.8, "marginal-dpp@fresh", 0.80, "", "sed-static@5s", against_in="city7-rotating"),
+    Goal("city7-rotating-pausing", 0.9, "marginal-dpp@fresh", 0.72, "", "sed-static@5s", against_in="city7-rotating"),
+    _latency("catalogue-crowded-sleeping", 0.6, 0.62, "0.626", "fresh/fresh", "lru"),
+    _latency("catalogue-crowded-sleeping", 0.75, 0.59, "0.595", "fresh/fresh", "lru"),
+    _latency("catalogue-roomy-sleeping", 0.6, 0.70, "0.711", "fresh/fresh", "lru"),
+    _latency("catalogue-roomy-sleeping", 0.75, 0.61, "0.623", "fresh/fresh", "lru"),
     _fair("catalogue-crowded", 0.6, 0.90, ""),
     _fair("catalogue-crowded", 0.75, 0.79, ""),
     _fair("catalogue-roomy", 0.6, 0.97, ""),
     _fair("catalogue-roomy", 0.75, 0.93, ""),
 )
 """The rows of CONTROL §6 on policies; `stationary`, `node-loss`, `slow-node`, `burst`: "same" is read as the row before
-it there, fresh state against `sed-static@5s`."""
+it there, fresh state against `sed-static@5s`; `pausing` against `sed-static@5s` on nodes that do not pause; `sleeping`
+against `lru` with the same host memory."""

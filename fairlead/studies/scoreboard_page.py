@@ -67,7 +67,8 @@ def _goals(board: Scoreboard) -> Iterator[str]:
 
 def _measure(goal: Goal) -> str:
     if goal.against is not None:
-        return f"`{goal.policy}` / `{goal.against}`"
+        there = "" if goal.against_in is None else f" on `{goal.against_in}`"
+        return f"`{goal.policy}` / `{goal.against}`{there}"
     words = {"mean_s": "mean latency, s", "x1": "J'(x1)", "starts_per_hour": "starts an hour"}
     return f"`{goal.policy}`: {words[goal.figure]}"
 

@@ -85,7 +85,10 @@ def test_it_has_every_policy_scenario_and_load_that_it_says_it_has(board: Scoreb
             for policy in section.policies:
                 found = table.column(policy)
                 assert found is not None, f"{policy} did not play {section.scenario} at {load}"
-                assert found.seeds == tuple(range(1, seeds + 1))
+                assert found.seeds == tuple(range(1, section.seeds + 1))
+    assert [tuple(one.policy for one in table.columns) for table in board.ablations] == [
+        section.policies for section in ablations(seeds)
+    ]
 
 
 def test_what_is_asked_for_is_played() -> None:
@@ -94,8 +97,9 @@ def test_what_is_asked_for_is_played() -> None:
     for goal in GOALS:
         section = known[goal.scenario, goal.load]
         assert goal.policy in section.policies
-        limits = {one.kind for one in limits_of([section]) if one.source.load == goal.load}
-        assert goal.against in (None, *section.policies, *limits)
+        other = known[goal.against_in or goal.scenario, goal.load]
+        limits = {one.kind for one in limits_of([other]) if one.source.load == goal.load}
+        assert goal.against in (None, *other.policies, *limits)
 
 
 def test_every_section_can_be_played() -> None:
