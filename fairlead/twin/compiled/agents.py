@@ -4,6 +4,7 @@ import math
 
 from fairlead.twin.agent import STOP_S
 from fairlead.twin.compiled.events import GONE, PATIENCE, READY_NOW, enter
+from fairlead.twin.compiled.moving import have_room
 from fairlead.twin.compiled.native import native
 from fairlead.twin.compiled.requests import carry, give_back, lose, lose_sight, touch
 from fairlead.twin.compiled.serving import count_up, foretell, pump, withdraw, work_on
@@ -20,6 +21,7 @@ from fairlead.twin.compiled.world import (
     pods,
     queued,
     requests,
+    sites,
     starts,
     stops,
     world,
@@ -209,6 +211,7 @@ def started(w: int, n: int, m: int, instance: int) -> None:
         become_ready(w, n, m)
         pump(w, n, m)
         touch(w)
+        have_room(w)
 
 
 @native
@@ -233,6 +236,7 @@ def die(w: int, n: int) -> None:
         r = pods(w, n, m).first
         while r >= 0:
             affected(w, waited).waited = r
+            sites(w, requests(w, r).site).queued -= 1
             waited += 1
             r = requests(w, r).next
     clear(w, n)

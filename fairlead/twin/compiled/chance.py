@@ -3,12 +3,9 @@
 import numpy as np
 
 from fairlead.twin.compiled.native import native
-from fairlead.twin.flow import CHOICE_STREAM
 
 GOLDEN, FIRST, SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 """Constants of SplitMix64, as in `policy.streams`; typed, for a signed number among them would make a float."""
-
-STREAM = np.uint64(CHOICE_STREAM)
 
 
 @native
@@ -27,9 +24,9 @@ def unit(state: np.uint64) -> float:
 
 
 @native
-def draws(seed: np.uint64, request: int, attempt: int) -> tuple[float, float]:
-    """Return the two numbers that an ingress draws for a ticket."""
-    state = mixed(mixed(seed) ^ STREAM)
+def draws(seed: np.uint64, stream: np.uint64, request: int, attempt: int) -> tuple[float, float]:
+    """Return the two numbers that an ingress draws for a ticket from one of its streams."""
+    state = mixed(mixed(seed) ^ stream)
     state = mixed(state ^ np.uint64(request))
     state = mixed(state ^ np.uint64(attempt))
     return unit(state), unit(mixed(state))

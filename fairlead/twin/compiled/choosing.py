@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from fairlead.policy.choice import CANDIDATES
 from fairlead.twin.compiled.chance import draws
 from fairlead.twin.compiled.native import native
@@ -21,9 +23,13 @@ from fairlead.twin.compiled.world import (
     queued,
     queues,
     requests,
+    thoughts,
     words,
     world,
 )
+from fairlead.twin.flow import CHOICE_STREAM
+
+STREAM = np.uint64(CHOICE_STREAM)
 
 MARGINAL, SED, ROTATE, STRICT = range(4)
 """Rules of a row (`contracts.plans.Rule`)."""
@@ -79,18 +85,26 @@ def phase_seen(w: int, s: int, n: int, m: int) -> int:
 
 
 @native
-def fill(w: int, s: int, n: int) -> tuple[int, float]:
-    """Lay out the queues of a node as an ingress sees them; return how many and the node's speed."""
+def fill(w: int, s: int, n: int, thought: bool) -> tuple[int, float]:
+    """Lay out the queues of a node as an ingress sees them; return how many and the node's speed.
+
+    In `thought` they are as `moving` thinks of them while it moves tickets.
+    """
     if not world(w).fresh:
         word = words(w, s, n)
         for k in range(word.pods):
             m = listed(w, s, n, k).model
             belief = beliefs(w, s, n, m)
             lay(w, k, m, belief.ready_in_s, belief.work_s, belief.count)
+            if thought:
+                lay(w, k, m, belief.ready_in_s, thoughts(w, n, m).work_s, thoughts(w, n, m).count)
         return word.pods, word.speed
     node = nodes(w, n)
     for k in range(node.queues):
         m = queued(w, n, k).model
+        if thought:
+            lay(w, k, m, ready_in(w, n, m, STARTING), thoughts(w, n, m).work_s, thoughts(w, n, m).count)
+            continue
         pod, flying = pods(w, n, m), beliefs(w, s, n, m).flying
         work_s = counted_work(w, n, m)
         for _ in range(flying):
@@ -100,9 +114,9 @@ def fill(w: int, s: int, n: int) -> tuple[int, float]:
 
 
 @native
-def price(w: int, s: int, n: int, m: int) -> tuple[float, float, float]:
+def priced_at(w: int, s: int, n: int, m: int, thought: bool) -> tuple[float, float, float]:
     """Return d, e and w of one more request of a model on its pod on a node."""
-    size, speed = fill(w, s, n)
+    size, speed = fill(w, s, n, thought)
     own = 0
     while queues(w, own).model != m:
         own += 1
@@ -128,7 +142,7 @@ def pick(w: int, s: int, m: int, r: int) -> tuple[int, float]:
         return found(w, desks(w, s, m).turn % size).node, -1.0
     first, second = 1.0, 0.0
     if rules.rule == STRICT or rules.explore > 0.0 or size > CANDIDATES:
-        first, second = draws(rules.seed, r, requests(w, r).attempts)
+        first, second = draws(rules.seed, STREAM, r, requests(w, r).attempts)
     if rules.rule == STRICT:
         return found(w, drawn(w, size, second * total)).node, -1.0
     kept = drawn(w, size, second * total) if first < rules.explore else -1
@@ -138,7 +152,7 @@ def pick(w: int, s: int, m: int, r: int) -> tuple[int, float]:
     best, score, wait_s = -1, math.inf, -1.0
     for k in range(size):
         n = found(w, k).node
-        delay_s, delays_s, here_s = price(w, s, n, m)
+        delay_s, delays_s, here_s = priced_at(w, s, n, m, False)
         mine = delay_s if rules.rule == SED else delay_s + delays_s
         if best < 0 or mine < score:
             best, score = n, mine
@@ -199,7 +213,7 @@ def without_table(w: int, s: int, m: int) -> tuple[int, float]:
         for n in range(world(w).node):
             if phase_seen(w, s, n, m) != phase:
                 continue
-            delay_s, _, here_s = price(w, s, n, m)
+            delay_s, _, here_s = priced_at(w, s, n, m, False)
             if best < 0 or delay_s < least_s:
                 best, least_s, wait_s = n, delay_s, here_s
         if best >= 0:

@@ -34,6 +34,7 @@ from fairlead.twin.compiled.events import (
     enter,
     forget_first,
 )
+from fairlead.twin.compiled.moving import have_room, take_turn
 from fairlead.twin.compiled.native import native
 from fairlead.twin.compiled.reports import (
     folded,
@@ -68,6 +69,9 @@ def begin(w: int, board: Board, tuning: Tuning, standing: Standing) -> None:
 def run(w: int, board: Board, tuning: Tuning, standing: Standing, until_s: float) -> bool:
     """Let happen what happens before `until_s`; False if there is no more room for what may follow from an event."""
     now = world(w)
+    if not now.begun:
+        now.begun = True
+        begin(w, board, tuning, standing)
     while True:
         at_s, kind = next_event(w)
         if at_s >= until_s:
@@ -129,6 +133,7 @@ def befall(w: int, kind: int, who: int, what: int) -> None:
         if what == node.version:
             m = node.due_model
             end(w, who, m, node.due_request)
+            have_room(w)
             if pods(w, who, m).phase == DRAINING:
                 say_left(w, who, m)
                 steer(w, who)
@@ -181,6 +186,7 @@ def decide_now(w: int, board: Board, tuning: Tuning, standing: Standing, tick: b
     if decided(w, board, tuning, standing, slot, slot or not tick):
         put_in_force(w, standing)
     if tick:
+        take_turn(w)
         enter(w, next_tick_s(w), TICKED, 0, 0)
 
 
@@ -211,6 +217,7 @@ def put_in_force(w: int, standing: Standing) -> None:
     now, rules = world(w), world(w)
     now.tabled_until_s = (now.now_s + rules.tabled_for_s) + STEERS_ON_SLOTS * rules.slot_s
     now.placed_until_s = now.now_s + rules.placed_for_s
+    now.rows = 0
     for m in range(world(w).model):
         least = 0.0
         for n in range(world(w).node):
@@ -219,6 +226,7 @@ def put_in_force(w: int, standing: Standing) -> None:
             if chance > 0.0 and (least == 0.0 or chance < least):
                 least = chance
         models(w, m).least = least
+        now.rows += least > 0.0
     for n in range(world(w).node):
         if nodes(w, n).up:
             steer(w, n)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from fairlead.twin.compiled.kernel import begin, run
+from fairlead.twin.compiled.kernel import run
 from fairlead.twin.compiled.setting import Crowd, Run, crowd, laid_out
 from fairlead.twin.compiled.world import FAILED, FINISHED, REFUSED
 from fairlead.twin.play import Game, Outcome, Played, figures_of
@@ -46,9 +46,7 @@ def subject_models(game: Game) -> tuple[str, ...]:
 
 def begun(game: Game, requests: Crowd) -> Run:
     """Return a game whose first decision is in force and whose requests are still to come."""
-    ran = laid_out(game, requests)
-    begin(ran.at, ran.board, ran.tuning, ran.standing)
-    return ran
+    return played(laid_out(game, requests), 0.0)
 
 
 def played(ran: Run, until_s: float) -> Run:

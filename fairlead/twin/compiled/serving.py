@@ -5,7 +5,7 @@ import math
 from fairlead.policy.backlog import LEAST_LEFT_RATIO
 from fairlead.twin.compiled.events import ENDED, enter
 from fairlead.twin.compiled.native import native
-from fairlead.twin.compiled.world import READY, RUNNING, models, nodes, places, pods, queued, requests, world
+from fairlead.twin.compiled.world import READY, RUNNING, models, nodes, places, pods, queued, requests, sites, world
 
 
 @native
@@ -75,6 +75,7 @@ def append(w: int, n: int, m: int, r: int) -> None:
         pod.first = r
     pod.last = r
     pod.waiting += 1
+    sites(w, request.site).queued += 1
 
 
 @native
@@ -90,6 +91,7 @@ def withdraw(w: int, n: int, m: int, r: int) -> None:
     else:
         pod.last = request.before
     pod.waiting -= 1
+    sites(w, request.site).queued -= 1
 
 
 @native

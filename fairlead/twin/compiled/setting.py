@@ -41,6 +41,8 @@ SETTINGS = (
     "speed_gain",
     "speed_clip_low",
     "speed_clip_high",
+    "moving",
+    "move_saves_s",
 )
 """Settings that the world has by their own names."""
 

@@ -111,7 +111,7 @@ DESK = np.dtype(
     ],
     align=True,
 )
-SITE = np.dtype([("held", np.int64)], align=True)
+SITE = np.dtype([("held", np.int64), ("queued", np.int64)], align=True)  # its requests: held, waiting for a pod
 WORD = np.dtype(
     [
         ("far_s", np.float64),  # one way
@@ -162,6 +162,7 @@ SAID_POD = np.dtype(
     align=True,
 )
 WAKE = np.dtype([("at_s", np.float64), ("rang_at_s", np.float64)], align=True)
+THOUGHT = np.dtype([("work_s", np.float64), ("count", np.int64), ("staying", np.bool_)], align=True)
 MISHAP = np.dtype([("speed", np.float64)], align=True)
 INSTANT = np.dtype([("at_s", np.float64)], align=True)
 COMING = np.dtype([("at_s", np.float64), ("request", np.int64)], align=True)
@@ -196,6 +197,7 @@ TABLES: dict[str, tuple[np.dtype[Any], tuple[str, ...]]] = {
     "wakes": (WAKE, ("model", "reason")),  # what ingresses have said since their reports
     "nodes_said": (SAID, ("node",)),  # the newest report of each node
     "pods_said": (SAID_POD, ("node", "model")),
+    "thoughts": (THOUGHT, ("node", "model")),  # pods while tickets move in thought
     "mishaps": (MISHAP, ("mishap",)),
     "events": (EVENT, ("event",)),  # the calendar, a heap
     "starts": (INSTANT, ("start",)),
@@ -219,6 +221,9 @@ WORLD = np.dtype(
         ("starts", np.int64),
         ("stops", np.int64),
         ("decisions", np.int64),
+        ("begun", np.bool_),
+        ("rows", np.int64),  # of the table in force
+        ("looks", np.int64),  # how often tickets of an ingress were looked at to be moved
         ("placed_until_s", np.float64),  # when the placement in force expires
         ("tabled_until_s", np.float64),  # when the table in force steers no more
         ("said_at_s", np.float64),  # instant of the ingresses' newest reports
@@ -238,6 +243,8 @@ WORLD = np.dtype(
         ("speed_gain", np.float64),
         ("speed_clip_low", np.float64),
         ("speed_clip_high", np.float64),
+        ("moving", np.bool_),
+        ("move_saves_s", np.float64),
         *((name, np.int64) for name in SIZES),
         *((f"{name}_at", np.int64) for name in TABLES),  # addresses
     ],
@@ -267,6 +274,7 @@ listed = reached("listed")
 wakes = reached("wakes")
 nodes_said = reached("nodes_said")
 pods_said = reached("pods_said")
+thoughts = reached("thoughts")
 mishaps = reached("mishaps")
 events = reached("events")
 starts = reached("starts")
