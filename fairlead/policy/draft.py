@@ -96,11 +96,19 @@ class Draft:
         """Return the placement; a pod that is stopping already is in neither list."""
         board, awake = self.board, self.counted | also_awake
         stoppable = self.going & ~board.pods.stopping
-        models = np.array(board.models, dtype=object)
+        named = (_by_node(board, awake), _by_node(board, stoppable))
         return tuple(
-            NodePlacement(node=node, awake=tuple(models[awake[n]]), stoppable=tuple(models[stoppable[n]]))
-            for n, node in enumerate(board.nodes)
+            NodePlacement(node=node, awake=tuple(stay), stoppable=tuple(go))
+            for node, stay, go in zip(board.nodes, *named, strict=True)
         )
+
+
+def _by_node(board: Board, marked: Flags) -> list[list[str]]:
+    """Return for each node the models that are marked in [n, m]."""
+    found: list[list[str]] = [[] for _ in board.nodes]
+    for n, m in np.argwhere(marked).tolist():
+        found[n].append(board.models[m])
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def table_rows(board: Board, support: Flags, chances: Floats, rule: Rule, settin
         if not len(nodes):
             continue
         part = chances[nodes, m]
-        part = part / part.sum()
+        part = np.minimum(part / part.sum(), 1.0)
         rows.append(
             Row(
                 zone="*",
@@ -85,7 +85,8 @@ def table_rows(board: Board, support: Flags, chances: Floats, rule: Rule, settin
                 prior_weight_s=0.0,
                 explore=settings.explore,
                 shares=tuple(
-                    Share(node=board.nodes[n], probability=min(1.0, float(p))) for n, p in zip(nodes, part, strict=True)
+                    Share(node=board.nodes[n], probability=p)
+                    for n, p in zip(nodes.tolist(), part.tolist(), strict=True)
                 ),
             )
         )
