@@ -40,6 +40,10 @@ class Board:
     """[n, m] until a pod would be ready here: a, or less where it sleeps."""
     again_s: Floats
     """[n, m] a where the pod was stopped, less where it would only fall asleep."""
+    soonest_s: Floats
+    """[m] until one more pod could be ready: a, or less where one sleeps."""
+    absent_s: Floats
+    """[m] what having no pod costs when the model is asked for: a, or less where one sleeps."""
     deadline_s: Floats
     """[m]"""
     speed: Floats
@@ -141,6 +145,8 @@ def board(i: SlotInput, rates: dict[str, float]) -> Board:
     host = np.array([n.host_memory_bytes for n in cluster.nodes], dtype=np.int64)
     start_s = np.array([m.start_delay_s for m in cluster.models])
     wake_s = np.array([m.wake_delay_s for m in cluster.models])
+    begin_s = np.where(pods.sleeping, wake_s, start_s)
+    again_s = np.where(claim <= host[:, None], wake_s + FORGOTTEN * start_s, start_s)
     awake, stoppable = flags(i.placement.nodes if i.placement is not None else (), at_node, at_model)
     return Board(
         now_s=i.now_s,
@@ -150,8 +156,10 @@ def board(i: SlotInput, rates: dict[str, float]) -> Board:
         claim=claim,
         work_s=np.array([m.work_s for m in cluster.models]),
         start_s=start_s,
-        begin_s=np.where(pods.sleeping, wake_s, start_s),
-        again_s=np.where(claim <= host[:, None], wake_s + FORGOTTEN * start_s, start_s),
+        begin_s=begin_s,
+        again_s=again_s,
+        soonest_s=begin_s.min(axis=0, initial=np.inf),
+        absent_s=np.where(pods.sleeping.any(axis=0), again_s.min(axis=0, initial=np.inf), start_s),
         deadline_s=np.array([m.deadline_s for m in cluster.models]),
         speed=np.array([v.speed if v else n.speed for v, n in zip(ordered, cluster.nodes, strict=True)]),
         up=np.array([v is not None and v.up for v in ordered], dtype=np.bool_),

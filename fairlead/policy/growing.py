@@ -89,7 +89,7 @@ def scores(
     """
     board, c = draft.board, columns
     gain = worth(
-        tally.capacity[c], found.part[:, c], pressed[c], board.work_s[c], board.start_s[c], settings.slot_horizon_s
+        tally.capacity[c], found.part[:, c], pressed[c], board.work_s[c], board.absent_s[c], settings.slot_horizon_s
     )
     score = found.bias[:, c] * gain - (1.0 + settings.eta) * found.displaced_s[:, c]
     return np.where(found.possible[:, c], score, -np.inf), gain

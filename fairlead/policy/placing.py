@@ -54,7 +54,7 @@ def _needs(draft: Draft, settings: PolicySettings, lost: Flags) -> list[Need]:
     """Return who needs a pod by rule 1, longest held first, those without pods before those that wait."""
     board, demand = draft.board, draft.board.demand
     usable = (draft.counted & ~board.wishes.drains[:, None]).any(axis=0)
-    patience = settings.patience_starts * board.start_s
+    patience, soonest_s = settings.patience_starts * board.start_s, board.soonest_s
     asked = (demand.held > 0) | (demand.waiting > 0) | (demand.asked_at_s >= board.now_s - settings.refresh_s)
     under_way = (draft.wanted | (draft.kept & board.pods.starting)).any(axis=0)
     needs = []
@@ -65,7 +65,7 @@ def _needs(draft: Draft, settings: PolicySettings, lost: Flags) -> list[Need]:
     needs.sort(key=lambda n: (-n.wait_s, n.model))
     for m in np.nonzero(usable & asked & ~under_way & _may_wait(draft, settings.wait_starts))[0]:
         wait = _best_wait_s(draft, int(m))
-        if wait > settings.wait_starts * board.start_s[m]:
+        if wait > settings.wait_starts * soonest_s[m]:
             patient = bool(demand.oldest_held_s[m] > patience[m])
             needs.append(Need(int(m), "rule1-wait", wait, wait, patient))
     return needs
@@ -78,7 +78,7 @@ def _may_wait(draft: Draft, starts: float) -> Flags:
     queues = pods.count.sum(axis=1) / board.speed
     bound = busy_s[:, None] + queues[:, None] * board.work_s
     best = np.where(draft.kept, bound, np.inf).min(axis=0, initial=np.inf)
-    slow: Flags = best > starts * board.start_s
+    slow: Flags = best > starts * board.soonest_s
     return slow
 
 

@@ -160,3 +160,21 @@ def test_a_row_names_a_pod_that_wakes_in_time() -> None:
         assert [row.model for row in decision.table.rows] == (["m1"] if named else [])
         begun = {"n1": frozenset(("m1",))}
         assert check_rows(decision.table.rows, slow, i.snapshot, begun) == ()
+
+
+def test_one_that_sleeps_is_woken_for_a_short_wait() -> None:
+    """Of 8 s, where a start of 20 s would not pay; the other node's pod is idle."""
+    busy = at.view("n1", at.pod("m3", count=2))
+    for asleep in (False, True):
+        there = at.view("n2", at.pod("m1"), *([at.pod("m3", "sleeping")] if asleep else []))
+        i = at.slot_input(HOSTS, [busy, there], [at.asked("m3", ago_s=1.0)])
+        decision = decide_slot(i)
+        assert bool(at.rules(decision, "rule1-wait")) == asleep
+
+
+def test_a_model_that_sleeps_somewhere_is_less_worth_a_second_place() -> None:
+    """Without pods it costs 4.5 s when it is asked for, not 20 s."""
+    views = [at.view("n1", at.pod("m1", "sleeping")), at.view("n2")]
+    found = board(at.slot_input(HOSTS, views), dict.fromkeys(("m1", "m2", "m3"), 0.0))
+    assert found.soonest_s.tolist() == [1.5, 20.0, 20.0]
+    assert found.absent_s.tolist() == [4.5, 20.0, 20.0]
