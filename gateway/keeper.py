@@ -41,6 +41,10 @@ class KeeperLimits:
     """Wall seconds after which unchanged state is pushed again."""
     start_delay_s: Mapping[str, float]
     """Per model, for pods that start without an estimate."""
+    deadline_s: Mapping[str, float]
+    """Per model, within which a request is timely."""
+    yields_of_s: float | None
+    """Hold timeout of requests of which late ones yield to those who can be on time; None: first come first served."""
     speed_rule: SpeedRule
 
 
@@ -57,6 +61,7 @@ class Keeper:
         self._clock = clock
         self._ask = pods.ask
         self._queues = Queues(clock, limits.speed_rule, limits.start_delay_s)
+        self._queues.deadline_s, self._queues.yields_of_s = limits.deadline_s, limits.yields_of_s
         self._queues.on_change = self._touch
         self._sequence = 0
         self._version = 0
@@ -190,9 +195,9 @@ class Keeper:
         """Call `listener` after pods came, went or changed their phase."""
         self._queues.on_pods = listener
 
-    def learn_start_delays(self, start_delay_s: Mapping[str, float]) -> None:
-        """Take the models' start delays from a changed cluster."""
-        self._queues.start_delay_s = start_delay_s
+    def learn(self, start_delay_s: Mapping[str, float], deadline_s: Mapping[str, float]) -> None:
+        """Take the models' start delays and deadlines from a changed cluster."""
+        self._queues.start_delay_s, self._queues.deadline_s = start_delay_s, deadline_s
 
     def sweep(self) -> None:
         """Give back the tickets whose deadline has passed."""

@@ -15,6 +15,7 @@ from fairlead.contracts.readings import Phase, PodLoad
 from fairlead.contracts.tickets import Offer, PodEndpoint, PodUse, Refused, Returned
 from fairlead.policy.backlog import Backlog, SpeedRule
 from fairlead.policy.choice import NodeLoad, PodQueue
+from fairlead.policy.yielding import PATIENCE_SHARE, next_up
 
 REMEMBERED = 4096
 """Tickets whose fate is remembered after they left, so that a late withdrawal is answered truly: more than a node
@@ -111,6 +112,10 @@ class Queues:
         """Begin without pods; `start_delay_s` per model is for pods that start without an estimate."""
         self.counts = KeeperCounts()
         self.start_delay_s = start_delay_s
+        self.deadline_s: Mapping[str, float] = {}
+        """Within which a request of a model is timely."""
+        self.yields_of_s: float | None = None
+        """Hold timeout of requests of which late ones yield; None: first come first served."""
         self.closed = False
         self.on_change: Callable[[], None] = lambda: None
         """Called after anything that a keeper's state shows has changed."""
@@ -323,10 +328,10 @@ class Queues:
         self._account.start(pod.endpoint.instance, entry.number, now_s)
 
     def _pump(self, pod: Queue) -> None:
-        """Grant the places that are free, first come first served."""
+        """Grant the places that are free."""
         now_s = self._clock.now_s()
         while pod.waiting and pod.has_place:
-            number = next(iter(pod.waiting))
+            number = self._next_up(pod, now_s)
             entry = pod.waiting[number]
             if entry.offer.deadline_at_s <= now_s:
                 self._give_back(entry, Returned(reason="deadline"))
@@ -336,6 +341,15 @@ class Queues:
             self._begin(entry)
             if entry.verdict is not None and not entry.verdict.done():
                 entry.verdict.set_result(None)
+
+    def _next_up(self, pod: Queue, now_s: float) -> int:
+        """Return who is served next, by number."""
+        deadline_s, hold_s = self.deadline_s.get(pod.endpoint.model), self.yields_of_s
+        if deadline_s is None or hold_s is None:
+            return next(iter(pod.waiting))
+        arrived = ((number, entry.offer.deadline_at_s - hold_s) for number, entry in pod.waiting.items())
+        on_time_from_s = now_s + self._account.service_s(pod.endpoint.instance) - deadline_s
+        return next_up(arrived, on_time_from_s, now_s - PATIENCE_SHARE * hold_s)
 
     def _give_back(self, entry: Entry, returned: Returned) -> None:
         """End the wait of a ticket that never started."""

@@ -27,6 +27,7 @@ from fairlead.contracts.ports import Clock, Control
 from fairlead.contracts.readings import GatewayReport
 from fairlead.contracts.settings import Settings
 from fairlead.policy.backlog import SpeedRule
+from fairlead.policy.yielding import yields
 from gateway.ingress import Ingress, IngressLimits
 from gateway.keeper import Keeper, KeeperLimits
 from gateway.keeper_api import KeeperApi
@@ -178,6 +179,8 @@ class Gateway:
             coalesce_s=policy.coalesce_s,
             heartbeat_s=self.heartbeat_s,
             start_delay_s={m.id: m.start_delay_s for m in self._cluster.models},
+            deadline_s={m.id: m.deadline_s for m in self._cluster.models},
+            yields_of_s=policy.hold_timeout_s if yields(self._settings.policy, policy) else None,
             speed_rule=SpeedRule(policy.speed_gain, policy.speed_clip_low, policy.speed_clip_high),
         )
         keeper = Keeper(node.id, self.instance, self.clock, self._pods, limits)
@@ -208,7 +211,7 @@ class Gateway:
         self._cluster = cluster
         delays = {m.id: m.start_delay_s for m in cluster.models}
         if self.keeper is not None:
-            self.keeper.learn_start_delays(delays)
+            self.keeper.learn(delays, {m.id: m.deadline_s for m in cluster.models})
         if self.ingress is None or self._openai is None or self._site is None:
             return
         self.ingress.limits = replace(self.ingress.limits, start_delay_s=delays)

@@ -72,7 +72,7 @@ class World:
         wakes = Wakes("s0", self.clock, MemoryControl(small_cluster()), 5.0)
         limits = IngressLimits("s0", 60.0, 1000, 100, {"alpha": 12.0})
         self.ingress = Ingress(limits, self.clock, self.view, wakes, self.ledger, "seed")
-        keeper_limits = KeeperLimits(0.1, 5.0, {"alpha": 12.0}, SpeedRule())
+        keeper_limits = KeeperLimits(0.1, 5.0, {"alpha": 12.0}, {"alpha": 10.0}, 60.0, SpeedRule())
         self.keepers = {n: Keeper(n, f"{n}-1", self.clock, self.pods, keeper_limits) for n in NODES}
         self.phases: dict[str, tuple[str, Phase] | None] = dict.fromkeys(NODES)
         self.clients: dict[str, tuple[Client, asyncio.Task[None]]] = {}

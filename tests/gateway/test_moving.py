@@ -129,6 +129,31 @@ async def test_a_keeper_that_is_away_keeps_its_tickets(tmp_path: Path) -> None:
         assert {(await t)[0] for t in asked} == {200}
 
 
+@pytest.mark.parametrize(("yielding", "order"), [(True, ["r0", "r2", "r3", "r1"]), (False, ["r0", "r1", "r2", "r3"])])
+async def test_a_late_request_lets_one_pass_that_can_be_on_time(
+    tmp_path: Path, yielding: bool, order: list[str]
+) -> None:
+    """r1 is late when the pod is free, r2 has time left for its 0.5 s of work, r3 came after it and waits too."""
+    timely = model("alpha", work_s=0.5).model_copy(update={"deadline_s": 2.0})
+    async with scene(tmp_path, small_cluster(models=(timely,)), yielding=yielding) as s:
+        await s.gateway("n0", "s0")
+        pod = await s.pod("n0", "alpha")
+        pod.gate.clear()
+        gateway = s.gateways["n0"]
+        asked = [asyncio.create_task(s.asked(request="r0"))]
+        await until(lambda: pod.running == 1)
+        asked.append(asyncio.create_task(s.asked(request="r1")))
+        await until(lambda: gateway.ledger.places["queued"] == 1)
+        late_at_s = gateway.clock.now_s() + 1.6
+        await until(lambda: gateway.clock.now_s() >= late_at_s)
+        for k in (2, 3):
+            asked.append(asyncio.create_task(s.asked(request=f"r{k}")))
+            await until(lambda k=k: gateway.ledger.places["queued"] == k)  # type: ignore[misc]
+        pod.gate.set()
+        assert {(await t)[0] for t in asked} == {200}
+        assert pod.began == order
+
+
 def test_sites_look_one_after_the_other() -> None:
     """Each at its own phase of a second; of many sites, or at high speed, less often."""
     for now_s in (100.0, 100.2, 100.9):
