@@ -1,14 +1,18 @@
 """Sleeping pods in the twin: they leave a node's memory for its host's, and are back soon."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.plans import NodePlacement
-from fairlead.contracts.tuning import PolicySettings
+from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.reconcile import Limits
 from fairlead.twin.agent import finished_start, finished_stop, look
-from fairlead.twin.calendar import NodeBack, NodeLost
+from fairlead.twin.calendar import Mishap, NodeBack, NodeLost
 from fairlead.twin.node import Node
-from fairlead.twin.requests import Request
+from fairlead.twin.requests import Arrival, Request
 from fairlead.twin.rules import nodes_of
+from tests.twin import test_laws as laws
 from tests.twin.scene import asks, cluster, ends, in_force, model, played, run
 
 LIMITS = Limits(600.0, 5.0, 300.0)
@@ -69,3 +73,20 @@ def test_a_lost_node_has_forgotten_who_slept_there() -> None:
         mishaps=[(150.0, NodeLost("n1")), (160.0, NodeBack("n1"))],
     )
     assert stays(played(engine, 260.0))[2] >= 11.0
+
+
+@settings(max_examples=15, deadline=None)
+@given(demand=laws.arrivals, befalls=laws.mishaps, policy=st.sampled_from(("marginal-dpp", "lru")), fresh=st.booleans())
+def test_laws_hold_where_pods_sleep_and_pause(
+    demand: list[Arrival], befalls: list[tuple[float, Mishap]], policy: PolicyName, fresh: bool
+) -> None:
+    """Each request is in one place, pods fit in memory and host memory, at every event; in the end nobody waits."""
+    nodes = tuple(
+        n.model_copy(update={"host_memory_bytes": n.memory_bytes, "pausing": n.id != "n1"}) for n in laws.SHAPE.nodes
+    )
+    shape = laws.SHAPE.model_copy(update={"nodes": nodes})
+    how = {"policy": policy, "fresh": fresh, "network": laws.NETWORK, "settings": laws.PATIENCE}
+    engine = run(shape, demand, mishaps=befalls, **how)  # type: ignore[arg-type]
+    ended = played(engine, 400.0)
+    assert sorted([*(r.number for r in ended), *engine.books.open]) == list(range(len(demand)))
+    assert all(r.place == "running" for r in engine.books.open.values())
