@@ -92,6 +92,8 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
         (("up", "--scenario", "home3", "--speed", "30"), 2, "leave --speed at 1"),
         (("up", "--trace", "azure", "missing.csv"), 2, "no such file"),
         (("up", "--trace", "other", "missing.csv"), 2, "azure"),
+        (("up", "--record", "nowhere/run.jsonl"), 2, "in no directory"),
+        (("up", "--record", "."), 2, "exists already"),
         (("up", "--policy", "sed-static", "--scenario", "catalogue-roomy"), 2, "searched placement"),
         (("gateway",), 2, "--node"),
         (("node-agent",), 2, "--node"),

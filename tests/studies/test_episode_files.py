@@ -194,8 +194,10 @@ def test_nothing_is_there_where_writing_fails(tmp_path: Path) -> None:
         write_episode(tmp_path / "b.jsonl", interrupted())
     assert [one.name for one in tmp_path.iterdir()] == ["a.jsonl.gz"]
     assert path.read_bytes() == before
-    with pytest.raises(TraceError, match="cannot be written"):
-        write_episode(path / "inside.jsonl", [])
+    for nowhere in (path / "inside.jsonl", tmp_path):
+        with pytest.raises(TraceError, match="cannot be written"):
+            write_episode(nowhere, [request(1.0)])
+    assert not list(tmp_path.parent.glob(f".{tmp_path.name}.*"))
 
 
 def test_the_file_can_be_read_without_fairlead(tmp_path: Path) -> None:

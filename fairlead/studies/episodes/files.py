@@ -114,9 +114,11 @@ def writing(path: Path, header: EpisodeHeader) -> Iterator[Write]:
             os.fsync(raw.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise TraceError(f"episode {path} cannot be written: {foreign(error.strerror)}") from error
         raise
 
 
