@@ -187,36 +187,32 @@ def flags(nodes: tuple[NodePlacement, ...], at_node: dict[str, int], at_model: d
 
 
 def _pods(views: tuple[NodeView | None, ...], at_model: dict[str, int], now_s: float) -> Pods:
-    shape = (len(views), len(at_model))
-    names = ("starting", "ready", "draining", "stopping", "sleeping", "blocked")
-    marks = {name: np.zeros(shape, dtype=np.bool_) for name in names}
-    age_s, ready_in_s, left_s = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    count, running = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    used_at_s = np.full(shape, -np.inf)
-    for n, view in enumerate(views):
-        for pod in view.pods if view is not None and view.up else ():
-            m = at_model.get(pod.model)
-            if m is None:
-                continue
-            if pod.phase in marks:
-                marks[pod.phase][n, m] = True
-            marks["blocked"][n, m] = pod.blocked
-            age_s[n, m], ready_in_s[n, m], left_s[n, m] = now_s - pod.since_at_s, pod.ready_in_s, pod.work_s
-            count[n, m], running[n, m] = pod.count, pod.running
-            used_at_s[n, m] = _used_at_s(pod)
+    up = ((n, view) for n, view in enumerate(views) if view is not None and view.up)
+    found = [(n, at_model[pod.model], pod) for n, view in up for pod in view.pods if pod.model in at_model]
+    places = [n for n, _, _ in found], [m for _, m, _ in found]
+    absent = np.zeros((len(views), len(at_model)))
+
+    def spread(values: list[float], empty: Floats = absent) -> Floats:
+        whole = empty.copy()
+        whole[places] = values
+        return whole
+
+    def marked(phase: str) -> Flags:
+        return spread([pod.phase == phase for _, _, pod in found]) > 0.0
+
     return Pods(
-        starting=marks["starting"],
-        ready=marks["ready"],
-        leaving=marks["draining"],
-        stopping=marks["stopping"],
-        sleeping=marks["sleeping"],
-        blocked=marks["blocked"],
-        age_s=age_s,
-        ready_in_s=ready_in_s,
-        left_s=left_s,
-        count=count,
-        running=running,
-        used_at_s=used_at_s,
+        starting=marked("starting"),
+        ready=marked("ready"),
+        leaving=marked("draining"),
+        stopping=marked("stopping"),
+        sleeping=marked("sleeping"),
+        blocked=spread([pod.blocked for _, _, pod in found]) > 0.0,
+        age_s=spread([now_s - pod.since_at_s for _, _, pod in found]),
+        ready_in_s=spread([pod.ready_in_s for _, _, pod in found]),
+        left_s=spread([pod.work_s for _, _, pod in found]),
+        count=spread([pod.count for _, _, pod in found]).astype(np.int64),
+        running=spread([pod.running for _, _, pod in found]).astype(np.int64),
+        used_at_s=spread([_used_at_s(pod) for _, _, pod in found], absent - np.inf),
     )
 
 

@@ -47,7 +47,7 @@ class Field:
     movable: Flags
     """Pods that may be stopped."""
     costs: Floats
-    """Regret of each pod, times its intent."""
+    """Regret of each pod that may be stopped, times its intent."""
 
 
 def active(draft: Draft, settings: PolicySettings) -> Flags:
@@ -63,8 +63,10 @@ def field(draft: Draft, settings: PolicySettings, tally: Tally, pressed: Floats,
     counted, speed, tilt = draft.counted[rows], board.speed[rows, None], board.wishes.tilt[rows]
     resident = counted.sum(axis=1)[:, None]
     part = share(speed, resident)
-    costs = regret(tally.capacity, part, pressed, board.work_s, board.again_s[rows], horizon_s) * tilt
     movable = _movable(draft, settings, tally, rows)
+    r, m = np.nonzero(movable)
+    costs, again_s = np.zeros(movable.shape), board.again_s[rows[r], m]
+    costs[r, m] = regret(tally.capacity[m], part[r, 0], pressed[m], board.work_s[m], again_s, horizon_s) * tilt[r, m]
     some = victims(board.claim, movable, costs)
     fits, count = some.needed(board.memory[rows] - counted @ board.claim, board.claim)
     return Field(
@@ -148,10 +150,11 @@ def _grow(draft: Draft, settings: PolicySettings, tally: Tally, wanted: Flags, r
                 draft.note("rule2-none", int(rows[r]), m, best, "the best start gains too little")
             return
         gone = _begin(draft, tally, found, int(r), m, "rule2-worth", best, float(gain[r, c]))
-        touched = np.array([m, *gone])
+        touched = np.zeros(len(wanted), dtype=np.bool_)
+        touched[[m, *gone]] = True
         found.possible[r] = False
         found.possible[found.movable[:, touched].any(axis=1)] = False
-        again = np.nonzero(np.isin(columns, touched))[0]
+        again = np.nonzero(touched[columns])[0]
         score[~found.possible[:, columns]] = -np.inf
         score[:, again], gain[:, again] = scores(draft, settings, tally, pressed, found, columns[again])
 
