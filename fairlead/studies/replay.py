@@ -1,24 +1,19 @@
 """Policies compared on the same seeds: which cells a comparison is made of, and what they say together."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from fairlead.contracts.errors import InputError
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.objective import Measured, objective
 from fairlead.studies import statistics
-from fairlead.studies.cells import Cell, CellResult, ScenarioAt, Source
+from fairlead.studies.cells import Cell, CellResult, Source
+from fairlead.studies.references import REFERENCE, recorded_reference_s
 from fairlead.studies.statistics import Interval
 from fairlead.twin.engines import EngineName
 from fairlead.twin.play import policy_at
-from fairlead.twin.scenarios import RUN_S, WARM_UP_S
-
-REFERENCE = "random-static@5s"
-"""Whose mean latency is Lref of the objective (CONTROL §1)."""
 
 FIRST_SEED = 1
 
@@ -111,17 +106,6 @@ def compared(order: Order, results: Mapping[Cell, CellResult]) -> Comparison:
             own = tuple(results[cell] for cell in order.runs(source, policy))
             rows.append(Row(policy, source, own, reference_s))
     return Comparison(order, tuple(rows))
-
-
-def recorded_reference_s(source: Source) -> float | None:
-    """Return the Lref that is fixed for a scenario at a load; None where there is none and the sweep finds its own."""
-    if not isinstance(source, ScenarioAt) or (source.warm_up_s, source.run_s) != (WARM_UP_S, RUN_S):
-        return None
-    text = resources.files("fairlead.studies").joinpath("data", "references.json").read_text(encoding="utf-8")
-    for one in json.loads(text)["references"]:
-        if (one["scenario"], one["load"]) == (source.name, source.load):
-            return float(one["mean_s"])
-    return None
 
 
 def _objective(one: CellResult, reference_s: float) -> float | None:

@@ -21,7 +21,6 @@ CITY7_RATIOS = (
     ("marginal-dpp@fresh", "sed-static@fresh", 0.93),
     ("marginal-dpp@fresh", "sed-static@5s", 0.86),
     ("marginal-dpp@fresh", "random-static", 0.11),
-    ("marginal-dpp@5s", "random-static", 0.11),
 )
 """Of mean latencies, and what they may be at most."""
 

@@ -18,6 +18,7 @@ from fairlead_cli.main import invoke
 from tests.slot_agent.scripted_run import record_run
 
 SHORT = ("--duration", "600", "--load", "0.1")
+REFERENCE = ("--jobs", "1", "--engine", "reference")
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +58,7 @@ def written(path: Path, decisions: Sequence[DecisionRecord] = ()) -> Path:
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     """Return what the command prints as JSON."""
-    assert invoke(["replay", *words, "--jobs", "1", "--json", "-"]) == 0
+    assert invoke(["replay", *words, *REFERENCE, "--json", "-"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -121,7 +122,7 @@ def test_recorded_decisions_are_executed_again(capsys: pytest.CaptureFixture[str
 def test_figures_for_people_and_a_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """One line a policy; the page and the JSON lie where they were wanted."""
     page, file = tmp_path / "made" / "here", tmp_path / "figures.json"
-    words = ["home3", "--policy", "lru@fresh", "--policy", "random-static", "--seeds", "1", "--jobs", "1", *SHORT]
+    words = ["home3", "--policy", "lru@fresh", "--policy", "random-static", "--seeds", "1", *REFERENCE, *SHORT]
     assert invoke(["replay", *words, "--report", str(page), "--json", str(file)]) == 0
     said = capsys.readouterr()
     assert said.out.count("\n") == 3

@@ -7,8 +7,9 @@ import pytest
 from fairlead.contracts.errors import InputError
 from fairlead.contracts.tuning import Weights
 from fairlead.policy.objective import Measured, objective
-from fairlead.studies.cells import CellResult, ModelFigures, ScenarioAt
-from fairlead.studies.replay import REFERENCE, Order, compared, document, recorded_reference_s
+from fairlead.studies.cells import Cell, CellResult, ModelFigures, ScenarioAt, run_cell
+from fairlead.studies.references import REFERENCE, measured, recorded_reference_s, sources
+from fairlead.studies.replay import Order, compared, document
 
 SHORT = ScenarioAt("city7-rotating", 0.8, 100.0, 300.0)
 
@@ -104,3 +105,14 @@ def test_lref_is_fixed_for_a_scenario_in_full_length_only() -> None:
     """A shorter run, or a load that nobody measured, finds its own."""
     assert recorded_reference_s(SHORT) is None
     assert recorded_reference_s(ScenarioAt("city7-rotating", 0.123)) is None
+
+
+def test_lref_is_measured_of_every_scenario_at_every_load_of_the_scoreboard() -> None:
+    """The mean over seeds of random-static, to the millisecond; very large clusters and real models are left out."""
+    names = {source.name for source in sources()}
+    assert "city7-rotating" in names
+    assert not names & {"home3", "nation1000"}
+    found = measured((SHORT,), 2, 1, "reference")
+    runs = [run_cell(Cell(SHORT, REFERENCE, seed, "reference")).mean_s or 0.0 for seed in (1, 2)]
+    row = {"scenario": SHORT.name, "load": 0.8, "mean_s": pytest.approx(sum(runs) / 2, abs=1e-3)}
+    assert found["references"] == [row]

@@ -15,7 +15,7 @@ from fairlead.studies.sweep import swept
 from fairlead.twin.play import play
 
 SHORT = ScenarioAt("city7-rotating", 0.8, 300.0, 900.0)
-ORDER = Order((SHORT,), ("random-static", "marginal-dpp@fresh"), 2)
+ORDER = Order((SHORT,), ("random-static", "marginal-dpp@fresh"), 2, "reference")
 CELL = Cell(SHORT, "marginal-dpp@fresh", 1)
 
 
@@ -110,7 +110,7 @@ def test_the_page_needs_nothing_else_and_shows_the_figures(comparison: Compariso
 
 def test_what_somebody_named_cannot_become_markup() -> None:
     """A file's name is text."""
-    order = Order((SHORT,), ("random-static",), 1)
+    order = Order((SHORT,), ("random-static",), 1, "reference")
     cells = order.cells()
     rows = compared(order, dict(zip(cells, swept(cells, 1, None, lambda done, total: None), strict=True))).rows
     runs = traced(order, lambda done, total: None)

@@ -21,7 +21,7 @@ SHORT = ScenarioAt("city7-rotating", 0.8, 100.0, 300.0)
 
 def cells(*policies: str, seeds: int = 1) -> list[Cell]:
     """Return short cells."""
-    return [Cell(SHORT, policy, seed) for policy in policies for seed in range(1, seeds + 1)]
+    return [Cell(SHORT, policy, seed, "reference") for policy in policies for seed in range(1, seeds + 1)]
 
 
 def timeless(results: tuple[CellResult, ...]) -> list[CellResult]:
@@ -31,7 +31,7 @@ def timeless(results: tuple[CellResult, ...]) -> list[CellResult]:
 
 def test_a_cell_is_the_game_that_it_names() -> None:
     """With the searched placement where the policy is given one; the figures are the engine's."""
-    cell = Cell(SHORT, "sed-static@fresh", 3)
+    cell = Cell(SHORT, "sed-static@fresh", 3, "reference")
     game = game_of(cell)
     assert (game.seed, str(game.policy), game.subject.window.end_at_s) == (3, "sed-static@fresh", 300.0)
     assert len(game.static) == 7
@@ -99,7 +99,7 @@ def test_the_key_changes_with_whatever_the_result_depends_on() -> None:
     others = [
         dataclasses.replace(cell, seed=2),
         dataclasses.replace(cell, policy="lru@fresh"),
-        dataclasses.replace(cell, engine="reference"),
+        dataclasses.replace(cell, engine="auto"),
         dataclasses.replace(cell, source=dataclasses.replace(SHORT, load=0.9)),
     ]
     keys = {one.key("code") for one in (cell, *others)} | {cell.key("other")}
@@ -124,8 +124,8 @@ from fairlead.studies.cells import Cell, ScenarioAt
 from fairlead.studies.store import Store
 from fairlead.studies.sweep import swept
 if __name__ == "__main__":
-    cells = [Cell(ScenarioAt("city7-rotating", 0.8, 100.0, 300.0 + 1e6 * (seed > 1)), "random-static", seed)
-             for seed in range(1, 5)]
+    sources = [ScenarioAt("city7-rotating", 0.8, 100.0, 300.0 + 1e6 * (seed > 1)) for seed in range(1, 5)]
+    cells = [Cell(source, "random-static", seed, "reference") for seed, source in enumerate(sources, start=1)]
     swept(cells, 2, Store.of(Path(sys.argv[1])), lambda done, total: print(done, flush=True))
 """
 
