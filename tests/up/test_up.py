@@ -13,6 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
+from fairlead.studies.episodes.files import checked
+from fairlead.studies.episodes.recorded import check_recorded
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -94,7 +97,8 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_a_short_run_shows_itself_and_leaves_nothing(folder: Path) -> None:
     """The whole loop under demand: asked by other commands while it runs, one JSON object at its end by SIGTERM."""
-    up = Up(folder, "--speed", "30", "--load", "0.5", "--seed", "7", "--state-dir", "state", "--json")
+    where = ("--state-dir", "state", "--record", "run.jsonl.gz")
+    up = Up(folder, "--speed", "30", "--load", "0.5", "--seed", "7", *where, "--json")
     try:
         up.until(lambda: "ready after" in up.said())
         _look_into(up)
@@ -118,6 +122,14 @@ def test_a_short_run_shows_itself_and_leaves_nothing(folder: Path) -> None:
     assert up.left() == []
     assert not list((folder / "xdg").rglob("up-*.json"))
     assert (folder / "state" / "settings.yaml").is_file()
+    episode = checked(folder / "run.jsonl.gz")
+    assert episode.count("request") == requests["arrived"]
+    assert episode.count("answer") == requests["arrived"] - requests["lost"]
+    assert episode.header.recorded is not None
+    assert (episode.header.recorded.seed, episode.header.recorded.scenario) == (7, report["scenario"])
+    tally = check_recorded(folder / "run.jsonl.gz")
+    assert tally.holds
+    assert tally.replayed >= report["decisions"]["total"]
 
 
 def _look_into(up: Up) -> None:
