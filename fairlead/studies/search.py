@@ -9,6 +9,7 @@ import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.plans import NodePlacement
@@ -16,9 +17,13 @@ from fairlead.policy.baselines import random_placement
 from fairlead.studies.cells import ScenarioAt, subject_at
 from fairlead.twin.engines import EngineName, player
 from fairlead.twin.play import Game, policy_at
+from fairlead.twin.subjects import Subject
 
 UNSERVED_S = 1e9
 """Mean latency of a placement that lacks a model: worse than any other, so that a descent leaves it."""
+
+SEEDS_KEPT = 64
+"""Demands that a process keeps: those of a search's training and refinement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +62,18 @@ class Descent:
     """Placements that were played."""
 
 
+@lru_cache(maxsize=SEEDS_KEPT)
+def drawn(source: ScenarioAt, seed: int) -> Subject:
+    """Return a subject whose requests are drawn once: that takes longer than to play them compiled."""
+    subject = subject_at(source, seed)
+    arrivals = tuple(subject.demand())
+    return replace(subject, demand=lambda: iter(arrivals))
+
+
 def mean_s(trial: Trial) -> float:
     """Return the mean latency of one run."""
     training, placement, seed = trial
-    subject = subject_at(training.source, seed)
+    subject = drawn(training.source, seed)
     game = Game(subject, policy_at(training.policy), seed, placed(subject.cluster, placement))
     played = player(training.engine)(game, lambda share: None)
     mean = played.figures.latency_s.mean
