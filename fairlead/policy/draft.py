@@ -32,6 +32,11 @@ class Draft:
         """Pods that there will be."""
         return self.kept | self.wanted
 
+    def on(self, node: int) -> Flags:
+        """Return [m] pods that there will be on a node."""
+        here: Flags = self.kept[node] | self.wanted[node]
+        return here
+
     def free(self) -> Whole:
         """Return [n] bytes that are left once all that goes has gone and all that is wanted has started."""
         left: Whole = self.board.memory - self.counted @ self.board.claim
@@ -48,7 +53,7 @@ class Draft:
     def make_room(self, node: int, model: int, going: list[int], costs: Floats) -> None:
         """Let go whom it takes for `model`; `costs` [m] on this node."""
         claim = self.board.claim
-        for victim in fewest(claim, model, int(self.board.memory[node] - claim[self.counted[node]].sum()), going):
+        for victim in fewest(claim, model, int(self.board.memory[node] - claim[self.on(node)].sum()), going):
             self.stop(node, victim, "victim", float(costs[victim]), f"makes room for {self.board.models[model]}")
 
     def ready(self) -> Whole:

@@ -152,10 +152,10 @@ def _grow(draft: Draft, settings: PolicySettings, tally: Tally, wanted: Flags, r
         gone = _begin(draft, tally, found, int(r), m, "rule2-worth", best, float(gain[r, c]))
         touched = np.zeros(len(wanted), dtype=np.bool_)
         touched[[m, *gone]] = True
-        found.possible[r] = False
-        found.possible[found.movable[:, touched].any(axis=1)] = False
+        shut: Flags = np.logical_or.reduce(found.movable[:, touched], axis=1)
+        shut[r] = True
+        found.possible[shut], score[shut] = False, -np.inf
         again = np.nonzero(touched[columns])[0]
-        score[~found.possible[:, columns]] = -np.inf
         score[:, again], gain[:, again] = scores(draft, settings, tally, pressed, found, columns[again])
 
 
@@ -164,10 +164,10 @@ def _begin(
 ) -> list[int]:
     """Start the pair, let its victims go, keep the tally; return the victims."""
     n, board = int(found.rows[r]), draft.board
-    before, kept = draft.counted[n], draft.kept[n].copy()
+    before, kept = draft.on(n), draft.kept[n].copy()
     draft.make_room(n, m, found.some.order[r, : found.count[r, m]].tolist(), found.costs[r])
     draft.start(n, m, rule, score_s, f"worth {worth_s:.1f} request-seconds")
-    after, gone = draft.counted[n], kept & ~draft.kept[n]
+    after, gone = draft.on(n), kept & ~draft.kept[n]
     speed = board.speed[[n]]
     tally.capacity += share(speed, after.sum(keepdims=True)) * after - share(speed, before.sum(keepdims=True)) * before
     tally.ready -= gone & ~board.was_stoppable[n]
