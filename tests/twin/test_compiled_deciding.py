@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -93,10 +94,15 @@ def agree(i: SlotInput, laid: Laid) -> SlotDecision:
 
 
 @settings(max_examples=250, deadline=None)
-@given(inputs(policies=KNOWN))
-def test_the_compiled_core_decides_as_the_reference(i: SlotInput) -> None:
-    """Any pods, placement in force and demand: the same pods stay, go and start, the same rows, the same rates."""
-    bare = i.model_copy(update={"plan": None, "overrides": ()})
+@given(inputs(policies=KNOWN), st.sampled_from((0, 0, 1, 4)))
+def test_the_compiled_core_decides_as_the_reference(i: SlotInput, host: int) -> None:
+    """Any pods, placement in force and demand, nodes with and without memory for sleeping pods.
+
+    The same pods stay, go and start, the same rows, the same rates.
+    """
+    nodes = tuple(n.model_copy(update={"host_memory_bytes": host * n.memory_bytes}) for n in i.cluster.nodes)
+    cluster = i.cluster.model_copy(update={"nodes": nodes})
+    bare = i.model_copy(update={"plan": None, "overrides": (), "cluster": cluster})
     agree(bare, laid_out(bare))
 
 

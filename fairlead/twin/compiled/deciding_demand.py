@@ -45,7 +45,7 @@ def wished(b: int) -> int:
     for m in range(desk(b).model):
         if asked_for(b, m) and usable(b, m) and not under_way(b, m) and may_wait(b, m):
             wait_s = best_wait_s(b, m)
-            if wait_s > desk(b).wait_starts * models(b, m).start_s:
+            if wait_s > desk(b).wait_starts * models(b, m).soonest_s:
                 put(b, size, m, wait_s, True)
                 size += 1
     return size
@@ -94,7 +94,7 @@ def may_wait(b: int, m: int) -> bool:
             for j in range(desk(b).model):
                 count += pods(b, n, j).count
             best = min(best, nodes(b, n).backlog_s + count / nodes(b, n).speed * models(b, m).work_s)
-    return bool(best > desk(b).wait_starts * models(b, m).start_s)
+    return bool(best > desk(b).wait_starts * models(b, m).soonest_s)
 
 
 @native
@@ -153,7 +153,7 @@ def stand_by(b: int, n: int, patient: bool) -> int:
         pod, model, unused = pods(b, n, j), models(b, j), idle(b, n, j)
         busy += 1 if pod.count > 0 else 0
         spared = model.sure <= 1 and pod.count > pod.running
-        model.allowed = settled(b, n, j, 1.0) and (unused or (patient and not spared))
+        model.allowed = settled(b, n, j, pod.again_s) and (unused or (patient and not spared))
         if model.allowed:
             dearer = 0.0 if unused else desk(b).drain_s_per_gb * model.claim / GB
             model.cost_s = regret(b, n, j, part, model.rate, desk(b).event_horizon_s) + dearer

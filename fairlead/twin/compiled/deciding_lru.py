@@ -100,4 +100,4 @@ def start_one(b: int, m: int, patient: bool) -> None:
 @native
 def may_go(b: int, n: int, m: int, patient: bool) -> bool:
     """Tell whether a pod may be evicted."""
-    return settled(b, n, m, LRU_DWELL_STARTS) and (patient or idle(b, n, m))
+    return settled(b, n, m, LRU_DWELL_STARTS * models(b, m).start_s) and (patient or idle(b, n, m))

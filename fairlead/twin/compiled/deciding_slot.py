@@ -112,7 +112,7 @@ def lay_out(b: int, n: int) -> None:
     for m in range(desk(b).model):
         model, pod = models(b, m), pods(b, n, m)
         last = model.sure <= 1 and model.pressed > desk(b).rate_start_per_s
-        pod.movable = model.allowed = settled(b, n, m, 1.0) and not last
+        pod.movable = model.allowed = settled(b, n, m, pod.again_s) and not last
         if model.allowed:
             model.cost_s = regret(b, n, m, own, model.pressed, desk(b).slot_horizon_s)
     line_up(b, n)

@@ -41,6 +41,8 @@ MODEL = np.dtype(
         ("rate", np.float64),  # λ, requests per second
         ("pressed", np.float64),  # D = λ + Q/2T, requests per second
         ("waiting", np.int64),  # in queues of pods, not running
+        ("soonest_s", np.float64),  # until one more pod could be ready
+        ("absent_s", np.float64),  # what having no pod costs when it is asked for
         ("lost", np.bool_),  # had pods, and has demand
         ("moved", np.bool_),  # was started anew
         ("capacity", np.float64),  # C, the sum of σ over its pods

@@ -1,5 +1,7 @@
 """A placement while it is being decided, compiled: `policy.draft` and sums over it, in numpy's order of addition."""
 
+import math
+
 from fairlead.policy.arrays import FORGOTTEN
 from fairlead.policy.pricing import CROWDING, NO_CAPACITY
 from fairlead.twin.compiled.desk import desk, models, nodes, numbers, pods
@@ -18,16 +20,29 @@ def begin_draft(b: int) -> None:
             pod = pods(b, n, m)
             waiting += max(pod.count - pod.running, 0)
             pod.kept, pod.going, pod.wanted, pod.also = False, False, False, False
-            pod.begin_s = model.wake_s if pod.sleeping else model.start_s
-            pod.again_s = model.start_s
-            if model.claim <= nodes(b, n).host_memory:
-                pod.again_s = model.wake_s + FORGOTTEN * model.start_s
+        time_starts(b, m)
         model.waiting, model.moved = waiting, False
         model.pressed = model.rate + (model.held + waiting) / (2.0 * desk(b).slot_s)
     for n in range(desk(b).node):
         for m in range(desk(b).model):
             numbers(b, m).value = pods(b, n, m).left_s
         nodes(b, n).backlog_s = added(b, desk(b).model) / nodes(b, n).speed
+
+
+@native
+def time_starts(b: int, m: int) -> None:
+    """Set how long a pod of a model takes to be ready on each node: now, and again were it stopped."""
+    model, asleep, again_s = models(b, m), False, math.inf
+    model.soonest_s = math.inf
+    for n in range(desk(b).node):
+        pod = pods(b, n, m)
+        pod.begin_s = model.wake_s if pod.sleeping else model.start_s
+        pod.again_s = model.start_s
+        if model.claim <= nodes(b, n).host_memory:
+            pod.again_s = model.wake_s + FORGOTTEN * model.start_s
+        model.soonest_s, again_s = min(model.soonest_s, pod.begin_s), min(again_s, pod.again_s)
+        asleep = asleep or pod.sleeping
+    model.absent_s = again_s if asleep else model.start_s
 
 
 @native
@@ -92,10 +107,10 @@ def idle(b: int, n: int, m: int) -> bool:
 
 
 @native
-def settled(b: int, n: int, m: int, starts: float) -> bool:
-    """Tell whether a ready pod stays and has been ready for so many of its start delays."""
+def settled(b: int, n: int, m: int, for_s: float) -> bool:
+    """Tell whether a ready pod stays and has been ready for so long."""
     pod = pods(b, n, m)
-    return bool(pod.kept and pod.ready and desk(b).now_s - pod.since_at_s >= starts * models(b, m).start_s)
+    return bool(pod.kept and pod.ready and desk(b).now_s - pod.since_at_s >= for_s)
 
 
 @native

@@ -31,5 +31,5 @@ def regret(b: int, n: int, m: int, part: float, demand: float, horizon_s: float)
 def gain(b: int, m: int, part: float, demand: float, horizon_s: float) -> float:
     """Return Φ(C) − Φ(C + σ), at least 0: what starting a pod of share σ gains."""
     model = models(b, m)
-    more = expected_delay(model.work_s, model.start_s, model.capacity + part, demand, horizon_s)
-    return max(expected_delay(model.work_s, model.start_s, model.capacity, demand, horizon_s) - more, 0.0)
+    more = expected_delay(model.work_s, model.absent_s, model.capacity + part, demand, horizon_s)
+    return max(expected_delay(model.work_s, model.absent_s, model.capacity, demand, horizon_s) - more, 0.0)
