@@ -244,34 +244,23 @@ def die(w: int, n: int) -> None:
         lose_sight(w, requests(w, affected(w, k).waited).site, n)
     for k in range(ran):
         lose_sight(w, requests(w, affected(w, k).ran).site, n)
-    r = first_waited(w, waited, -1)
+    r = next_affected(w, waited, -1, True)
     while r >= 0:
         carry(w, r)
-        r = first_waited(w, waited, r)
-    r = first_ran(w, ran, -1)
+        r = next_affected(w, waited, r, True)
+    r = next_affected(w, ran, -1, False)
     while r >= 0:
         lose(w, r)
-        r = first_ran(w, ran, r)
+        r = next_affected(w, ran, r, False)
     touch(w)
 
 
 @native
-def first_waited(w: int, size: int, after: int) -> int:
-    """Return the first request behind `after` of those that waited on a node that died; -1 if there is none."""
+def next_affected(w: int, size: int, after: int, waited: bool) -> int:
+    """Return the first request behind `after` that waited or ran on a node that died; -1 if there is none."""
     first = -1
     for k in range(size):
-        r = affected(w, k).waited
-        if r > after and (first < 0 or r < first):
-            first = r
-    return first
-
-
-@native
-def first_ran(w: int, size: int, after: int) -> int:
-    """Return the first request behind `after` of those that were served by a node that died; -1 if there is none."""
-    first = -1
-    for k in range(size):
-        r = affected(w, k).ran
+        r = affected(w, k).waited if waited else affected(w, k).ran
         if r > after and (first < 0 or r < first):
             first = r
     return first
