@@ -20,7 +20,7 @@ COMPILED: frozenset[PolicyName] = frozenset(
 )
 """Policies that the compiled core plays."""
 
-REFERENCE_ONLY = frozenset({"wait_starts", "route", "yielding"})
+REFERENCE_ONLY = frozenset({"route"})
 """Fields of `PolicySettings` that the compiled core does not know: they stand at their defaults there."""
 
 
