@@ -13,7 +13,7 @@ from fairlead.studies.cells import Cell, ScenarioAt, Source
 from fairlead.studies.sweep import swept, usable_cores
 from fairlead.twin.clusters import cluster, default_ports
 from fairlead.twin.engines import EngineName
-from fairlead.twin.scenarios import RUN_S, SCENARIOS, WARM_UP_S
+from fairlead.twin.scenarios import RUN_S, SCENARIOS, WARM_UP_S, Scenario
 
 REFERENCE = "random-static@5s"
 """Whose mean latency is Lref (CONTROL §1)."""
@@ -37,13 +37,17 @@ def recorded_reference_s(source: Source) -> float | None:
 
 
 def sources() -> tuple[ScenarioAt, ...]:
-    """Return what is measured: scenarios at the loads of the scoreboard, but the very large and the real ones."""
-    return tuple(
-        ScenarioAt(one.name, load)
-        for one in SCENARIOS
-        if one.fixed_speed is None and len(cluster(one.cluster, default_ports(one.cluster)).nodes) < NODES_MOST
-        for load in one.loads
-    )
+    """Return what is measured: scenarios at the loads of the scoreboard.
+
+    Without the very large and the real ones, and without pods that pause or sleep, which the reference engine plays.
+    """
+    return tuple(ScenarioAt(one.name, load) for one in SCENARIOS if _is_measured(one) for load in one.loads)
+
+
+def _is_measured(one: Scenario) -> bool:
+    nodes = cluster(one.cluster, default_ports(one.cluster)).nodes
+    special = any(node.pausing or node.host_memory_bytes for node in nodes)
+    return one.fixed_speed is None and len(nodes) < NODES_MOST and not special
 
 
 def measured(wanted: tuple[ScenarioAt, ...], seeds: int, jobs: int, engine: EngineName = "auto") -> dict[str, Any]:
