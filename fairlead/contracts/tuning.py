@@ -82,7 +82,7 @@ class PolicySettings(Message):
     start_weight: Seconds = 0.01
     """V of `dpp`: what a second of starting weighs against requests² of drift; so small that one request that is held
     pays for the longest start of CONTROL §5's clusters (50 s)."""
-    yielding: bool = False
+    yielding: bool = True
     """Whether a request that is late already lets those pass, at its pod, who can still be on time."""
     uniform_share: Ratio = 0.02
     """Share of the uniform distribution in each row."""

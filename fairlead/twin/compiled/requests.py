@@ -42,6 +42,7 @@ def come(w: int, r: int) -> None:
     desk = desks(w, request.site, request.model)
     desk.arrived += 1
     desk.asked_at_s = now_s
+    request.entered_at_s = now_s
     request.expires_at_s = now_s + world(w).hold_timeout_s
     carry(w, r)
 

@@ -95,13 +95,40 @@ def withdraw(w: int, n: int, m: int, r: int) -> None:
 
 
 @native
+def next_up(w: int, n: int, m: int) -> int:
+    """Return whom a pod serves next where late requests yield: `policy.yielding`."""
+    pod, model, now_s = pods(w, n, m), models(w, m), world(w).now_s
+    others = nodes(w, n).busy - (pod.running > 0)
+    service_s = model.work_s * (others + 1) * (pod.running + 1) / nodes(w, n).learned
+    on_time_from_s = now_s + service_s - model.deadline_s
+    oldest, timely = pod.first, -1
+    r = pod.first
+    while r >= 0:
+        if earlier(w, r, oldest):
+            oldest = r
+        if requests(w, r).entered_at_s >= on_time_from_s and (timely < 0 or earlier(w, r, timely)):
+            timely = r
+        r = requests(w, r).next
+    if timely < 0 or requests(w, oldest).entered_at_s < now_s - world(w).patience_s:
+        return int(oldest)
+    return int(timely)
+
+
+@native
+def earlier(w: int, r: int, other: int) -> bool:
+    """Tell whether a request came to its ingress before another one; of those that came together the first sent."""
+    mine_s, its_s = requests(w, r).entered_at_s, requests(w, other).entered_at_s
+    return bool(mine_s < its_s or (mine_s == its_s and r < other))
+
+
+@native
 def pump(w: int, n: int, m: int) -> None:
     """Begin to serve those for whom a pod has a place, and foretell the next end."""
     node, pod = nodes(w, n), pods(w, n, m)
     now_s, most = world(w).now_s, models(w, m).concurrency
     while pod.phase == READY and pod.waiting > 0 and pod.running < most:
         work_on(w, n)
-        r = pod.first
+        r = next_up(w, n, m) if world(w).yielding else pod.first
         withdraw(w, n, m, r)
         count_up(w, n)
         place = places(w, n, m, pod.running)

@@ -12,6 +12,7 @@ from fairlead.policy.arrays import Flags, Floats, Whole, flags
 from fairlead.policy.baselines import random_placement
 from fairlead.policy.snapshot import allowed_age_s
 from fairlead.policy.streams import MASK
+from fairlead.policy.yielding import PATIENCE_SHARE, yields
 from fairlead.twin.calendar import NodeBack, NodeLost, SpeedTurned
 from fairlead.twin.compiled.board import POLICIES, Board, Standing, Tuning, board, standing, tuning
 from fairlead.twin.compiled.choosing import MARGINAL, ROTATE, SED, STRICT
@@ -146,6 +147,8 @@ def _world(game: Game, settings: PolicySettings, requests: int) -> Records:
         "policy": POLICIES[game.policy.name],
         "rule": RULES[game.policy.name],
         "fresh": game.policy.fresh,
+        "yielding": yields(game.policy.name, settings),
+        "patience_s": PATIENCE_SHARE * settings.hold_timeout_s,
         "allowed_age_s": allowed_age_s(settings),
         "placed_for_s": settings.placement_slots * settings.slot_s,
         "tabled_for_s": settings.table_slots * settings.slot_s,
@@ -181,6 +184,7 @@ def _models(models: Records, shape: Cluster, network: Network) -> None:
     models["work_s"] = [one.work_s for one in shape.models]
     models["start_s"] = [one.start_delay_s for one in shape.models]
     models["down_s"] = [network.down_s[one.id] for one in shape.models]
+    models["deadline_s"] = [one.deadline_s for one in shape.models]
     models["claim"] = [one.memory_bytes for one in shape.models]
     models["concurrency"] = [one.concurrency for one in shape.models]
 

@@ -44,6 +44,7 @@ MODEL = np.dtype(
         ("work_s", np.float64),
         ("start_s", np.float64),
         ("down_s", np.float64),
+        ("deadline_s", np.float64),
         ("claim", np.int64),
         ("concurrency", np.int64),
         ("least", np.float64),  # the smallest P above 0 of its row; 0 where there is no row
@@ -84,6 +85,7 @@ REQUEST = np.dtype(
         ("attempts", np.int64),
         ("refusals", np.int64),
         ("sent_again", np.bool_),
+        ("entered_at_s", np.float64),
         ("expires_at_s", np.float64),
         ("held_at_s", np.float64),
         ("ended_at_s", np.float64),
@@ -243,6 +245,8 @@ WORLD = np.dtype(
         ("speed_gain", np.float64),
         ("speed_clip_low", np.float64),
         ("speed_clip_high", np.float64),
+        ("yielding", np.bool_),
+        ("patience_s", np.float64),  # who has waited so long yields no more
         ("moving", np.bool_),
         ("move_saves_s", np.float64),
         *((name, np.int64) for name in SIZES),
