@@ -4,6 +4,7 @@ from fairlead.contracts.events import Wake
 from fairlead.contracts.plans import ModelWork, RoutingTable, Row, Rule, Share
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.choice import NodeLoad, PodQueue
+from fairlead.policy.moving import Waiting
 from fairlead.policy.steering import Steering
 from fairlead.policy.streams import unit
 from fairlead.policy.wakes import Wakes
@@ -104,3 +105,13 @@ def test_wakes_are_silent_until_one_comes() -> None:
     assert not wakes.silent
     assert wakes.pending(30.0, ()) == ()
     assert wakes.silent
+
+
+def test_tickets_move_while_a_table_says_so() -> None:
+    """By its marginal rows, until it steers no more; without one, or by strict rows alone, they stay."""
+    assert not steering().moving(0.0)
+    assert not steering(table(1, row("*", "n1", "strict"))).moving(0.0)
+    one = steering(table(1, row("*", "n1")))
+    assert (one.moving(149.9), one.moving(150.0)) == (True, False)
+    (move,) = one.moves([Waiting(0, "m1", "n1", 0.5)], LOADS, 0.5)
+    assert (move.ticket, move.to) == (0, "n2")
