@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
+    from fairlead.studies.asking import LlmAt
     from fairlead.twin.talking import Asker, Counsel
 
 SCRIPTED = "scripted"
@@ -58,25 +59,35 @@ def counselled(wanted: Wanted) -> "Generator[Counsel]":
     """Give the counsel that the options name; raises `ConfigError` where they name none."""
     from fairlead.contracts.errors import ConfigError
     from fairlead.contracts.settings import Settings
-    from fairlead.studies.asking import asking, counsel_of, taking
+    from fairlead.studies.asking import counsel_of
+    from fairlead.studies.asking import counselled as asked
+
+    rules = [one for one in wanted.llm if one.partition(":")[0] == SCRIPTED]
+    if not rules:
+        with asked(llm_at(wanted), os.environ) as counsel:
+            yield counsel
+        return
+    if len(wanted.llm) > 1:
+        raise ConfigError(f"--llm {rules[0][:80]} stands alone: leave out the others")
+    yield counsel_of(Settings().llm, _scripted(rules[0], wanted), _mode(wanted.mode), SCRIPTED)
+
+
+def llm_at(wanted: Wanted) -> "LlmAt":
+    """Return the endpoint or file that the options name; raises `ConfigError` where they name none."""
+    from fairlead.contracts.errors import ConfigError
+    from fairlead.contracts.settings import Settings
+    from fairlead.studies.asking import LlmAt
     from fairlead_cli.llm_options import with_llm
 
     mode = _mode(wanted.mode)
-    settings = Settings().llm
-    rules = [one for one in wanted.llm if one.partition(":")[0] == SCRIPTED]
-    if rules:
-        if len(wanted.llm) > 1:
-            raise ConfigError(f"--llm {rules[0][:80]} stands alone: leave out the others")
-        yield counsel_of(settings, _scripted(rules[0], wanted), mode, SCRIPTED)
-        return
-    if "local" in wanted.llm:
-        raise ConfigError(f"--llm local is started by `fairlead up` alone: give its address, or one of {ALLOWED}")
+    for one in wanted.llm:
+        if one == "local" or one.partition(":")[0] == SCRIPTED:
+            raise ConfigError(f"--llm {one[:80]} cannot be asked here: `fairlead llm serve` it and give its address")
     chosen = with_llm(Settings(), wanted.llm, wanted.model, os.environ).settings.llm
     if not chosen.endpoints and chosen.replay is None:
         raise ConfigError(f"policy agents asks a language model, and none is named: --llm {ALLOWED}")
-    with asking(chosen, os.environ) as ask:
-        slowed = ask if wanted.seconds is None else taking(ask, wanted.seconds)
-        yield counsel_of(chosen, slowed, mode, wanted.llm[0] if wanted.llm else chosen.endpoints[0].url)
+    name = wanted.llm[0] if wanted.llm else chosen.endpoints[0].url
+    return LlmAt(chosen.to_json(), name, mode, wanted.seconds)
 
 
 def _scripted(source: str, wanted: Wanted) -> "Asker":

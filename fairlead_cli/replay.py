@@ -5,11 +5,14 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from fairlead_cli.counsel import LlmSeconds, TwinLlm, TwinMode, Wanted, llm_at
+from fairlead_cli.llm_options import LlmModel
 from fairlead_cli.progress import bar
 from fairlead_cli.shown import echo_json, echo_table, examples
 
@@ -40,6 +43,7 @@ def register(app: typer.Typer) -> None:
             "fairlead replay city7-rotating --policy marginal-dpp --policy 'marginal-dpp[eta=0]' --load 0.8 --load 0.9",
             "fairlead replay run.jsonl.gz --policy sed-static --policy marginal-dpp",
             "fairlead replay run.jsonl.gz --policy recorded",
+            "fairlead replay city7-rotating --policy marginal-dpp --policy agents --seeds 3 --llm http://127.0.0.1:8000/v1",
         ),
     )(replay)
 
@@ -94,13 +98,18 @@ def replay(
         ),
     ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Play again what is kept.")] = False,
+    llm: TwinLlm = None,
+    llm_model: LlmModel = None,
+    llm_seconds: LlmSeconds = None,
+    mode: TwinMode = "auto",
 ) -> None:
     """Play policies on the same demand in the twin, and compare them seed by seed.
 
     Latency counts what is unfinished with its age at the window's end. x1 to x4 are normalised Jain indices over
     models: timely service, service, inverse slowdown, mean latency. Every figure is a mean over seeds with its 95 %
     interval; ratios are of means, paired by seed. Finished runs are kept: the same command goes on where it was
-    interrupted. The policy `recorded` executes an episode's decisions again and compares them byte for byte.
+    interrupted. The policy `recorded` executes an episode's decisions again and compares them byte for byte. The policy
+    `agents` asks a language model, whose seconds pass on the virtual clock.
     """
     began_s = time.perf_counter()
     written = list(policy or ())
@@ -108,6 +117,7 @@ def replay(
         _recorded(source, written, json_to)
         return
     order = _order(source, written, seeds, load, duration, engine)
+    order = _with_llm(order, Wanted(llm or (), llm_model, llm_seconds, mode, 0))
     _check_places(json_to, report)
     comparison = _swept(order, jobs, store, again=fresh)
     if report is not None:
@@ -123,7 +133,6 @@ def _order(
     source: str, policies: list[str], seeds: int, loads: list[float] | None, duration: float | None, engine: str
 ) -> "Order":
     """Return what is asked for; raises `InputError` or a usage error where it cannot be."""
-    from fairlead.studies.cells import game_of
     from fairlead.studies.replay import Order
 
     if not policies:
@@ -132,7 +141,18 @@ def _order(
         )
     if duration is not None and not 0 < duration < float("inf"):
         raise typer.BadParameter(f"--duration {duration:g} cannot be measured: give simulated seconds, such as 4800")
-    order = Order(tuple(sources(source, loads, duration)), tuple(policies), seeds, _engine(engine))
+    return Order(tuple(sources(source, loads, duration)), tuple(policies), seeds, _engine(engine))
+
+
+def _with_llm(order: "Order", wanted: Wanted) -> "Order":
+    """Return the order with the language model that `agents` ask; raises `InputError` for what cannot be played."""
+    from fairlead.studies.cells import game_of
+    from fairlead.twin.play import policy_at
+
+    if any(policy_at(policy).asks for policy in order.policies):
+        order = replace(order, llm=llm_at(wanted))
+    elif wanted.llm:
+        raise typer.BadParameter("--llm goes with policy agents only: name it, or leave out --llm")
     for cell in order.cells():
         if cell.seed == 1:
             game_of(cell)  # what cannot be played is refused before anything is

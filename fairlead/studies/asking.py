@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 from fairlead.adapters.memory_store import MemoryStore
@@ -11,6 +12,23 @@ from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.contracts.dialogue import AgentName, Answer, Ask, Sampling
 from fairlead.contracts.settings import LlmSettings
 from fairlead.twin.talking import Asker, Counsel
+
+ModeAt = Literal["auto", "shadow"]
+"""What passes the gates acts, or is judged only."""
+
+
+@dataclass(frozen=True, slots=True)
+class LlmAt:
+    """The language model that is asked in a run, as a value."""
+
+    settings: str
+    """Canonical JSON of `LlmSettings`; keys stay in the environment."""
+    name: str
+    """For the journal."""
+    mode: ModeAt
+    seconds: float | None = None
+    """What every answer takes on the virtual clock; as measured without."""
+
 
 AGENTS: tuple[AgentName, ...] = ("planner", "slot-agent")
 
@@ -35,6 +53,14 @@ def asking(settings: LlmSettings, environ: Mapping[str, str]) -> Generator[Asker
                 runner.run(model.close())
 
 
+@contextmanager
+def counselled(at: LlmAt, environ: Mapping[str, str]) -> Generator[Counsel]:
+    """Give the counsel of a run. Raises `ConfigError` as `asking` does."""
+    settings = LlmSettings.from_json(at.settings)
+    with asking(settings, environ) as ask:
+        yield counsel_of(settings, ask if at.seconds is None else taking(ask, at.seconds), at.mode, at.name)
+
+
 def taking(ask: Asker, seconds: float) -> Asker:
     """Return a model whose every answer takes so long on the virtual clock; `late` where that is past its deadline."""
 
@@ -47,7 +73,7 @@ def taking(ask: Asker, seconds: float) -> Asker:
     return slow
 
 
-def counsel_of(settings: LlmSettings, ask: Asker, mode: Literal["auto", "shadow"], llm: str) -> Counsel:
+def counsel_of(settings: LlmSettings, ask: Asker, mode: ModeAt, llm: str) -> Counsel:
     """Return how agents ask a model, by the settings that they have live; `llm` names it in the journal."""
     limits = {"planner": settings.planner_reply_tokens, "slot-agent": settings.slot_reply_tokens}
     return Counsel(

@@ -5,8 +5,11 @@ A sweep is a set of cells; whatever plays them (this process, a pool, a cluster 
 
 import hashlib
 import json
+import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import assert_never
 
@@ -15,6 +18,7 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import InputError
 from fairlead.contracts.plans import NodePlacement
 from fairlead.policy.fairness import ModelStats
+from fairlead.studies.asking import LlmAt, counselled
 from fairlead.studies.episodes.files import checked
 from fairlead.studies.episodes.subject import offered_load, subject_of_episode
 from fairlead.studies.searched import searched_placement
@@ -79,6 +83,8 @@ class Cell:
     """For `fairlead.twin.play.policy_at`."""
     seed: int
     engine: EngineName = "auto"
+    llm: LlmAt | None = None
+    """Whom `agents` ask; nobody else asks."""
 
     def __str__(self) -> str:
         """Return it in words."""
@@ -138,18 +144,27 @@ class CellResult(Message):
 def run_cell(cell: Cell) -> CellResult:
     """Play a cell. Raises `InputError` where there is no such scenario or policy, or it cannot be played."""
     began_s = time.perf_counter()
-    game = game_of(cell)
-    played = player(cell.engine)(game, lambda share: None)
+    with playable(cell) as game:
+        played = player(cell.engine)(game, lambda share: None)
     return _result(cell, game.subject, played, time.perf_counter() - began_s)
 
 
+@contextmanager
+def playable(cell: Cell) -> Generator[Game]:
+    """Give what is played in a cell, with its language model at hand; raises as `run_cell` does."""
+    game = game_of(cell)
+    if cell.llm is None:
+        yield game
+        return
+    with counselled(cell.llm, os.environ) as counsel:
+        yield replace(game, counsel=counsel)
+
+
 def game_of(cell: Cell) -> Game:
-    """Return what is played in a cell; raises `InputError` as `run_cell` does."""
+    """Return what is played in a cell, its language model left out; raises `InputError` as `run_cell` does."""
     at = policy_at(cell.policy)
-    if at.asks:
-        raise InputError(
-            f"policy {cell.policy} asks a language model, which a comparison does not: `fairlead twin run --llm` does"
-        )
+    if at.asks != (cell.llm is not None):
+        raise InputError(f"policy {cell.policy}: a language model is asked by agents and nobody else: give --llm to it")
     subject = subject_at(cell.source, cell.seed)
     static = _placement(cell.source, subject) if at.name == "sed-static" else ()
     if at.name == "sed-static" and not static:

@@ -9,6 +9,7 @@ from fairlead.contracts.errors import InputError
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.objective import Measured, objective
 from fairlead.studies import statistics
+from fairlead.studies.asking import LlmAt
 from fairlead.studies.cells import Cell, CellResult, Source
 from fairlead.studies.references import REFERENCE, recorded_reference_s
 from fairlead.studies.statistics import Interval
@@ -30,6 +31,8 @@ class Order:
     """As somebody wrote them; others are compared with the first."""
     seeds: int
     engine: EngineName = "auto"
+    llm: LlmAt | None = None
+    """Whom `agents` ask."""
 
     def cells(self) -> list[Cell]:
         """Return all runs, those that make Lref too; raises `InputError` where a policy is none or is named twice."""
@@ -45,8 +48,9 @@ class Order:
 
     def runs(self, source: Source, policy: str) -> list[Cell]:
         """Return the runs of one policy, by seed."""
-        name = str(policy_at(policy))
-        return [Cell(source, name, FIRST_SEED + at, self.engine) for at in range(self.seeds)]
+        found = policy_at(policy)
+        llm = self.llm if found.asks else None
+        return [Cell(source, str(found), FIRST_SEED + at, self.engine, llm) for at in range(self.seeds)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from fairlead.contracts.plans import Reason
 from fairlead.contracts.readings import Phase
 from fairlead.policy.measuring import Window, latency
-from fairlead.studies.cells import Cell, game_of
-from fairlead.studies.replay import FIRST_SEED, Order
+from fairlead.studies.cells import Cell, playable
+from fairlead.studies.replay import Order
 from fairlead.twin.engine import Engine
 from fairlead.twin.play import engine_of, outcomes_of
 
@@ -75,18 +75,18 @@ def traced(order: Order, tell: Callable[[int, int], None]) -> tuple[Trace, ...]:
     found: list[Trace] = []
     for policy in order.policies:
         tell(len(found), len(order.policies))
-        found.append(trace(Cell(order.sources[0], policy, FIRST_SEED)))
+        found.append(trace(order.runs(order.sources[0], policy)[0]))
     tell(len(found), len(order.policies))
     return tuple(found)
 
 
 def trace(cell: Cell) -> Trace:
     """Play a cell and return what happened."""
-    game = game_of(cell)
-    engine, window = engine_of(game), game.subject.window
-    watch = _Watch(engine)
-    while engine.step() and engine.now_s < window.end_at_s:
-        watch.look()
+    with playable(cell) as game:
+        engine, window = engine_of(game), game.subject.window
+        watch = _Watch(engine)
+        while engine.step() and engine.now_s < window.end_at_s:
+            watch.look()
     watch.end(window.end_at_s)
     asked = tuple(
         Asked(one.model, one.sent_at_s, latency(one, window))

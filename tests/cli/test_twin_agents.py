@@ -25,7 +25,7 @@ def test_the_stand_in_is_named_as_such_and_what_was_said_is_counted(capsys: pyte
     ("arguments", "words"),
     [
         (["agents@fresh"], "none is named: --llm"),
-        (["agents", "--llm", "local"], "started by `fairlead up` alone"),
+        (["agents", "--llm", "local"], "cannot be asked here"),
         (["agents", "--llm", "scripted:best=1"], "'best' is none of"),
         (["agents", "--llm", "scripted:good=1", "--llm", "http://127.0.0.1:9/v1"], "stands alone"),
         (["agents", "--llm", "replay:nowhere.jsonl"], "there is no such file"),
@@ -50,3 +50,21 @@ def test_a_recorded_model_answers_the_same_run_again(tmp_path: Path, capsys: pyt
     talks = json.loads(capsys.readouterr().out)["talks"]
     assert talks["questions"] == talks["unanswered"] > 0
     assert talks["acting"] == 0
+
+
+def test_agents_are_compared_with_the_fallback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorded model in a replay; a model that nobody asks is refused, so is an agent without one."""
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    said = tmp_path / "said.jsonl"
+    said.write_text("")
+    words = ["replay", "home3", "--load", "0.05", "--seeds", "1", "--jobs", "1", "--duration", "300", "--json", "-"]
+    words += ["--store", str(tmp_path / "cells"), "--policy", "lru@fresh"]
+    assert invoke([*words, "--policy", "agents@fresh", "--llm", f"replay:{said}"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["policy"] for row in document["results"]] == ["lru@fresh", "agents@fresh"]
+    assert invoke([*words, "--policy", "agents@fresh"]) == 2
+    assert "none is named: --llm" in capsys.readouterr().err
+    assert invoke([*words, "--llm", f"replay:{said}"]) == 2
+    assert "policy agents only" in capsys.readouterr().err

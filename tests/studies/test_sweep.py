@@ -45,7 +45,7 @@ def test_a_cell_is_the_game_that_it_names() -> None:
     [
         (Cell(ScenarioAt("nowhere", 0.8), "lru", 1), ConfigError, "no scenario"),
         (Cell(SHORT, "magic", 1), InputError, "policy 'magic'"),
-        (Cell(SHORT, "agents", 1), InputError, "asks a language model"),
+        (Cell(SHORT, "agents", 1), InputError, "a language model is asked by agents"),
         (Cell(ScenarioAt("catalogue-roomy", 0.6), "sed-static", 1), InputError, "none was searched"),
     ],
 )
