@@ -68,7 +68,7 @@ ALL = (*MAIN, *at("fresh", *ADAPTIVE[1:], *PLAIN))
 SOME = (*MAIN, *at("fresh", "lru", "random-static"))
 ON_DEMAND = (*at("5s", "lru", "marginal-dpp"), *at("fresh", "lru", "marginal-dpp", "bmw-dpp", "random-static"))
 
-FEW = 5
+FEW = 3
 """Seeds where a run takes ten seconds."""
 
 
