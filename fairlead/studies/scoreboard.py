@@ -76,7 +76,7 @@ def sections(seeds: int) -> tuple[Section, ...]:
     """Return what is played, with so many seeds each; fewer where only the reference engine can play."""
     few = min(seeds, FEW)
     return (
-        Section("city7-rotating", CITY7, ALL, seeds, bounded=2, foreseen=3, foreseen_at=(0.8,)),
+        Section("city7-rotating", CITY7, ALL, seeds, bounded=2, foreseen=2, foreseen_at=(0.8,)),
         Section("city7-stationary", CITY7, SOME, seeds),
         Section("city7-cyclic", CITY7, SOME, seeds),
         Section("city7-redraw", CITY7, SOME, seeds),
