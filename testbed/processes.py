@@ -1,5 +1,6 @@
 """Processes of this machine as the local cluster needs them: bound to their parent's life, found, ended."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -41,9 +42,16 @@ def dies_with_parent() -> Callable[[], None]:
     return bind
 
 
-def descendants() -> tuple[psutil.Process, ...]:
-    """Return all processes below this one."""
-    return tuple(psutil.Process().children(recursive=True))
+def descendants(but: frozenset[psutil.Process] = frozenset()) -> tuple[psutil.Process, ...]:
+    """Return all processes below this one, those in `but` and what is below them left out."""
+    found: list[psutil.Process] = []
+    parents = [psutil.Process()]
+    for parent in parents:
+        with contextlib.suppress(psutil.Error):
+            children = [one for one in parent.children() if one not in but]
+            found += children
+            parents += children
+    return tuple(found)
 
 
 def marked(mark: str) -> tuple[psutil.Process, ...]:

@@ -74,6 +74,8 @@ class Supervisor:
         self._restarts: set[asyncio.Task[None]] = set()
         self.restarted = 0
         """How many times a child was started again."""
+        self._before = frozenset(descendants())
+        """What ran below this process already: somebody else's."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def start(self, program: Program) -> Child:
@@ -117,15 +119,15 @@ class Supervisor:
         return tuple(child.program.name for child in left)
 
     async def close(self, *, grace_s: float) -> None:
-        """End everything that is left, orphans of children too."""
+        """End everything that is left of what was started here, orphans of children too."""
         for task in self._restarts:
             task.cancel()
         await self.stop(list(self._children), grace_s=grace_s)
         for number in (signal.SIGTERM, signal.SIGKILL):
-            for process in descendants():
+            for process in descendants(self._before):
                 _send_process(process, number)
             until_s = time.monotonic() + grace_s
-            while descendants() and time.monotonic() < until_s:
+            while descendants(self._before) and time.monotonic() < until_s:
                 self._reap()
                 await asyncio.sleep(0.02)
         self._reap()

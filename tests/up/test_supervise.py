@@ -42,11 +42,12 @@ async def until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
 async def supervisor(tmp_path: Path) -> AsyncIterator[Supervisor]:
     """Yield a supervisor whose children are all gone afterwards."""
     processes.adopt_orphans()
+    before = frozenset(processes.descendants())
     told: list[str] = []
     one = Supervisor(tmp_path, processes.clean_environment(os.environ, f"test-{os.getpid()}"), told.append)
     yield one
     await one.close(grace_s=1.0)
-    assert not [p for p in processes.descendants() if p.status() != psutil.STATUS_ZOMBIE]
+    assert not [p for p in processes.descendants(before) if p.status() != psutil.STATUS_ZOMBIE]
 
 
 async def test_a_killed_child_is_started_again_at_once(supervisor: Supervisor, tmp_path: Path) -> None:
@@ -86,11 +87,12 @@ async def test_a_stubborn_child_is_killed_after_the_grace(supervisor: Supervisor
 
 async def test_orphans_of_a_killed_child_end_with_the_run(supervisor: Supervisor) -> None:
     """What a dead child leaves behind comes to us and is ended too (checked where the fixture ends)."""
+    before = frozenset(processes.descendants())
     child = supervisor.start(Program("parent", WITH_ORPHAN, restart=False))
     await until(lambda: "up" in supervisor.tail("parent"))
     os.kill(child.pid, signal.SIGKILL)
     await asyncio.wait_for(child.ended.wait(), 10)
-    assert len(processes.descendants()) == 1
+    assert len(processes.descendants(before)) == 1
 
 
 def test_the_sweeper_ends_what_a_killed_run_leaves(tmp_path: Path) -> None:
@@ -111,3 +113,19 @@ def test_the_sweeper_ends_what_a_killed_run_leaves(tmp_path: Path) -> None:
     assert sweeper.wait(10) == 0
     assert left.wait(10) == -signal.SIGTERM
     assert not scratch.exists()
+
+
+async def test_what_ran_before_is_left_alone(tmp_path: Path) -> None:
+    """A process that somebody else of this one started goes on, and what it starts too."""
+    other = await asyncio.create_subprocess_exec(*WITH_ORPHAN, stdout=asyncio.subprocess.PIPE)
+    assert other.stdout is not None
+    assert await other.stdout.readline() == b"up\n"
+    (orphan,) = psutil.Process(other.pid).children()
+    one = Supervisor(tmp_path, processes.clean_environment(os.environ, f"test-{os.getpid()}"), lambda text: None)
+    one.start(Program("sleeper", SLEEPER))
+    await one.close(grace_s=1.0)
+    assert psutil.Process(other.pid).status() != psutil.STATUS_ZOMBIE
+    assert orphan.is_running()
+    orphan.kill()
+    other.kill()
+    await other.communicate()
