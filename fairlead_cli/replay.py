@@ -265,9 +265,12 @@ def _check_places(json_to: str | None, report: Path | None) -> None:
             report.mkdir(parents=True, exist_ok=True)
             (report / ".index.html.partial").touch()
             (report / ".index.html.partial").unlink()
-        if json_to not in (None, "-"):
-            with open(str(json_to), "a", encoding="utf-8"):
-                pass
+        if json_to is not None and json_to != "-":
+            file = Path(json_to)
+            before = file.exists()
+            file.open("a").close()
+            if not before:
+                file.unlink()
     except OSError as error:
         raise InputError(f"{error.filename} cannot be written: {error.strerror}; name another place") from error
 
