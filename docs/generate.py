@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from docs.growth import drawing, growth_page
 from docs.invariants import invariants_page
 from docs.metrics import metrics_page
 from fairlead import contracts
@@ -23,6 +24,7 @@ from fairlead_cli.settings import leaves
 
 HERE = Path(__file__).parent
 SCOREBOARD = HERE / "scoreboard.json"
+GROWTH = HERE / "growth.json"
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
 NOTE = "<!-- Written by `make docs` from the code; edit it there. -->\n\n"
 
@@ -112,6 +114,9 @@ def generated() -> Iterator[tuple[Path, str]]:
     yield HERE / "metrics.md", NOTE + metrics_page()
     yield HERE / "invariants.md", NOTE + invariants_page()
     yield SCOREBOARD.with_suffix(".md"), NOTE + page(read(SCOREBOARD.read_text("utf-8")))
+    grown = json.loads(GROWTH.read_text("utf-8"))
+    yield GROWTH.with_suffix(".md"), NOTE + growth_page(grown)
+    yield GROWTH.with_suffix(".svg"), drawing(grown)
 
 
 def outdated() -> list[Path]:
