@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Give what is told how many are done of how many."""
+def bar(what: str, at_first: str = "") -> Iterator[Callable[[int, int], None]]:
+    """Give what is told how many are done of how many; `at_first` says what takes so long until one more is done."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -29,5 +29,12 @@ def bar(what: str) -> Iterator[Callable[[int, int], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(what, total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
+        waiting = f"{what} ({at_first})" if at_first else what
+        task = shown.add_task(waiting, total=None)
+        before: list[int] = []
+
+        def tell(done: int, total: int) -> None:
+            before.append(done)
+            shown.update(task, completed=done, total=total, description=what if done > before[0] else waiting)
+
+        yield tell

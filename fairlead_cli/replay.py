@@ -208,7 +208,7 @@ def _swept(order: "Order", jobs: int | None, folder: Path | None, *, again: bool
         for cell in cells:
             store.forget(cell)
     try:
-        with bar("replay") as tell:
+        with bar("replay", "after an update the twin's core is compiled first: a minute or two") as tell:
             results = swept(cells, jobs or usable_cores(), store, tell)
     except KeyboardInterrupt:
         raise _stopped(store, len(cells), sum(store.read(cell) is not None for cell in cells)) from None
