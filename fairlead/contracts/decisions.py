@@ -8,6 +8,8 @@ from fairlead.contracts.base import Count, Generation, Id, Instant, Many, Messag
 from fairlead.contracts.cases import Case
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.dialogue import AgentName, Approval, CaseShown, DialogueSettings, Exchange, Judgement, ModeName
+from fairlead.contracts.forecasts import Forecast, SlotArrivals
+from fairlead.contracts.notes import Note
 from fairlead.contracts.plans import (
     EpochPlan,
     Guide,
@@ -141,6 +143,9 @@ class SlotInput(Message):
     """How the dialogue went that this decision follows; empty where it follows none."""
     llm: Name = "no-llm"
     """Why no reply is in this decision: `no-llm`, `asked`, `busy`, `off`, `baseline`, `answered` (in an `advice`)."""
+    recent: Many[SlotArrivals] = ()
+    """Arrivals of the newest slots, oldest first: what demand of the twin's gate is drawn from."""
+    forecast: Forecast | None = None
 
 
 class ShadowPrice(Message):
@@ -190,6 +195,14 @@ class EpochInput(Message):
     """False where a plan for the epoch is in force already and the fallback would only repeat it."""
     begins_at_s: Instant | None = None
     """Begin of the epoch, before or after `now_s`: what times of `warm` count from. None counts from `now_s`."""
+    placement: Placement | None = None
+    """The one in force."""
+    overrides: Many[Override] = ()
+    recent: Many[SlotArrivals] = ()
+    """As in `SlotInput`."""
+    forecast: Forecast | None = None
+    notes: Many[Note] = ()
+    """Of operators, for a time that touches the epoch's."""
 
 
 class EpochDecision(Message):

@@ -103,13 +103,47 @@ class Judge(Message):
     agent: AgentName
     proposal: str
     """Canonical JSON of the `PlanDraft` or `Guide`."""
+    others: Many[str] = ()
+    """Further candidates, as `proposal`: other replies, or the code's variations of one."""
+
+
+class Trial(Message):
+    """What the twin says of one candidate, against the fallback on the same demand."""
+
+    name: Name
+    """`proposal`, `other-1`, …"""
+    believed: bool
+    """Whether the demand was as the proposal expects it; False is as the forecast has it."""
+    scenarios: Count
+    """Demands that it was played on."""
+    objective: Seconds
+    """F (CONTROL §1), mean."""
+    fallback: Seconds
+    """F of the fallback on the same demands."""
+    gain: float
+    """F(fallback) − F(candidate), mean; positive is better."""
+    low: float
+    high: float
+    """95 % interval of `gain`, corrected for the number of candidates."""
 
 
 class Judgement(Message):
     """The twin's answer."""
 
-    code: Literal["not-judged", "no-worse", "worse"]
+    code: Literal["not-judged", "no-worse", "worse", "late", "absent", "wrong"]
+    """`not-judged`: there is no twin; `late`: it took too long; `absent`: it failed or is not ready; `wrong`: its
+    measured error is above its bound. A proposal may act after `no-worse` alone."""
     text: Text
+    chosen: Name = "proposal"
+    """The best of those that are no worse; of no meaning with any other code."""
+    trials: Many[Trial] = ()
+    """The best first."""
+    horizon_s: Seconds = 0.0
+    """So far ahead every candidate was played."""
+    took_s: Seconds = 0.0
+    """Wall seconds, measured by whoever asked the twin; 0 in virtual time."""
+    twin: Text = ""
+    """Which engine and version."""
 
 
 class Exchange(Message):
