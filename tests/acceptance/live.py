@@ -27,6 +27,10 @@ from tests.acceptance.case import ROOT, Broken, hold
 
 FAIRLEAD = (sys.executable, "-m", "fairlead_cli")
 MARK = "ACCEPTANCE_MARK"
+LATE_SHARE = 0.02
+"""Of slots that `--speed` has made a second or so long, that many may be late: a shared machine stalls for as long."""
+COMPRESSED = 5.0
+"""From this speed on slots are that short."""
 START_S = 60.0
 """Wall seconds that a start may take before a case gives up; how long it should take is a case of its own."""
 
@@ -302,3 +306,10 @@ def expect(ended: Ended, status: int, *words: str) -> None:
     for word in words:
         hold(word in ended.err, f"no {word!r} in what it said: {ended.err[-400:]}")
     hold("Traceback" not in ended.err, f"a traceback: {ended.err[-600:]}")
+
+
+def punctual(report: Mapping[str, Any]) -> None:
+    """Hold that no slot of a run was late; of compressed slots one may be, and `LATE_SHARE` of many."""
+    slots = report["slots"]
+    allowed = max(1, int(LATE_SHARE * slots["total"])) if report["speed"] > COMPRESSED else 0
+    hold(slots["late"] <= allowed, f"late slots: {slots}, {allowed} may be at speed {report['speed']:g}")
