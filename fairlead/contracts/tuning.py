@@ -32,6 +32,29 @@ class Weights(Message):
     service: Seconds = 0.5
 
 
+class GateSettings(Message):
+    """What the twin asks of a proposal before it may act (CONTROL §3); durations in domain seconds."""
+
+    horizon_s: Positive = 300.0
+    """A plan is played so far beyond its epoch's begin: an epoch."""
+    guide_horizon_s: Positive = 120.0
+    """Proposed rows are played so far: their slot and what it leaves behind, H of CONTROL §2 rule 2."""
+    scenarios: Annotated[int, Field(ge=2, le=256)] = 8
+    """Demands that a candidate is played on, the mean over the candidates: close ones get more, others fewer."""
+    candidates: Annotated[int, Field(ge=1, le=64)] = 16
+    """More are not looked at."""
+    variations: bool = True
+    """Whether the code varies a proposal: without one of its parts, or milder."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of the interval of a gain, over all candidates together."""
+    margin_ratio: Ratio = 0.01
+    """A proposal is no worse where its gain is surely above this share of the fallback's F, with the sign turned."""
+    disbelief_ratio: Ratio = 0.02
+    """The same of one that expects what the forecast does not, on demand as the forecast has it."""
+    judging_s: Seconds = 1.0
+    """What the twin takes to judge, where time is virtual; live it is measured."""
+
+
 class PolicySettings(Message):
     """Constants of CONTROL §2; durations in domain seconds."""
 
@@ -103,3 +126,4 @@ class PolicySettings(Message):
     """How far a proposed row may be from 1 and still be normalised: models round to two digits."""
     placement_slots: Annotated[int, Field(ge=1)] = 2
     """A placement expires after so many slots; then nothing is stopped."""
+    gate: GateSettings = GateSettings()
