@@ -97,6 +97,7 @@ StepName = Literal[
     "feasibility",
     "trust",
     "twin",
+    "watchdog",
     "repair",
     "approval",
     "mode",
@@ -233,6 +234,8 @@ class Dialogue(Message):
     """As it stood when the proposal was ready."""
     approval: Approval | None
     in_time: bool
+    held_back: Text = ""
+    """Why the watchdog lets nothing act now; empty where it does not hold."""
 
 
 DecisionKind = Literal["epoch", "slot", "event", "advice"]

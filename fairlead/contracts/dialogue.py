@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from fairlead.contracts.base import Count, Many, Message, Name, Positive, Seconds, Text
+from fairlead.contracts.base import Count, Instant, Many, Message, Name, Positive, Seconds, Text
 
 AgentName = Literal["planner", "slot-agent"]
 ModeName = Literal["auto", "assist", "shadow", "off"]
@@ -125,6 +125,10 @@ class Trial(Message):
     low: float
     high: float
     """95 % interval of `gain`, corrected for the number of candidates."""
+    latency_s: Seconds | None = None
+    """Mean latency (CONTROL §1) of the candidate on those demands; None where it is not said."""
+    fallback_latency_s: Seconds | None = None
+    """Of the fallback."""
 
 
 class Judgement(Message):
@@ -190,6 +194,64 @@ class EndpointStatus(Message):
     last_code: AnswerCode | None
 
 
+class GateStatus(Message):
+    """The twin that judges an agent's proposals, as that agent sees it since its process began."""
+
+    state: Literal["idle", "starting", "ready", "away"]
+    """`idle`: nothing was to be judged yet; `starting`: its process loads or compiles; `away`: it ended, and is started
+    again."""
+    text: Text = ""
+    """Why it is away; how long it has been starting."""
+    twin: Text = ""
+    """Which engine and version; empty before it was ready."""
+    no_worse: Count = 0
+    """Judgements, by code."""
+    worse: Count = 0
+    unjudged: Count = 0
+    """Late, absent, wrong or not judged: the fallback acted without a verdict."""
+    seconds: Seconds = 0.0
+    """Wall seconds waited for judgements."""
+    memory_bytes: Count = 0
+    """Resident memory of its process when it last answered."""
+    starts: Count = 0
+    """Times that its process was started."""
+    error: Seconds | None = None
+    """Of its predictions so far: mean relative error of the mean latency; None while too few are known."""
+
+
+class Worth(Message):
+    """What an agent's proposals are worth, as the twin judged them: those that may act, by their gain in F."""
+
+    dialogues: Count
+    """Held, whatever came of them."""
+    gain: float
+    """Mean a dialogue, of F: of what passed the gates its gain, 0 where the fallback would act or acts."""
+    low: float | None = None
+    high: float | None = None
+    """95 % interval of `gain`, with what dialogues that follow one another have in common; None while too few."""
+    tokens: Seconds = 0.0
+    """Mean a dialogue."""
+    money: Seconds = 0.0
+    """Mean a dialogue."""
+    advice: Literal["none", "promote", "demote"] = "none"
+    """`promote`: it surely gains and does not act by itself yet; `demote`: it surely loses."""
+    text: Text = ""
+    """Why."""
+
+
+class WatchdogStatus(Message):
+    """What watches a proposal after it was accepted."""
+
+    holds: bool
+    """Whether the fallback acts because of it."""
+    until_s: Instant = 0.0
+    """Until then, domain time."""
+    text: Text = ""
+    """What it last saw out of bounds."""
+    trips: Count = 0
+    """Since the process began."""
+
+
 class AgentStatus(Message):
     """What an agent says of itself and its language model, each time a dialogue ends."""
 
@@ -214,6 +276,10 @@ class AgentStatus(Message):
     acting: Literal["llm", "fallback"]
     why: Text
     """Why it is the fallback that acts, such as `budget-tokens: 9800 of 10000 tokens an hour are spent`."""
+    gate: GateStatus | None = None
+    """None where there is nothing to judge, so too the next two."""
+    worth: Worth | None = None
+    watchdog: WatchdogStatus | None = None
 
 
 class BudgetLimits(Message):

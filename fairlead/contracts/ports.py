@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar
 
 from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
-from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
+from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, EpochInput, GenerationSeen, SlotInput
 from fairlead.contracts.dialogue import (
     AgentStatus,
     Answer,
@@ -17,6 +17,9 @@ from fairlead.contracts.dialogue import (
     BudgetLimits,
     BudgetSpent,
     EndpointStatus,
+    GateStatus,
+    Judge,
+    Judgement,
     Proposal,
     Refusal,
 )
@@ -172,6 +175,21 @@ class Llm(Protocol):
 
     def statuses(self) -> tuple[EndpointStatus, ...]: ...
     async def close(self) -> None: ...
+
+
+class Judging(Protocol):
+    """The twin as an agent sees it: one proposal, one judgement; that there is none is a judgement too."""
+
+    def wanted(self) -> None:
+        """Say that something will be judged soon: what takes long to be ready may begin now."""
+
+    async def judge(self, asked: SlotInput | EpochInput, judge: Judge, *, deadline_s: float) -> Judgement:
+        """Return what the twin says within `deadline_s` wall seconds; raises nothing but cancellation."""
+
+    def status(self) -> GateStatus: ...
+
+    async def run(self) -> None:
+        """Keep whatever judges, until cancelled."""
 
 
 class Control(Protocol):

@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints
 from fairlead.contracts.base import Bytes, Count, Many, Message, Positive, Seconds, Text
 from fairlead.contracts.cluster import Cluster, Url
 from fairlead.contracts.dialogue import BudgetLimits
-from fairlead.contracts.tuning import PolicyName, PolicySettings
+from fairlead.contracts.tuning import PolicyName, PolicySettings, WatchdogSettings
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -120,6 +120,11 @@ class LlmSettings(Message):
     """File to which each question and its answer are added, a JSON line each."""
     replay: str | None = None
     """Such a file, asked in place of an endpoint."""
+    gate_deadline_slots: Annotated[float, Field(gt=0, le=9)] = 0.3
+    """Wall slots that the twin may take to judge a proposal, after the answers."""
+    gate_nice: Annotated[int, Field(ge=0, le=19)] = 5
+    """By how much the twin's process yields the processor to others; 19 while its core is compiled."""
+    watchdog: WatchdogSettings = WatchdogSettings()
     case_capacity: Annotated[int, Field(ge=8, le=100_000)] = 2000
     """Cases kept for one cluster; the oldest of the commonest regime go first."""
 

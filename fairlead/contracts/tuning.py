@@ -55,6 +55,29 @@ class GateSettings(Message):
     """What the twin takes to judge, where time is virtual; live it is measured."""
 
 
+class WatchdogSettings(Message):
+    """What an accepted proposal is watched by; durations in domain seconds."""
+
+    slots: Annotated[int, Field(ge=1)] = 10
+    """The fallback acts for so many slots after something was out of bounds: an epoch."""
+    backlog_ratio: Annotated[float, Field(ge=1)] = 2.0
+    """The work that waits may grow to so many times what it was,"""
+    backlog_s: Positive = 30.0
+    """and so many seconds more of what is up: a slot."""
+    timely_drop: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """The share of timely requests may fall by this below what it was."""
+    latency_ratio: Annotated[float, Field(ge=1)] = 2.0
+    """The mean latency may be so many times what the twin predicted,"""
+    latency_s: Positive = 5.0
+    """and so much longer."""
+    least_requests: Annotated[int, Field(ge=1)] = 20
+    """Shares and means over fewer requests say nothing: half of 20 lies within 0.2 of the truth in 96 of 100."""
+    error_ratio: Positive = 1.0
+    """A twin whose predictions of the mean latency are further off on average, relative to them, is not believed."""
+    least_predictions: Annotated[int, Field(ge=1)] = 6
+    """Over fewer predictions that came to be measured this is not known."""
+
+
 class PolicySettings(Message):
     """Constants of CONTROL §2; durations in domain seconds."""
 
