@@ -1,0 +1,233 @@
+"""The twin's gate: a proposal may act where it is surely no worse than the fallback (CONTROL §3, gate 5).
+
+Every candidate and the fallback are played on the same demands; what counts is the mean of the paired differences in F.
+Samples are spent on the close ones by successive halving (Karnin, Koren, Somekh, "Almost optimal exploration in
+multi-armed bandits", ICML 2013): the better half of each round is played on. The last ones alone may be accepted, each
+by an interval that is corrected for all candidates (Bonferroni), so that the best of many is not taken for its luck.
+
+A proposal that expects what would surprise the forecast is judged twice: on demand as it expects it must gain, on
+demand as the forecast has it may cost a little.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from fairlead.contracts.decisions import EpochInput, SlotInput
+from fairlead.contracts.dialogue import Judge, Judgement, Trial
+from fairlead.contracts.plans import Guide, PlanDraft
+from fairlead.contracts.tuning import GateSettings
+from fairlead.policy.epoch import NEUTRAL_PRIORITY, decide_epoch
+from fairlead.policy.planner_gate import CLOSED
+from fairlead.twin.branching import Branch, Candidate, Demand, Situation, objective_of, situation_of
+from fairlead.twin.intervals import interval
+from fairlead.twin.scenes import Outlook, believed, outlook, scene
+
+FINALISTS = 2
+"""So many candidates are played to the end."""
+
+SAMPLES_LEAST = 2
+"""Demands of a round: of one alone there is no interval."""
+
+
+@dataclass(slots=True)
+class World:
+    """Demand of one outlook, and what the fallback makes of it; nothing is drawn or played twice."""
+
+    given: Outlook
+    demands: list[Demand] = field(default_factory=list)
+    fallback: list[float] = field(default_factory=list)
+    """F on each demand."""
+
+
+@dataclass(slots=True)
+class Contender:
+    """A candidate, and its F on the demands that it was played on."""
+
+    name: str
+    candidate: Candidate
+    world: World | None
+    """What it expects, where the forecast would be surprised by that."""
+    plain: list[float] = field(default_factory=list)
+    hoped: list[float] = field(default_factory=list)
+    """In its own world."""
+
+
+@dataclass(frozen=True, slots=True)
+class Court:
+    """What all candidates are played in."""
+
+    situation: Situation
+    base: Candidate
+    until_s: float
+    branch: Branch
+    plain: World
+
+    def play(self, one: Contender, times: int) -> None:
+        """Play a candidate on so many further demands, and the fallback where it was not yet."""
+        self._play(one.candidate, self.plain, one.plain, times)
+        if one.world is not None:
+            self._play(one.candidate, one.world, one.hoped, times)
+
+    def _play(self, candidate: Candidate, world: World, found: list[float], times: int) -> None:
+        for k in range(len(found), len(found) + times):
+            if k == len(world.demands):
+                # worlds of one situation differ in their rates alone, so that what chance there is they share
+                world.demands.append(scene(world.given, self.situation.seed, int(self.situation.now_s), k))
+                world.fallback.append(self._objective(self.base, world.demands[k]))
+            found.append(self._objective(candidate, world.demands[k]))
+
+    def _objective(self, candidate: Candidate, demand: Demand) -> float:
+        found = self.branch(self.situation, candidate, demand, self.until_s)
+        return objective_of(found, self.situation.cluster, self.situation.settings.weights).total
+
+
+def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, branch: Branch) -> Judgement:
+    """Return what the twin says of a proposal and its variations, asked about at `asked.now_s`.
+
+    Neither `took_s` nor `twin` is filled in: whoever asks knows them.
+    """
+    from_s = _begins_at_s(asked)
+    until_s = from_s + (settings.horizon_s if isinstance(asked, EpochInput) else settings.guide_horizon_s)
+    world = World(outlook(asked, until_s))
+    contenders = _contenders(asked, judge, world.given, settings.candidates)
+    horizon_s = until_s - asked.now_s
+    if not contenders:
+        return Judgement(code="worse", text="it does not fit the cluster as it is", horizon_s=horizon_s)
+    if all(_idle(one.candidate) for one in contenders):
+        return Judgement(code="no-worse", text="it changes nothing against the fallback", horizon_s=horizon_s)
+    base = Candidate("fallback", plan=asked.plan if isinstance(asked, SlotInput) else None)
+    court = Court(situation_of(asked), base, until_s, branch, world)
+    finalists = halved(court, contenders, settings)
+    miss = (1.0 - settings.confidence) / len(contenders)
+    trials = {one.name: _trials(one, court.plain, miss) for one in contenders}
+    good = [one for one in finalists if acceptable(trials[one.name], settings)]
+    best = max(good or finalists, key=lambda one: _rank(one, court.plain, settings))
+    order = sorted(contenders, key=lambda one: (one is not best, -trials[one.name][-1].gain, one.name))
+    return Judgement(
+        code="no-worse" if good else "worse",
+        text=_words(best.name, trials[best.name], settings),
+        chosen=best.name,
+        trials=tuple(trial for one in order for trial in trials[one.name]),
+        horizon_s=horizon_s,
+    )
+
+
+def halved(court: Court, contenders: Sequence[Contender], settings: GateSettings) -> tuple[Contender, ...]:
+    """Play in rounds, the better half of each in the next; return those that were played to the end, at least one.
+
+    Each round takes the same number of branches. Who would surely be refused stays behind before, unless all would.
+    """
+    rounds = max(1, math.ceil(math.log2(len(contenders))))
+    each = settings.scenarios * len(contenders) / rounds
+    left = tuple(contenders)
+    for number in range(rounds):
+        if number:
+            left = _better(left, court.plain, settings)
+        for one in left:
+            court.play(one, max(SAMPLES_LEAST, int(each / len(left))))
+    return left
+
+
+def _better(left: Sequence[Contender], plain: World, settings: GateSettings) -> tuple[Contender, ...]:
+    """Return the better half, not fewer than are played to the end; of these whoever could still be accepted."""
+    order = sorted(left, key=lambda one: _rank(one, plain, settings), reverse=True)
+    half = order[: max(FINALISTS, math.ceil(len(order) / 2))]
+    hopeful = [one for one in half if _hopeful(_trials(one, plain, 1.0 - settings.confidence), settings)]
+    return tuple(hopeful or half[:1])
+
+
+def _rank(one: Contender, plain: World, settings: GateSettings) -> tuple[bool, float]:
+    """Return what orders candidates: whether what it costs is bearable, then its gain where it comes true."""
+    cost = _mean_gain(one.plain, plain)
+    if one.world is None:
+        return True, cost
+    fallback = math.fsum(plain.fallback[: len(one.plain)]) / len(one.plain)
+    return cost >= -settings.disbelief_ratio * fallback, _mean_gain(one.hoped, one.world)
+
+
+def _mean_gain(found: Sequence[float], world: World) -> float:
+    return math.fsum(f - own for f, own in zip(world.fallback, found, strict=False)) / len(found)
+
+
+def _trials(one: Contender, plain: World, miss: float) -> tuple[Trial, ...]:
+    """Return what is known of a candidate: on demand as the forecast has it, then as it expects it itself, if apart."""
+    first = _trial(one.name, one.plain, plain, miss, hoped=False)
+    return (first,) if one.world is None else (first, _trial(one.name, one.hoped, one.world, miss, hoped=True))
+
+
+def _trial(name: str, found: Sequence[float], world: World, miss: float, *, hoped: bool) -> Trial:
+    count = len(found)
+    gains = interval([f - own for f, own in zip(world.fallback, found, strict=False)], miss)
+    return Trial(
+        name=name,
+        believed=hoped,
+        scenarios=count,
+        objective=math.fsum(found) / count,
+        fallback=math.fsum(world.fallback[:count]) / count,
+        gain=gains.mean,
+        low=gains.low,
+        high=gains.high,
+    )
+
+
+def least_gain(trial: Trial, trials: Sequence[Trial], settings: GateSettings) -> float:
+    """Return what the lower bound of a trial's gain must reach; where it comes true, a proposal must gain."""
+    if trial.believed:
+        return 0.0
+    return -(settings.margin_ratio if len(trials) == 1 else settings.disbelief_ratio) * trial.fallback
+
+
+def acceptable(trials: Sequence[Trial], settings: GateSettings) -> bool:
+    """Tell whether a candidate is surely no worse than the fallback, and better where what it expects comes true."""
+    return all(
+        trial.low > 0.0 if trial.believed else trial.low >= least_gain(trial, trials, settings) for trial in trials
+    )
+
+
+def _hopeful(trials: Sequence[Trial], settings: GateSettings) -> bool:
+    """Tell whether a candidate is not surely refused."""
+    return all(trial.high >= least_gain(trial, trials, settings) for trial in trials)
+
+
+def _words(name: str, trials: Sequence[Trial], settings: GateSettings) -> str:
+    said = [
+        f"{'if it comes true: ' if trial.believed else ''}gain {trial.gain:.4f} ({trial.low:.4f} to {trial.high:.4f}) "
+        f"of F {trial.fallback:.4f}, at least {least_gain(trial, trials, settings):.4f}, {trial.scenarios} demands"
+        for trial in trials
+    ]
+    return f"{name}: {'; '.join(said)}"
+
+
+def _begins_at_s(asked: SlotInput | EpochInput) -> float:
+    """Return when what is proposed would begin to act."""
+    if isinstance(asked, SlotInput) or asked.begins_at_s is None:
+        return asked.now_s
+    return max(asked.now_s, asked.begins_at_s)
+
+
+def _contenders(asked: SlotInput | EpochInput, judge: Judge, plain: Outlook, most: int) -> tuple[Contender, ...]:
+    """Return the candidates that fit, at most so many, the proposal first."""
+    found = []
+    for k, text in enumerate((judge.proposal, *judge.others)[:most]):
+        name = f"other-{k}" if k else "proposal"
+        if isinstance(asked, SlotInput):
+            found.append(Contender(name, Candidate(name, asked.plan, Guide.from_json(text)), None))
+            continue
+        draft, from_s = PlanDraft.from_json(text), _begins_at_s(asked)
+        given = asked.model_copy(update={"draft": draft, "now_s": from_s, "ladder": (), "llm": "answered"})
+        plan = decide_epoch(given).plan
+        if plan is not None and plan.source == "llm":
+            hope = believed(plain, draft, asked.cluster, from_s)
+            candidate = Candidate(name, plan, None, from_s if from_s > asked.now_s else None)
+            found.append(Contender(name, candidate, None if hope is None else World(hope)))
+    return tuple(found)
+
+
+def _idle(candidate: Candidate) -> bool:
+    """Tell whether a plan tilts, closes and warms nothing; rows always tilt."""
+    plan = candidate.plan
+    if plan is None or candidate.guide is not None or plan.warm or plan.rates:
+        return False
+    tilts = any(i.role in CLOSED or (i.bias and (i.prefer or i.avoid)) for i in plan.intents)
+    return not tilts and all(p.priority == NEUTRAL_PRIORITY for p in plan.priorities)
