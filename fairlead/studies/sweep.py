@@ -7,6 +7,8 @@ import signal
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from types import FrameType
 
 from fairlead.studies.cells import Cell, CellResult, run_cell
 from fairlead.studies.store import Store
@@ -49,18 +51,53 @@ def _played(cells: Sequence[Cell], jobs: int) -> Generator[tuple[Cell, CellResul
         for cell in cells:
             yield cell, run_cell(cell)
         return
-    before = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=_serve)
+    with _interruptible() as pressed:
+        try:
+            waiting = {pool.submit(run_cell, cell): cell for cell in cells}
+            for one in as_completed(waiting):
+                yield waiting[one], one.result()
+        except BrokenProcessPool:
+            if pressed.is_set():
+                raise KeyboardInterrupt from None
+            raise
+        except BaseException:
+            _end_children()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Generator[threading.Event]:
+    """Let Ctrl-C end the pool's processes, which breaks the pool; give what tells whether it was pressed.
+
+    A `KeyboardInterrupt` alone gets lost where it is raised inside of what Python calls on its own, such as the weak
+    references' callbacks of a pool: exceptions are ignored there.
+    """
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        if not _end_children():
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, press)
     try:
-        waiting = {pool.submit(run_cell, cell): cell for cell in cells}
-        for one in as_completed(waiting):
-            yield waiting[one], one.result()
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - before:
-            process.terminate()
-        raise
+        yield pressed
     finally:
-        pool.shutdown(cancel_futures=True)
+        signal.signal(signal.SIGINT, before)
+
+
+def _end_children() -> int:
+    """End the processes that this one has started; return how many there were."""
+    children = multiprocessing.active_children()
+    for process in children:
+        process.terminate()
+    return len(children)
 
 
 def _serve() -> None:

@@ -1,6 +1,5 @@
 """Cells give the same wherever and whenever they are played, and what is finished is not played again."""
 
-import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -132,17 +131,6 @@ if __name__ == "__main__":
 """
 
 
-def ended(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
-    """End a process as a person does: again where Ctrl-C came at a moment when Python lets it pass (a callback)."""
-    for _ in range(6):
-        process.send_signal(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-            return True
-    process.kill()
-    return False
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_sweep_leaves_no_process_and_keeps_what_was_finished(
     tmp_path: Path, number: signal.Signals
@@ -158,7 +146,11 @@ def test_an_interrupted_sweep_leaves_no_process_and_keeps_what_was_finished(
         assert [sweep.stdout.readline() for _ in range(2)] == [b"0\n", b"1\n"]
         pool = psutil.Process(sweep.pid).children(recursive=True)
         assert len(pool) >= 2
-        assert ended(sweep, number)
+        sweep.send_signal(number)
+        try:
+            sweep.wait(60)
+        finally:
+            sweep.kill()
     assert psutil.wait_procs(pool, timeout=60)[1] == []
     (kept,) = (tmp_path / "cells").glob("*/*.json")
     assert CellResult.from_json(kept.read_text()).cell == "city7-rotating load 0.8 random-static seed 1"
