@@ -4,7 +4,7 @@ It is a generator, the same live, in tests and at replay: it yields `Ask` (a mod
 answer, and returns an `Advice`. Whoever drives it brings clock and network; it has neither (DESIGN §3).
 """
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 
 from fairlead.contracts.cases import Case
@@ -155,7 +155,7 @@ def said_next(talk: Talk, answer: Answer | Judgement | None) -> Ask | Judge | Ad
 
 
 class Conversation:
-    """A dialogue on its way: whoever drives it brings the answers, nobody judges yet."""
+    """A dialogue on its way: whoever drives it brings the answers and the judgements."""
 
     def __init__(self, dialogue_id: str, talk: Talk, deadline_s: float) -> None:
         """Begin it; all its answers together may take `deadline_s`."""
@@ -164,12 +164,17 @@ class Conversation:
         self._talk = talk
         self._exchanges: list[Exchange] = []
         self._judgements: list[Judgement] = []
-        self._said = self._judged(said_next(talk, None))
+        self._said = said_next(talk, None)
 
     @property
     def ask(self) -> Ask | None:
-        """Return the question that is to be answered now; None once it has ended."""
+        """Return the question that is to be answered now; None if there is none."""
         return self._said if isinstance(self._said, Ask) else None
+
+    @property
+    def judge(self) -> Judge | None:
+        """Return the proposal that is to be judged now; None if there is none. Without a question it has ended."""
+        return self._said if isinstance(self._said, Judge) else None
 
     @property
     def name(self) -> str:
@@ -180,7 +185,12 @@ class Conversation:
         """Go on with the answer to a question."""
         self._exchanges.append(Exchange(id=self.name, ask=ask, answer=answer))
         self.left_s = max(0.0, self.left_s - answer.took_s)
-        self._said = self._judged(said_next(self._talk, answer))
+        self._said = said_next(self._talk, answer)
+
+    def judged(self, judgement: Judgement) -> None:
+        """Go on with the judgement of a proposal."""
+        self._judgements.append(judgement)
+        self._said = said_next(self._talk, judgement)
 
     def held(self) -> Held:
         """Return the whole of it; raises `TypeError` before its end."""
@@ -188,19 +198,28 @@ class Conversation:
             raise TypeError("a dialogue was taken for ended while a question is open")
         return Held(self._said, tuple(self._exchanges), tuple(self._judgements))
 
-    def _judged(self, said: Ask | Judge | Advice) -> Ask | Advice:
-        while isinstance(said, Judge):
-            self._judgements.append(NOT_JUDGED)
-            said = said_next(self._talk, NOT_JUDGED)
-        return said
+
+async def unjudged(_: Judge) -> Judgement:
+    """Say that there is no twin."""
+    return NOT_JUDGED
 
 
-async def hold(dialogue_id: str, talk: Talk, llm: Llm, deadline_s: float) -> Held:
-    """Hold a dialogue with a model within `deadline_s` wall seconds of answers."""
+async def hold(
+    dialogue_id: str,
+    talk: Talk,
+    llm: Llm,
+    deadline_s: float,
+    judged: Callable[[Judge], Awaitable[Judgement]] = unjudged,
+) -> Held:
+    """Hold a dialogue with a model within `deadline_s` wall seconds of answers; `judged` is the twin's side."""
     conversation = Conversation(dialogue_id, talk, deadline_s)
-    while (ask := conversation.ask) is not None:
-        conversation.answered(ask, await llm.ask(ask, id=conversation.name, deadline_s=conversation.left_s))
-    return conversation.held()
+    while True:
+        if (ask := conversation.ask) is not None:
+            conversation.answered(ask, await llm.ask(ask, id=conversation.name, deadline_s=conversation.left_s))
+        elif (judge := conversation.judge) is not None:
+            conversation.judged(await judged(judge))
+        else:
+            return conversation.held()
 
 
 def settled(

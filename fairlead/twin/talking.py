@@ -14,7 +14,7 @@ from fairlead.contracts.decisions import EpochInput, SlotDecision, SlotInput, Sn
 from fairlead.contracts.dialogue import AgentName, Answer, Ask, DialogueSettings, PromptText, Sampling
 from fairlead.contracts.plans import EpochPlan, Guide, PlanDraft
 from fairlead.contracts.tuning import PolicySettings
-from fairlead.policy.dialogue import Briefing, Conversation, Held, advise, settled
+from fairlead.policy.dialogue import NOT_JUDGED, Briefing, Conversation, Held, advise, settled
 from fairlead.policy.epoch import decide_epoch
 from fairlead.policy.periods import Periods
 from fairlead.policy.planning import Agenda
@@ -192,8 +192,11 @@ class Talks:
         settings = DialogueSettings(deadline_s=deadline_s, sampling=counsel.sampling[agent], llm=counsel.llm)
         briefing = Briefing(asked, counsel.prompts[agent], settings, (), ())
         conversation = Conversation(f"{agent}-{due.number}-{round(now_s * 1000)}", advise(briefing), deadline_s)
-        while (ask := conversation.ask) is not None:
-            conversation.answered(ask, counsel.ask(ask, conversation.name, conversation.left_s))
+        while (ask := conversation.ask) is not None or conversation.judge is not None:
+            if ask is None:
+                conversation.judged(NOT_JUDGED)
+            else:
+                conversation.answered(ask, counsel.ask(ask, conversation.name, conversation.left_s))
         held = conversation.held()
         proposal, steps = settled(held.advice, counsel.mode, None, in_time=True)
         took_s = deadline_s - conversation.left_s
