@@ -83,11 +83,11 @@ class Backlog:
         """Count one request less that waits: it starts, or was given back."""
         self._pods[pod].waiting -= 1
 
-    def start(self, pod: str, ticket: int, now_s: float) -> None:
-        """Note that the pod has a request from now on."""
+    def start(self, pod: str, ticket: int, now_s: float, attained_s: float = 0.0) -> None:
+        """Note that the pod has a request from now on, which was given some work before."""
         self._advance(now_s)
         one = self._pods[pod]
-        one.running[ticket] = one.given_s
+        one.running[ticket] = one.given_s - attained_s
 
     def end(self, pod: str, ticket: int, now_s: float, *, finished: bool) -> None:
         """Note that the pod no longer has a request; a finished one teaches how fast the node is."""

@@ -7,7 +7,7 @@ from typing import Literal
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import SlotDecision, SlotInput, SlotState, Snapshot
 from fairlead.contracts.events import Wake
-from fairlead.contracts.plans import NodePlacement, Override, Placement
+from fairlead.contracts.plans import EpochPlan, Guide, NodePlacement, Override, Placement
 from fairlead.contracts.readings import GatewayReport, KeeperState, ModelCount, NodeReport, Phase, PodLoad
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.periods import Periods
@@ -39,6 +39,8 @@ class Case:
     """The placement of policies that are given one."""
     overrides: tuple[Override, ...] = ()
     """What operators order, each from its `created_at_s` on."""
+    origin_s: float = 0.0
+    """Of the clock that slots are counted from."""
 
 
 class Controller:
@@ -51,9 +53,12 @@ class Controller:
         self.decision: SlotDecision | None = None
         """The last that put something in force."""
         self.talks = talks
+        self.plan: EpochPlan | None = None
+        """In force where nobody talks with a language model; so too the guide."""
+        self.guide: Guide | None = None
         self._case = case
         self._wakes = Wakes(case.settings)
-        self._slots = Periods(0.0, case.settings.slot_s)
+        self._slots = Periods(case.origin_s, case.settings.slot_s)
         self._state = SlotState(slot=0, rates=(), rotation=0)
         self._arrived: Mapping[str, int] = {}
         self._table = 0
@@ -141,14 +146,14 @@ class Controller:
             cluster=case.cluster,
             snapshot=snapshot,
             state=self._state,
-            plan=None if talks is None else talks.plan,
+            plan=self.plan if talks is None else talks.plan,
             placement=self.placement,
             overrides=tuple(one for one in case.overrides if one.created_at_s <= now_s),
             static=case.static,
             next_placement=number,
             next_table=self._table + 1,
             decision=f"slot-{number}",
-            guide=None if talks is None else talks.guide,
+            guide=self.guide if talks is None else talks.guide,
             ladder=talks.ladder if talks is not None and trigger == "advice" else (),
             llm="no-llm" if talks is None else talks.llm,
         )
@@ -167,6 +172,26 @@ class Controller:
             nodes=nodes,
         )
         return self.placement
+
+    def asked(self, now_s: float, nodes: Sequence[Reading], sites: Sequence[SiteReading]) -> SlotInput:
+        """Return what an event's decision would be asked now; nothing is changed by that."""
+        return self._given("event", now_s, self._folding(now_s, nodes, sites)(self._arrived))
+
+    def resume(self, state: SlotState, placement: Placement | None, arrived: Mapping[str, int]) -> None:
+        """Begin with what was learned, what is in force, and all that had arrived when the rates were learned."""
+        self._state, self.placement, self._arrived = state, placement, arrived
+
+    def anew(
+        self, trigger: Literal["slot", "event"], now_s: float, nodes: Sequence[Reading], sites: Sequence[SiteReading]
+    ) -> SlotDecision:
+        """Decide with a placement and a table in any case: those in force, where an event changes nothing."""
+        decision = self.decide(trigger, now_s, nodes, sites)
+        if decision is None or decision.table is not None or self.placement is None:
+            assert decision is not None
+            return decision
+        advised = self.decide("advice", now_s, nodes, sites)
+        assert advised is not None
+        return advised.model_copy(update={"placement": self.imposed(self.placement.nodes, now_s)})
 
     def _keep(self, decision: SlotDecision) -> None:
         self._state = decision.state

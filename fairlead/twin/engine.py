@@ -6,14 +6,14 @@ a node, where it waits for its pod; given back if the pod drains or refuses, sen
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import assert_never
+from typing import Literal, assert_never
 
-from fairlead.contracts.decisions import SlotDecision
+from fairlead.contracts.decisions import SlotDecision, SlotInput
 from fairlead.contracts.events import Wake
-from fairlead.contracts.plans import NodePlacement, Placement
+from fairlead.contracts.plans import EpochPlan, NodePlacement, Placement
 from fairlead.policy.periods import Agenda, Periods
 from fairlead.policy.reconcile import wakes_at_s
-from fairlead.twin.agent import STOP_S, Effects, finished_start, finished_stop, look, started
+from fairlead.twin.agent import STOP_S, Effects, finished_start, finished_stop, freed, look, started
 from fairlead.twin.calendar import (
     Answered,
     Attended,
@@ -38,7 +38,7 @@ from fairlead.twin.calendar import (
 from fairlead.twin.controller import Controller
 from fairlead.twin.flow import Flow
 from fairlead.twin.node import Node
-from fairlead.twin.requests import Arrival, Books, Network, Request
+from fairlead.twin.requests import Arrival, Books, Network, Place, Request
 from fairlead.twin.rules import Readings, Rules
 from fairlead.twin.site import Site
 from fairlead.twin.talking import Spoken
@@ -56,8 +56,9 @@ class Engine:
         demand: Iterable[Arrival],
         rules: Rules,
         controller: Controller | None = None,
+        begins_at_s: float = 0.0,
     ) -> None:
-        """Begin at instant 0. Without a controller nothing is decided: pods stay as they were put."""
+        """Begin at an instant. Without a controller nothing is decided: pods stay as they were put."""
         self.starts: list[float] = []
         """When pods were started, those of the beginning left out."""
         self.stops: list[float] = []
@@ -67,10 +68,12 @@ class Engine:
         self.sites = {name: Site(name, view, settings.refresh_s, self._told) for name, view in views.items()}
         self._rules = rules
         self._controller = controller
-        self._agenda = Agenda(Periods(0.0, settings.slot_s), settings.refresh_s)
+        self._agenda = Agenda(Periods(rules.origin_s, settings.slot_s), settings.refresh_s)
         self._calendar = Calendar()
         self._flow = Flow(nodes, self.sites, network, demand, rules, self._calendar)
-        self._readings = Readings()
+        self._flow.pass_to(begins_at_s)
+        self.readings = Readings()
+        """What the slot agent knows."""
         self._rung = False
 
     # --- from outside
@@ -141,13 +144,56 @@ class Engine:
             return
         self._report()
         self._read()
-        decision = self._controller.decide("slot", 0.0, self._readings.nodes, self._readings.sites)
+        decision = self._controller.decide("slot", 0.0, self.readings.nodes, self.readings.sites)
         for part in decision.placement.nodes if decision is not None and decision.placement is not None else ():
             for model in part.awake:
                 self.stand(part.node, model)
         self._apply(decision)
         self._report()
         self._calendar.enter(self._agenda.next_tick_s(0.0), Ticked())
+
+    def resume(self, present: Sequence[tuple[Request, Place, float]], *, slot_begins: bool) -> None:
+        """Go on from now with the pods that nodes have and these requests, in the order of their numbers.
+
+        Each is held, queued or running, with so much work left. The first decision comes at once.
+        """
+        for request, place, left_s in present:
+            self._flow.go_on(request, place, left_s)
+        for name, node in self.nodes.items():
+            for model, pod in node.pods.items():
+                if pod.phase == "starting":
+                    assert pod.ready_at_s is not None
+                    self._calendar.enter(pod.ready_at_s, Ready(name, model, pod.instance))
+                elif pod.phase == "stopping":
+                    self._calendar.enter(max(self.now_s, pod.since_at_s + STOP_S), Gone(name, model, pod.instance))
+                elif pod.phase == "ready":
+                    self._flow.pump(node, model)
+                elif pod.phase == "draining":
+                    freed(node, model)
+            self._flow.foretell(node)
+        self.readings.take(self.nodes, self.sites, self.now_s)
+        if self._controller is not None:
+            trigger: Literal["slot", "event"] = "slot" if slot_begins else "event"
+            self._apply(self._controller.anew(trigger, self.now_s, self.readings.nodes, self.readings.sites))
+        self._report()
+        self._calendar.enter(self._agenda.next_tick_s(self.now_s), Ticked())
+
+    def asked(self) -> SlotInput:
+        """Return what an event's decision would be asked now."""
+        if self._controller is None:
+            raise AssertionError("nothing is decided in this run")
+        readings = Readings()
+        readings.take(self.nodes, self.sites, self.now_s)
+        return self._controller.asked(self.now_s, readings.nodes, readings.sites)
+
+    def follow(self, plan: EpochPlan | None) -> None:
+        """Have another plan from now on: the next decision follows it, at once where no slot begins now."""
+        if self._controller is None:
+            raise AssertionError("nothing is decided in this run")
+        self._controller.plan = plan
+        slots = self._agenda.slots
+        if slots.begins_at_s(slots.at(self.now_s)) != self.now_s:
+            self._decide_event(forced=True)
 
     def run(self, until_s: float = math.inf) -> None:
         """Let happen what happens before `until_s`, or until nothing is left to happen."""
@@ -275,7 +321,7 @@ class Engine:
     def _die(self, node: Node) -> None:
         """Lose a node; the ingresses of its requests notice at once, others when they try it or hear nothing of it."""
         if self._rules.fresh:
-            self._readings.take_node(node, self.now_s)
+            self.readings.take_node(node, self.now_s)
         ran, waited = ([self.books.open[number] for number in numbers] for numbers in node.die(self.now_s))
         for name in sorted({request.arrival.site for request in (*ran, *waited)}):
             self.sites[name].view.lost(node.spec.id, self.now_s)
@@ -296,16 +342,16 @@ class Engine:
         """Let nodes and ingresses report where nobody sees the state of now, and ingresses hear of the nodes."""
         if self._rules.fresh:
             return
-        self._readings.take(self.nodes, self.sites, self.now_s)
+        self.readings.take(self.nodes, self.sites, self.now_s)
         for site in self.sites.values():
-            heard = [site.view.heard(one) for one in self._readings.nodes if one.at_s == self.now_s]
+            heard = [site.view.heard(one) for one in self.readings.nodes if one.at_s == self.now_s]
             if any(heard) and site.held:
                 self._flow.look_again(site)
 
     def _read(self) -> None:
         """Let the slot agent read the state of now, where that is what it reads."""
         if self._rules.fresh:
-            self._readings.take(self.nodes, self.sites, self.now_s)
+            self.readings.take(self.nodes, self.sites, self.now_s)
 
     def _tick(self) -> None:
         controller = self._controller
@@ -318,7 +364,7 @@ class Engine:
         slots = self._agenda.slots
         if slots.begins_at_s(slots.at(self.now_s)) == self.now_s:
             self._read()
-            self._apply(controller.decide("slot", self.now_s, self._readings.nodes, self._readings.sites))
+            self._apply(controller.decide("slot", self.now_s, self.readings.nodes, self.readings.sites))
         else:
             self._decide_event(forced=False)
         self._flow.take_turn()
@@ -327,13 +373,13 @@ class Engine:
     def _decide_event(self, *, forced: bool) -> None:
         if self._controller is not None:
             self._read()
-            nodes, sites = self._readings.nodes, self._readings.sites
+            nodes, sites = self.readings.nodes, self.readings.sites
             self._apply(self._controller.decide("event", self.now_s, nodes, sites, forced=forced))
 
     def _attend(self) -> None:
         if self._controller is not None:
             self._read()
-            self._apply(self._controller.attend(self.now_s, self._readings.nodes, self._readings.sites))
+            self._apply(self._controller.attend(self.now_s, self.readings.nodes, self.readings.sites))
 
     def _apply(self, decision: SlotDecision | None) -> None:
         """Put a decision in force: ingresses have the table, agents the placement, at once."""

@@ -6,6 +6,8 @@ from typing import Literal
 from fairlead.contracts.errors import InputError
 from fairlead.contracts.tuning import PolicyName
 from fairlead.twin import play as reference
+from fairlead.twin import resuming
+from fairlead.twin.branching import Branch
 from fairlead.twin.compiled.native import installed
 from fairlead.twin.play import Game, Played
 
@@ -59,3 +61,8 @@ def player(name: EngineName) -> Callable[[Game, Tell], Played]:
         return play(game, tell)
 
     return played
+
+
+def brancher(name: EngineName) -> Branch:
+    """Return what plays branches; `Branched.engine` says which engine served."""
+    return resuming.branch

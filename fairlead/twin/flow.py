@@ -9,7 +9,7 @@ from fairlead.policy.streams import mixed, seeded, unit
 from fairlead.twin.agent import freed
 from fairlead.twin.calendar import Answered, Calendar, Ended, Entered, Expired, Reached, Returned, Sent
 from fairlead.twin.node import Node
-from fairlead.twin.requests import Arrival, Books, Fate, Network, Request
+from fairlead.twin.requests import Arrival, Books, Fate, Network, Place, Request
 from fairlead.twin.rules import Rules
 from fairlead.twin.site import Site
 
@@ -66,6 +66,21 @@ class Flow:
             running=sum(len(queue.running) for queue in queues),
             held=sum(len(kept) for site in self.sites.values() for kept in site.held.values()),
         )
+
+    def go_on(self, request: Request, place: Place, left_s: float) -> None:
+        """Have a request that came before this instant: held, in the queue of its pod, or running with work left."""
+        model, number = request.arrival.model, request.number
+        self._arrivals = number + 1
+        self.books.arrive(request)
+        if request.expires_at_s < math.inf:
+            self._calendar.enter(request.expires_at_s, Expired(number))
+        if place == "held":
+            self._site_of(request).hold(request, request.entered_at_s)
+        elif place == "queued":
+            self.nodes[request.node].admit(number, model, request.arrival.work_s, request.entered_at_s)
+        else:
+            self.nodes[request.node].go_on(number, model, left_s, self.now_s)
+        self.books.move(request, place)
 
     def _await_arrival(self) -> None:
         self._next = next(self._demand, None)

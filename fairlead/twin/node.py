@@ -104,6 +104,27 @@ class Node:
         self._account.enqueue(queue.instance)
         return True
 
+    def resume(self, now_s: float, speed: float) -> None:
+        """Begin at an instant, empty, at the speed that was learned, which is taken for the true one."""
+        self.speed = speed
+        self._at_s = now_s
+        self._account = Backlog(speed, now_s, self._rule, pausing=self.spec.pausing)
+
+    def have(self, pod: Pod, used_at_s: float | None) -> None:
+        """Have a pod that was opened before; only one that starts, serves or drains takes or has requests."""
+        if pod.phase in ("starting", "ready", "draining"):
+            self.open(pod)
+            self.queues[pod.model].used_at_s = used_at_s
+        else:
+            self.pods[pod.model] = pod
+
+    def go_on(self, request: int, model: str, left_s: float, now_s: float) -> None:
+        """Have a request in its pod that has been served for a while."""
+        queue = self.queues[model]
+        queue.running[request] = left_s
+        self._account.start(queue.instance, request, now_s, attained_s=self.models[model].work_s - left_s)
+        self.version += 1
+
     def pump(self, model: str, now_s: float) -> list[int]:
         """Begin to serve those for whom a pod has a place, and return them."""
         begun: list[int] = []

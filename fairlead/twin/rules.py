@@ -24,13 +24,15 @@ class Rules:
     limits: Limits
     hold_timeout_s: float
     """A request waits at most this long in all; may be infinite."""
+    origin_s: float = 0.0
+    """Of the clock that slots are counted from."""
 
 
-def rules(settings: PolicySettings, seed: int, *, fresh: bool) -> Rules:
+def rules(settings: PolicySettings, seed: int, *, fresh: bool, origin_s: float = 0.0) -> Rules:
     """Return rules with the patience that node agents have by default."""
     agent = NodeAgentSettings()
     limits = Limits(agent.drain_limit_s, agent.backoff_first_s, agent.backoff_most_s)
-    return Rules(settings, seed, fresh, limits, settings.hold_timeout_s)
+    return Rules(settings, seed, fresh, limits, settings.hold_timeout_s, origin_s)
 
 
 def nodes_of(cluster: Cluster, settings: PolicySettings, *, yielding: bool = False) -> dict[str, Node]:
@@ -58,6 +60,10 @@ class Readings:
         for node in nodes.values():
             self.take_node(node, now_s)
         self.sites = tuple(site.reading(now_s) for site in sites.values())
+
+    def remember(self, node: Node, at_s: float) -> None:
+        """Have an old report of a node that is lost."""
+        self._nodes[node.spec.id] = node.reading(at_s)
 
     def take_node(self, node: Node, now_s: float) -> None:
         """Let one node report, if it lives."""

@@ -40,7 +40,7 @@ class Setup:
 def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
     """Return a run whose first decision is in force, its pods ready, and whose demand is still to come."""
     nodes = nodes_of(setup.cluster, setup.settings, yielding=yields(setup.policy, setup.settings))
-    views = {site.id: _view(setup, site.id, nodes) for site in setup.cluster.sites}
+    views = {site.id: view_of(setup, site.id, nodes) for site in setup.cluster.sites}
     case = Case(setup.cluster, setup.policy, setup.settings, setup.seed, setup.static, setup.overrides)
     talks = None if setup.counsel is None else Talks(setup.counsel, setup.cluster, setup.settings, setup.seed)
     controller = Controller(case, talks)
@@ -51,7 +51,8 @@ def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
     return engine
 
 
-def _view(setup: Setup, site: str, nodes: dict[str, Node]) -> View:
+def view_of(setup: Setup, site: str, nodes: dict[str, Node]) -> View:
+    """Return what a site knows of the nodes before anything has happened."""
     steering = Steering(site, setup.settings.slot_s)
     steering.declared({m.id: m.work_s for m in setup.cluster.models})
     steering.network_s = {name: 2.0 * far_s for name, far_s in setup.network.between_s[site].items()}

@@ -45,6 +45,11 @@ class Site:
         self._asked_at_s: dict[str, float] = {}
         self._said_at_s: dict[tuple[str, str], float] = {}
 
+    def resume(self, model: str, arrived: int, asked_at_s: float) -> None:
+        """Begin with what was counted before."""
+        self._arrived[model] = arrived
+        self._asked_at_s[model] = asked_at_s
+
     def arrive(self, model: str, now_s: float) -> None:
         """Count an arrival."""
         self._arrived[model] = self._arrived.get(model, 0) + 1
