@@ -104,8 +104,7 @@ class Foresight:
         self._memory.seen(slot, counts)
         self.next_slot = slot + 1
         self._partial = (np.zeros(len(self.models)), 0.0)
-        alarm = self._detector.seen(counts)
-        self._noticed(alarm)
+        alarm = self._noticed(self._detector.seen(counts))
         self._records.expect(self._expected())
         return alarm
 
@@ -116,15 +115,15 @@ class Foresight:
         if share == 0.0:
             return None
         self._partial = (counts, share)
-        alarm = self._detector.look(counts, share)
-        self._noticed(alarm)
-        return alarm
+        return self._noticed(self._detector.look(counts, share))
 
-    def _noticed(self, alarm: Alarm | None) -> None:
+    def _noticed(self, alarm: Alarm | None) -> Alarm | None:
         """Begin a new stretch where demand has changed; recognise the one that is now."""
+        alarm = alarm or self._memory.switched(*self._partial)
         if alarm is not None:
             self._detector.restart(self._memory.changed(int(alarm.slots)))
         self._memory.look(*self._partial)
+        return alarm
 
     @property
     def regime(self) -> Regime | None:

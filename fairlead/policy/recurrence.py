@@ -7,7 +7,18 @@ import numpy as np
 
 from fairlead.contracts.forecasts import Change, Knowledge, Regime
 from fairlead.policy.arrays import Floats
-from fairlead.policy.regimes import SURE, WINDOWS, Likeness, merged, recognised
+from fairlead.policy.regimes import (
+    HALF_COUNT,
+    SURE,
+    WINDOWS,
+    Alarm,
+    Known,
+    Likeness,
+    known,
+    merged,
+    recognised,
+    switched,
+)
 
 LEAST_REGIME_SLOTS = 8
 """A stretch of fewer slots is no regime of its own: four minutes."""
@@ -73,10 +84,23 @@ class Recurrence:
         """Recognise the stretch that is now, with the arrivals of the part of a slot that has passed."""
         total, slots = self.counts + counts, self.slots + share
         if slots > 0.0:
-            self.likeness = recognised(self._by_model(total), slots * self._slot_s, self.regimes, self._models)
+            self.likeness = recognised(total, slots * self._slot_s, self._known())
         found = self.regime
         if found is not None and not self._name and self.slots >= LEAST_SURE_SLOTS:
             self._is(found.id)
+
+    def switched(self, counts: Floats, share: float) -> Alarm | None:
+        """Return the change to another remembered regime that the newest arrivals show; None where they show none."""
+        everything = self._known()
+        mine = everything.pop(self.likeness.regime, None) if self.regime is not None else None
+        shape, seen_s = self.counts + HALF_COUNT, self.slots * self._slot_s
+        if mine is not None:
+            shape, seen_s = self.counts + mine.shape, seen_s + mine.seen_s
+        present = Known(shape, seen_s)
+        return switched(tuple(self._newest), (counts, share), present, tuple(everything.values()), self._slot_s)
+
+    def _known(self) -> dict[str, Known]:
+        return {one.id: known(one, self._models) for one in self.regimes}
 
     def changed(self, slots: int) -> tuple[Floats, ...]:
         """Begin a new stretch with the newest `slots`; return their arrivals, oldest first."""

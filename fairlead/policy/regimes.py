@@ -33,6 +33,13 @@ THRESHOLD_P = 2e-6
 BEFORE_MOST = 480
 """Slots of the stretch before that are kept in sums: four hours; older ones fade."""
 
+SWITCH_WINDOWS = (0, 1, 2)
+"""Whole slots that may have passed since a change to a remembered regime: a later one the other rule finds too."""
+
+SWITCH_P = 1e-6
+"""The chance that one look takes steady demand for another remembered regime is at most this (Ville's inequality: the
+likelihood ratio of the wrong one has mean 1)."""
+
 SURE = 0.95
 """Posterior probability from which a regime counts as recognised."""
 
@@ -60,6 +67,21 @@ class Likeness:
     """The likeliest; empty where they go with none."""
     probability: float
     """Of that regime, or of none, among all of them and a new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Rates as far as they are known: each has a Gamma distribution."""
+
+    shape: Floats
+    """[m] arrivals that were seen, and a half."""
+    seen_s: float
+
+    def evidence(self, counts: Floats, for_s: float) -> float:
+        """Return ln of the chance of these arrivals in `for_s`, without n!."""
+        return sum(
+            evidence(n, for_s, a, self.seen_s) for n, a in zip(counts.tolist(), self.shape.tolist(), strict=True)
+        )
 
 
 class Detector:
@@ -126,22 +148,45 @@ def _normal(p: float) -> float:
     return t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
 
 
-def recognised(counts: Mapping[str, float], for_s: float, regimes: Sequence[Regime], models: Sequence[str]) -> Likeness:
-    """Return which of `regimes` the arrivals of `for_s` seconds go with.
+def recognised(counts: Floats, for_s: float, known: Mapping[str, Known]) -> Likeness:
+    """Return which of the remembered regimes the arrivals [m] of `for_s` seconds go with.
 
     A new regime is one whose models each have any rate, of the order of the mean one: its evidence is what every
     remembered one has to beat.
     """
-    seen = [counts.get(model, 0.0) for model in models]
-    usual = max(sum(seen), 1.0) / (for_s * len(models))
-    scores = [(sum(evidence(n, for_s, HALF_COUNT, HALF_COUNT / usual) for n in seen), "")]
-    for regime in regimes:
-        rates = {r.model: r.per_s for r in regime.rates}
-        known_s = min(regime.seen_s, FADE_S)
-        prior = [rates.get(model, 0.0) * known_s + HALF_COUNT for model in models]
-        scores.append((sum(evidence(n, for_s, a, known_s) for n, a in zip(seen, prior, strict=True)), regime.id))
+    usual = max(float(counts.sum()), 1.0) / (for_s * len(counts))
+    new = Known(np.full(len(counts), HALF_COUNT), HALF_COUNT / usual)
+    scores = [(new.evidence(counts, for_s), ""), *((one.evidence(counts, for_s), name) for name, one in known.items())]
     best, name = max(scores)
     return Likeness(name, 1.0 / sum(math.exp(score - best) for score, _ in scores))
+
+
+def known(regime: Regime, models: Sequence[str]) -> Known:
+    """Return what is known of a regime's rates; that it was seen for long makes them no surer than `FADE_S`."""
+    rates, seen_s = {r.model: r.per_s for r in regime.rates}, min(regime.seen_s, FADE_S)
+    return Known(np.array([rates.get(model, 0.0) * seen_s + HALF_COUNT for model in models]), seen_s)
+
+
+def switched(
+    newest: Sequence[Floats], partial: tuple[Floats, float], present: Known, others: Sequence[Known], slot_s: float
+) -> Alarm | None:
+    """Return the change to one of `others`, remembered regimes, that the newest slots show; None where they show none.
+
+    `present` is what is known of the stretch with `newest` in it; `partial` are arrivals of the share of a slot.
+    """
+    threshold = -math.log(SWITCH_P)
+    best = Alarm(0.0, 0.0, threshold)
+    counts, share = partial
+    for window in SWITCH_WINDOWS:
+        slots = window + share
+        if slots > 0 and window <= len(newest) and present.seen_s - window * slot_s >= LEAST_BEFORE * slot_s:
+            since = sum(newest[len(newest) - window :], counts)
+            before = Known(present.shape - since + counts, present.seen_s - window * slot_s)
+            stays = before.evidence(since, slots * slot_s)
+            for one in others:
+                if (gain := one.evidence(since, slots * slot_s) - stays) > best.statistic:
+                    best = Alarm(slots, gain, threshold)
+    return best if best.statistic > threshold else None
 
 
 def evidence(count: float, for_s: float, shape: float, seen_s: float) -> float:
