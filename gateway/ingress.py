@@ -246,6 +246,7 @@ class Ingress:
             response_bytes=end.response_bytes,
             table_generation=one.table_generation,
             propensity=one.propensity,
+            queued_at_s=one.queued_at_s,
         )
         self.ledger.end(one, outcome)
 
@@ -279,13 +280,14 @@ class _Attempt:
                 return None
             case Granted():
                 ingress.acknowledged(self._sent)
-                one.tried += one.place == "transfer"
                 one.node, one.granted_at_s = self._node, ingress.now_s()
+                if one.place == "transfer":
+                    one.tried, one.queued_at_s = one.tried + 1, one.granted_at_s
                 ingress.ledger.move(one, "running")
                 return None
             case Queued():
                 ingress.acknowledged(self._sent)
-                one.tried += 1
+                one.tried, one.queued_at_s = one.tried + 1, ingress.now_s()
                 one.refusals = 0
                 ingress.ledger.move(one, "queued")
                 return None

@@ -39,6 +39,8 @@ class Open:
     held_at_s: float | None = None
     node: str | None = None
     granted_at_s: float | None = None
+    queued_at_s: float | None = None
+    """When the last node that had its ticket took it."""
     propensity: float | None = None
     """Of its first node."""
     decision: str = ""

@@ -135,6 +135,8 @@ class Outcome(Message):
     """The table that steered it; 0 if none did."""
     propensity: Ratio | None
     """Probability with which its first node was chosen; None if it never was."""
+    queued_at_s: Instant | None = None
+    """When the last node that had its ticket took it; None if none did."""
 
 
 class ModelCount(Message):

@@ -1,7 +1,7 @@
 """The live cluster against the twin: the same demand under the recorded placements and routes (CONTROL §4).
 
-Live, a request that moved waited at more than one node; the twin has it at the last from the beginning. Requests that
-ended without an answer are left out on both sides and counted.
+Live, a request that moved waited at more than one node; the twin has it at the last from when it came there, and counts
+what it had waited before. Requests that ended without an answer are left out on both sides and counted.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ from fairlead.contracts.episodes import DecisionLine, NodeReportLine
 from fairlead.contracts.errors import InputError
 from fairlead.contracts.plans import Placement
 from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.yielding import yields
 from fairlead.studies.calibration import Calibration
 from fairlead.studies.episodes.files import lines
 from fairlead.studies.services import Asked, Log, read_log
@@ -75,9 +76,10 @@ def compared(path: Path, calibration: Calibration) -> Compared:
             f"episode {log.header.name} has no answered request with an outcome: compare one that "
             "`fairlead up --record FILE` has written"
         )
+    served.sort(key=lambda one: _sent_at_s(one, log.header.begins_at_s, calibration))
     played = play_course(_course(log, served, path, calibration))
     twin_s = {
-        one.number: one.ended_at_s - one.arrival.at_s
+        one.number: one.ended_at_s - served[one.number].request.at_s
         for one in played.requests
         if one.fate == "finished" and one.ended_at_s is not None
     }
@@ -112,11 +114,19 @@ def _node(one: Asked) -> str | None:
     return None if one.outcome is None else one.outcome.node
 
 
+def _sent_at_s(one: Asked, begins_s: float, calibration: Calibration) -> float:
+    """Return when a request would have been sent that came to its last node when this one did."""
+    at_s, outcome = one.request.at_s, one.outcome
+    if outcome is None or outcome.attempts <= 1 or outcome.queued_at_s is None:
+        return at_s
+    return max(at_s, outcome.queued_at_s - begins_s - calibration.there_s.get(one.request.model, 0.0))
+
+
 def _course(log: Log, served: Sequence[Asked], path: Path, calibration: Calibration) -> Course:
-    ratio = calibration.work_ratio
+    ratio, recorded = calibration.work_ratio, log.header.recorded
     demand = [
         Arrival(
-            one.request.at_s,
+            _sent_at_s(one, log.header.begins_at_s, calibration),
             _node(one) or "",
             one.request.model,
             one.request.work_s * ratio.get(one.request.model, 1.0),
@@ -127,7 +137,8 @@ def _course(log: Log, served: Sequence[Asked], path: Path, calibration: Calibrat
     ready, placements = _placements(path, log.header.begins_at_s)
     return Course(
         cluster=_calibrated(log.header.cluster, calibration),
-        settings=PolicySettings() if log.header.recorded is None else log.header.recorded.settings,
+        settings=PolicySettings() if recorded is None else recorded.settings,
+        yielding=recorded is not None and yields(recorded.policy, recorded.settings),
         there_s={one: calibration.there_s.get(one, 0.0) for one in models},
         back_s={one: calibration.back_s.get(one, 0.0) for one in models},
         demand=tuple(demand),

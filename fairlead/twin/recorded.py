@@ -29,6 +29,8 @@ class Course:
 
     cluster: Cluster
     settings: PolicySettings
+    yielding: bool
+    """At pods, late requests let others pass."""
     there_s: Mapping[str, float]
     """Model: from a client to a pod."""
     back_s: Mapping[str, float]
@@ -107,7 +109,7 @@ class CoursePlayed:
 
 def play_course(course: Course) -> CoursePlayed:
     """Play a course until nobody can be served any more."""
-    nodes = nodes_of(course.cluster, course.settings)
+    nodes = nodes_of(course.cluster, course.settings, yielding=course.yielding)
     views = {name: RecordedView(name, nodes) for name in nodes}
     by_site: Mapping[str, View] = views
     how = rules(course.settings.model_copy(update={"moving": False}), seed=0, fresh=True)

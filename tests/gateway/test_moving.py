@@ -44,6 +44,10 @@ async def test_waiting_tickets_move_to_a_pod_that_has_room(tmp_path: Path) -> No
         assert sorted(pods[0].began + pods[1].began) == [f"r{i}" for i in range(8)]
         attempts = Counter(s.outcome(f"r{i}").attempts for i in range(8))
         assert attempts[1] < 8
+        for one in (s.outcome(f"r{i}") for i in range(8)):
+            assert one.queued_at_s is not None
+            assert one.arrived_at_s <= one.queued_at_s <= one.arrived_at_s + one.wait_s
+            assert one.attempts == 1 or one.queued_at_s - one.arrived_at_s > 0.0
 
 
 async def test_without_moving_they_stay(tmp_path: Path) -> None:

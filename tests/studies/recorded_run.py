@@ -40,6 +40,8 @@ class Course:
     failed: bool = False
     propensity: float | None = 1.0
     attempts: int = 1
+    queued_s: float | None = None
+    """When it came to its node, where that is recorded."""
 
     def lines(self, name: str) -> tuple[TimedLine, ...]:
         """Return what is recorded of it."""
@@ -67,6 +69,7 @@ class Course:
             response_bytes=1,
             table_generation=1,
             propensity=self.propensity,
+            queued_at_s=None if self.queued_s is None else BEGINS_S + self.queued_s,
         )
         return request, answer, OutcomeLine(at_s=self.ended_s, outcome=outcome)
 

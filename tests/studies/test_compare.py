@@ -78,6 +78,15 @@ def test_who_cannot_go_where_they_went_goes_elsewhere_and_is_counted(tmp_path: P
     assert (found.astray, found.left_out) == (1, 0)
 
 
+def test_who_moved_is_at_the_last_node_from_when_they_came_there(tmp_path: Path) -> None:
+    """Sent at 1 s and moved to n1 at 7 s, where nobody is: 4 s of work end at 11 s, ten after it was sent."""
+    moved = Course("a", "n1", 4.0, sent_s=1.0, had_s=7.0, ended_s=11.0, attempts=2, queued_s=7.0)
+    then = Course("b", "n1", 2.0, sent_s=2.0, had_s=2.0, ended_s=4.0)
+    found = compared(recorded(tmp_path / "a.jsonl", SHAPE, (moved, then), [BOTH, READY]), AS_DECLARED)
+    assert [one.twin_mean_s for one in found.models] == pytest.approx([6.0, 10.0, 2.0])
+    assert found.moved == 1
+
+
 def test_what_had_no_answer_is_left_out(tmp_path: Path) -> None:
     """And counted."""
     lost = Course("b", "n1", 2.0, sent_s=40.0, had_s=40.0, ended_s=41.0, failed=True)
