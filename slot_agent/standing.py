@@ -8,11 +8,12 @@ from typing import Any, Literal, assert_never
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import GenerationSeen
 from fairlead.contracts.events import EventKind
+from fairlead.contracts.notes import Goal
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Store
 
-Part = Literal["cluster", "plan", "overrides", "placement", "seen"]
-PARTS: tuple[Part, ...] = ("cluster", "plan", "overrides", "placement", "seen")
+Part = Literal["cluster", "plan", "overrides", "placement", "seen", "goals"]
+PARTS: tuple[Part, ...] = ("cluster", "plan", "overrides", "placement", "seen", "goals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Standing:
     overrides: tuple[Override, ...]
     placement: Placement | None
     seen: GenerationSeen
+    goals: tuple[Goal, ...]
 
 
 class Standings:
@@ -36,6 +38,7 @@ class Standings:
             "overrides": store.overrides,
             "placement": store.current_placement,
             "seen": store.generations,
+            "goals": store.goals,
         }
         self._kept: dict[Part, Any] = {}
 
@@ -55,7 +58,9 @@ class Standings:
                 self.forget("placement", "seen")
             case "override":
                 self.forget("overrides")
-            case "report" | "decision" | "wake" | "mode" | "proposal":
+            case "goal":
+                self.forget("goals")
+            case "report" | "decision" | "wake" | "mode" | "proposal" | "note":
                 pass
             case _:
                 assert_never(kind)

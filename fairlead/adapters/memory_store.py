@@ -10,12 +10,15 @@ from fairlead.adapters.memory_cases import Cases
 from fairlead.adapters.memory_decisions import Published, listed
 from fairlead.adapters.memory_pages import newest_first
 from fairlead.adapters.memory_readings import Readings
+from fairlead.adapters.memory_words import Words
 from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
 from fairlead.contracts.dialogue import AgentStatus, BudgetLimits, BudgetSpent, Proposal, Refusal
 from fairlead.contracts.errors import Conflict, NotFound, StoreUnavailable, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
+from fairlead.contracts.evidence import Evidence
+from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
@@ -36,6 +39,7 @@ class MemoryStore:
         self._proposals: dict[str, Proposal] = {}
         self._statuses: dict[str, AgentStatus] = {}
         self._overrides: dict[str, Override] = {}
+        self._words = Words(self._tell)
         self._modes: dict[str, Mode] = {}
         self._tokens: dict[str, TokenRecord] = {}
         self._listeners: list[tuple[frozenset[EventKind], asyncio.Queue[tuple[EventKind, str, float, str]]]] = []
@@ -238,6 +242,31 @@ class MemoryStore:
         if self._overrides.pop(override, None) is None:
             raise NotFound(f"there is no override {foreign(override)!r}")
         self._tell("override", override, "deleted")
+
+    async def notes(self) -> tuple[Note, ...]:
+        """Return what operators have said, those that begin first first."""
+        self._check()
+        return self._words.notes()
+
+    async def put_note(self, note: Note, *, if_revision: int | None) -> Note:
+        """Create or change a note."""
+        self._check()
+        return self._words.put_note(note, if_revision)
+
+    async def delete_note(self, note: str) -> None:
+        """Forget a note."""
+        self._check()
+        self._words.delete_note(note)
+
+    async def goals(self) -> tuple[Goal, ...]:
+        """Return all goals that were ever set, the newest first."""
+        self._check()
+        return self._words.goals()
+
+    async def put_goal(self, goal: Goal, *, if_revision: int | None) -> Goal:
+        """Keep a goal, or a person's answer to it."""
+        self._check()
+        return self._words.put_goal(goal, if_revision)
 
     async def mode(self, agent: str) -> Mode:
         """Return who may act for an agent."""

@@ -15,12 +15,15 @@ from fairlead.adapters.mongo_decisions import Published
 from fairlead.adapters.mongo_driver import Driver, wall_now
 from fairlead.adapters.mongo_reports import Readings
 from fairlead.adapters.mongo_rows import RevisedRows, row_of
+from fairlead.adapters.mongo_words import Words
 from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
 from fairlead.contracts.dialogue import AgentStatus, BudgetLimits, BudgetSpent, Proposal, Refusal
 from fairlead.contracts.errors import Conflict, NotFound, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
+from fairlead.contracts.evidence import Evidence
+from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
@@ -53,6 +56,7 @@ class MongoStore:
         self._published = Published(self._driver)
         self._rows = RevisedRows(self._driver)
         self._agents = Agents(self._driver, self._rows)
+        self._words = Words(self._driver, self._rows)
         self._budget = Budget(self._driver)
         self._cases = Cases(self._driver)
 
@@ -231,6 +235,26 @@ class MongoStore:
             result = await self._driver.collection("overrides").delete_one({"_id": override})
         if result.deleted_count == 0:
             raise NotFound(f"there is no override {foreign(override)!r}")
+
+    async def notes(self) -> tuple[Note, ...]:
+        """Return what operators have said, those that begin first first."""
+        return await self._words.notes()
+
+    async def put_note(self, note: Note, *, if_revision: int | None) -> Note:
+        """Create or change a note."""
+        return await self._words.put_note(note, if_revision=if_revision)
+
+    async def delete_note(self, note: str) -> None:
+        """Forget a note."""
+        await self._words.delete_note(note)
+
+    async def goals(self) -> tuple[Goal, ...]:
+        """Return all goals that were ever set, the newest first."""
+        return await self._words.goals()
+
+    async def put_goal(self, goal: Goal, *, if_revision: int | None) -> Goal:
+        """Keep a goal, or a person's answer to it."""
+        return await self._words.put_goal(goal, if_revision=if_revision)
 
     async def mode(self, agent: str) -> Mode:
         """Return who may act for an agent."""

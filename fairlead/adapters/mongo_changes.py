@@ -25,6 +25,8 @@ KIND_OF: dict[str, EventKind] = {
     "models": "model",
     "sites": "site",
     "proposals": "proposal",
+    "notes": "note",
+    "goals": "goal",
 }
 """Kind of the event when a document of the collection changes."""
 

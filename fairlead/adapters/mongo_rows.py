@@ -8,12 +8,14 @@ from fairlead.adapters.mongo_driver import Document, Driver
 from fairlead.contracts.dialogue import Proposal
 from fairlead.contracts.errors import Conflict, RevisionMismatch
 from fairlead.contracts.events import Mode
+from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import Override
 
-Kept = TypeVar("Kept", Override, Mode, Proposal)
+Row = Override | Mode | Proposal | Note | Goal
+Kept = TypeVar("Kept", Override, Mode, Proposal, Note, Goal)
 
 
-def row_of(name: str, new: Override | Mode | Proposal, text: str, at_s: float) -> Document:
+def row_of(name: str, new: Row, text: str, at_s: float) -> Document:
     """Return the row of a message; `text` and `at_s` are what an event says of it."""
     return {"_id": name, "revision": new.revision, "json": new.to_json(), "at_s": at_s, "text": text}
 
@@ -30,7 +32,9 @@ class RevisedRows:
             row = await self._driver.collection(collection).find_one({"_id": name}, {"json": 1})
         return None if row is None else message.from_json(row["json"])
 
-    async def replace(self, collection: str, found: Override | Mode | Proposal | None, row: Document) -> None:
+    async def replace(
+        self, collection: str, found: Row | None, row: Document
+    ) -> None:
         """Write `row` in place of `found`'s; raises `Conflict` if somebody else was faster."""
         name = row["_id"]
         async with self._driver.asking(f"write to {collection}"):

@@ -10,6 +10,7 @@
     plans, placements, tables             the generation
     decisions    decision                 agent, made_at_s, summary; the record zlib-compressed in `packed`
     overrides, modes, tokens, wakes
+    notes, goals                          what operators said in words, with their revision
     proposals    proposal                 created_at_s, answer; kept as long as reports, the journal has them too
     agents       agent                    what each says of itself
     budget       llm                      minutes in which it was spent, reservations; each change a compare-and-set
@@ -93,6 +94,8 @@ COLLECTIONS: dict[str, tuple[Index, ...]] = {
     "wakes": (EXPIRES,),
     "proposals": (Index((("created_at_s", DESCENDING), ("_id", DESCENDING))), EXPIRES),
     "agents": (),
+    "notes": (),
+    "goals": (),
     "budget": (),
     "cases": (NEWEST_FIRST, Index((("cluster", ASCENDING), ("at_s", DESCENDING), ("_id", DESCENDING)))),
     "episodes": (NEWEST_FIRST,),

@@ -25,6 +25,7 @@ from fairlead.contracts.decisions import (
 from fairlead.contracts.dialogue import Proposal
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch, StaleGeneration, foreign
 from fairlead.contracts.events import EventKind, Mode
+from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 
 GAPS_MOST = 256
@@ -54,12 +55,14 @@ EVERY_KIND: tuple[EventKind, ...] = (
     "model",
     "site",
     "proposal",
+    "note",
+    "goal",
 )
 
 Spec = TypeVar("Spec", NodeSpec, ModelSpec, SiteSpec)
-Revisable = TypeVar("Revisable", NodeSpec, ModelSpec, SiteSpec, Override, Mode, Proposal)
+Revisable = TypeVar("Revisable", NodeSpec, ModelSpec, SiteSpec, Override, Mode, Proposal, Note, Goal)
 Item = NodeSpec | ModelSpec | SiteSpec
-What = Literal["node", "model", "site", "override", "mode", "proposal"]
+What = Literal["node", "model", "site", "override", "mode", "proposal", "note", "goal"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,13 +238,29 @@ def proposed(found: Proposal | None, new: Proposal, if_revision: int | None) -> 
     return revised("proposal", found, new, new.id, if_revision)
 
 
-def answer_of(proposal: Proposal) -> str:
+def aimed(found: Goal | None, new: Goal, if_revision: int | None) -> Goal:
+    """Return a goal, or a person's answer to the one `found`, with its revision.
+
+    It can be answered once, and nothing else of it changes. Raises `Conflict`, `InputError`, `NotFound`,
+    `RevisionMismatch`.
+    """
+    if if_revision is None and new.approval is not None:
+        raise InputError(f"goal {new.id!r} is answered before anybody could read it: leave it without an approval")
+    if if_revision is not None and found is not None:
+        if found.approval is not None:
+            raise Conflict(f"goal {new.id!r} was {answer_of(found)} already, by {foreign(found.approval.by)}")
+        if found.model_copy(update={"approval": new.approval, "revision": new.revision}) != new:
+            raise Conflict(f"goal {new.id!r} does not change but by an approval: set another one")
+    return revised("goal", found, new, new.id, if_revision)
+
+
+def answer_of(asked: Proposal | Goal) -> str:
     """Return `pending`, `approved`, `declined` or `expired`."""
-    return "pending" if proposal.approval is None else proposal.approval.answer
+    return "pending" if asked.approval is None else asked.approval.answer
 
 
-def answered_at_s(proposal: Proposal) -> float:
-    """Return when a proposal last changed: its answer's instant, or that of its creation."""
+def answered_at_s(proposal: Proposal | Goal) -> float:
+    """Return when one last changed: its answer's instant, or that of its creation."""
     return proposal.created_at_s if proposal.approval is None else proposal.approval.at_s
 
 

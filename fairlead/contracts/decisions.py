@@ -9,7 +9,7 @@ from fairlead.contracts.cases import Case
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.dialogue import AgentName, Approval, CaseShown, DialogueSettings, Exchange, Judgement, ModeName
 from fairlead.contracts.forecasts import Forecast, SlotArrivals
-from fairlead.contracts.notes import Note
+from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import (
     EpochPlan,
     Guide,
@@ -204,6 +204,8 @@ class EpochInput(Message):
     forecast: Forecast | None = None
     notes: Many[Note] = ()
     """Of operators, for a time that touches the epoch's."""
+    goal: Goal | None = None
+    """The one in force; its weights stand in `settings`."""
 
 
 class EpochDecision(Message):

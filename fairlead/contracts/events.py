@@ -20,7 +20,20 @@ class Wake(Message):
 
 
 EventKind = Literal[
-    "report", "plan", "placement", "table", "decision", "wake", "override", "mode", "node", "model", "site", "proposal"
+    "report",
+    "plan",
+    "placement",
+    "table",
+    "decision",
+    "wake",
+    "override",
+    "mode",
+    "node",
+    "model",
+    "site",
+    "proposal",
+    "note",
+    "goal",
 ]
 
 

@@ -24,6 +24,8 @@ from fairlead.contracts.dialogue import (
     Refusal,
 )
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
+from fairlead.contracts.evidence import Evidence
+from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, Outcome
 from fairlead.contracts.tickets import Failed, Head, Offer, PodSet, PodUses, Returned, Update, Withdrawal
@@ -119,6 +121,18 @@ class Store(Protocol):
     async def overrides(self) -> tuple[Override, ...]: ...
     async def put_override(self, override: Override, *, if_revision: int | None) -> Override: ...
     async def delete_override(self, override: str) -> None: ...
+
+    async def notes(self) -> tuple[Note, ...]:
+        """Return what operators have said, those that begin first first."""
+
+    async def put_note(self, note: Note, *, if_revision: int | None) -> Note: ...
+    async def delete_note(self, note: str) -> None: ...
+
+    async def goals(self) -> tuple[Goal, ...]:
+        """Return all goals in words that were ever set, the newest first."""
+
+    async def put_goal(self, goal: Goal, *, if_revision: int | None) -> Goal:
+        """Keep a goal, or a person's answer to it. Raises `Conflict`, `RevisionMismatch`."""
 
     async def mode(self, agent: str) -> Mode: ...
     async def put_mode(self, mode: Mode, *, if_revision: int | None) -> Mode: ...

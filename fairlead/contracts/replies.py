@@ -1,7 +1,7 @@
 """What a language model may say: a closed vocabulary of aliases, levels and words (CONTROL §3), nothing else.
 
 Aliases stand for ids so that an id which somebody chose cannot speak to the model: `n01` a node or a group of nodes,
-`m01` a model or a group of models, `z01` a zone, `c1` a remembered case.
+`m01` a model or a group of models, `z01` a zone, `c1` a remembered case, `o1` a note of an operator.
 """
 
 from typing import Annotated, Literal, Self
@@ -15,6 +15,8 @@ NodeAlias = Annotated[str, StringConstraints(pattern=r"^n[0-9]{2,4}$")]
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^m[0-9]{2,4}$")]
 ZoneAlias = Annotated[str, StringConstraints(pattern=r"^(\*|z[0-9]{2,4})$")]
 CaseAlias = Annotated[str, StringConstraints(pattern=r"^c[0-9]$")]
+RatesAlias = Annotated[str, StringConstraints(pattern=r"^[co][0-9]$")]
+"""Of what says rates: a case, or a note of an operator."""
 
 PLANNER_WHY_CHARS = 280
 SLOT_WHY_CHARS = 140
@@ -60,8 +62,8 @@ class PlannerReply(Message):
     nodes: Annotated[Many[NodeWish], Field(min_length=1)]
     models: Many[ModelWish]
     warm: Annotated[Many[WarmWish], Field(max_length=8)]
-    rates_of: CaseAlias | None
-    """The case whose rates are expected, in place of `expected` of each model."""
+    rates_of: RatesAlias | None
+    """The case or note whose rates are expected, in place of `expected` of each model."""
     confidence: Level
     """Journaled only."""
     cases_cited: Annotated[Many[CaseAlias], Field(max_length=5)]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import EpochDecision, EpochInput, Snapshot, Step
+from fairlead.contracts.notes import Goal
 from fairlead.contracts.plans import EpochPlan, Intent, ModelPriority, PlanDraft, Reason, Source
 from fairlead.policy.ladder import FALLBACK, absent
 
@@ -46,7 +47,8 @@ def _neutral(given: EpochInput, steps: tuple[Step, ...], faults: tuple[Reason, .
     """Return the fallback: every prior is 1, so that the slot agent decides on measurements alone."""
     if not given.publish:
         return EpochDecision(plan=None, steps=steps, reasons=faults)
-    reasons = (*faults, Reason(rule="neutral", node=None, model=None, value_s=None, text="every prior is 1"))
+    text = "every prior is 1" if given.goal is None else "every prior is 1, but for those of the goal in force"
+    reasons = (*faults, Reason(rule="neutral", node=None, model=None, value_s=None, text=text))
     return EpochDecision(plan=_plan(given, neutral(given.cluster), "fallback"), steps=steps, reasons=reasons)
 
 
@@ -82,10 +84,21 @@ def _plan(given: EpochInput, draft: PlanDraft, source: Source) -> EpochPlan:
         expires_at_s=given.now_s + settings.epoch_slots * settings.slot_s + settings.slot_s,
         source=source,
         intents=draft.intents,
-        priorities=draft.priorities,
+        priorities=raised(draft.priorities, given.goal),
         warm=draft.warm,
         why=draft.why,
         rates=draft.rates,
+    )
+
+
+def raised(priorities: Sequence[ModelPriority], goal: Goal | None) -> tuple[ModelPriority, ...]:
+    """Return a plan's priorities moved by those of the goal in force, inside the levels that there are."""
+    if goal is None:
+        return tuple(priorities)
+    levels = {one.model: one.priority - NEUTRAL_PRIORITY for one in goal.reading.priorities}
+    return tuple(
+        one.model_copy(update={"priority": min(4, max(0, one.priority + levels.get(one.model, 0)))})
+        for one in priorities
     )
 
 

@@ -17,6 +17,7 @@ from fairlead.policy.aliases import Aliases, by_alias, by_id
 from fairlead.policy.arrays import lean
 from fairlead.policy.draft import GB
 from fairlead.policy.epoch import NEUTRAL_PRIORITY, check, with_demand
+from fairlead.policy.note_words import noted, rates_told
 from fairlead.policy.parsing import Fault, listed, printable
 
 MOST = 3
@@ -56,7 +57,7 @@ def meant(aliases: Aliases, cases: Sequence[Case]) -> Meant:
 
 def drafted(reply: PlannerReply, given: EpochInput, aliases: Meant) -> PlanDraft | Fault:
     """Return the draft of a plan that a reply is, or why it cannot be one."""
-    unknown = _unknown(reply, aliases)
+    unknown = _unknown(reply, given, aliases)
     if unknown is not None:
         return unknown
     draft = PlanDraft(
@@ -106,7 +107,7 @@ def largest_tilt(draft: PlanDraft, given: EpochInput) -> float:
     return float(np.exp2(np.abs(lean(draft, at_node, at_model)).max(initial=0.0)))
 
 
-def _unknown(reply: PlannerReply, aliases: Meant) -> Fault | None:
+def _unknown(reply: PlannerReply, given: EpochInput, aliases: Meant) -> Fault | None:
     """Return that a reply names what the question has not; cases that it only cites are not looked at."""
     nodes = [*(w.node for w in reply.nodes), *(w.node for w in reply.warm)]
     models = [m for w in reply.nodes for m in (*w.prefer, *w.avoid)]
@@ -115,10 +116,10 @@ def _unknown(reply: PlannerReply, aliases: Meant) -> Fault | None:
     named: tuple[tuple[str, list[str], Mapping[str, object]], ...] = (
         ("node", nodes, aliases.nodes),
         ("model", models, aliases.models),
-        ("case", cases, aliases.cases),
+        ("case", cases, {**aliases.cases, **noted(given)}),
     )
-    for what, given, known in named:
-        strange = [one for one in given if one not in known]
+    for what, said, known in named:
+        strange = [one for one in said if one not in known]
         if strange:
             text = listed(f"there is no {what} {one}" for one in strange)
             return Fault("feasibility", f"unknown-{what}", text, text)
@@ -200,9 +201,11 @@ def _priorities(reply: PlannerReply, given: EpochInput, aliases: Meant) -> tuple
 
 
 def _rates(reply: PlannerReply, given: EpochInput, aliases: Meant) -> tuple[Rate, ...]:
-    """Return the rates of the case that a reply expects again, of models that there are."""
+    """Return the rates of the case that a reply expects again, of models that there are, or of the note it believes."""
     if reply.rates_of is None:
         return ()
+    if (note := noted(given).get(reply.rates_of)) is not None:
+        return rates_told(note, given)
     known = {m.id for m in given.cluster.models}
     return tuple(r for r in aliases.cases[reply.rates_of].rates if r.model in known)
 

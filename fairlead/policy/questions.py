@@ -17,6 +17,7 @@ from fairlead.policy.aliases import Aliases, case_aliases
 from fairlead.policy.epoch_tables import epoch_models, epoch_nodes
 from fairlead.policy.figures import figure, tokens_most
 from fairlead.policy.grouping import Limits, grouped, heaviest
+from fairlead.policy.note_words import note_aliases, note_lines, quoted
 from fairlead.policy.plan_words import HOURS, case_words, plan_words
 from fairlead.policy.reply_schemas import planner_schema, slot_schema
 from fairlead.policy.slot_tables import routes_of, rows_of, shares_of, slot_models, slot_nodes
@@ -59,6 +60,9 @@ FINENESS = tuple(
 )
 """Aliases of nodes and models that a question may have: the first of these that is short enough is asked."""
 
+ANOTHER_TEMPERATURE = 0.8
+"""Of further proposals: at 0 a model gives the likeliest one again; own choice."""
+
 PLACE = re.compile(r"\{([a-z_]+)\}")
 """A named place in a prompt's text; braces of JSON are none."""
 
@@ -77,16 +81,17 @@ def planner_question(
 ) -> Question:
     """Return what the planner is asked: of `cases`, with their similarities, the first five."""
     cases, similarities = cases[:CASES_MOST], similarities[:CASES_MOST]
-    named = case_aliases([c.id for c in cases])
+    named, notes = case_aliases([c.id for c in cases]), note_aliases(given)
     rates = {r.model: r.per_s for r in given.rates}
     first = heaviest(given.cluster, rates)
     settings = given.settings
 
     def about(limits: Limits) -> tuple[Question, int]:
-        aliases = replace(grouped(given.cluster, given.snapshot, rates, limits, first), cases=named)
+        aliases = replace(grouped(given.cluster, given.snapshot, rates, limits, first), cases=named, notes=notes)
         values = {
             **_times(given),
-            "weights": _weights(settings),
+            "weights": _weights(settings) + _goal(given, aliases),
+            "notes": note_lines(given, aliases),
             "cases": case_words(cases, similarities, aliases),
             "plan": plan_words(given.parent, aliases),
             "models": epoch_models(given, aliases),
@@ -140,6 +145,14 @@ def repair_question(question: Question, prompt: PromptText, reply: str, fault: s
     return replace(question, ask=ask)
 
 
+def another_question(question: Question, number: int) -> Question:
+    """Return `question` asked for one more proposal, with room for chance: the same words would bring the same one."""
+    sampling = question.ask.sampling
+    warmer = sampling.model_copy(update={"temperature": max(sampling.temperature, ANOTHER_TEMPERATURE)})
+    user = f"{question.ask.user}\n\nThis is proposal {number}: think of another one than the first that comes to mind."
+    return replace(question, ask=question.ask.model_copy(update={"turn": "another", "user": user, "sampling": warmer}))
+
+
 def filled(text: str, values: Mapping[str, str]) -> str:
     """Return `text` with each `{place}` that `values` names filled; what is filled in is not looked at again."""
     return PLACE.sub(lambda found: values.get(found[1], found[0]), text)
@@ -183,6 +196,11 @@ def _weights(settings: PolicySettings) -> str:
         ("loss", weights.service),
     )
     return ", ".join(f"{word} {figure(value)}" for word, value in pairs)
+
+
+def _goal(given: EpochInput, aliases: Aliases) -> str:
+    """Return the words of the goal in force; they are in the weights already, and in the priorities of plans."""
+    return f'; as an operator put it: "{quoted(given.goal.text, given.cluster, aliases)}"' if given.goal else ""
 
 
 def _shown(aliases: Aliases, similarities: Sequence[float]) -> tuple[CaseShown, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from fairlead.contracts.replies import CaseAlias, ModelAlias, NodeAlias, PlannerReply, SlotReply
+from fairlead.contracts.replies import CaseAlias, ModelAlias, NodeAlias, PlannerReply, RatesAlias, SlotReply
 from fairlead.policy.aliases import Aliases, Named
 from fairlead.policy.slot_tables import STEPS
 
@@ -31,7 +31,12 @@ TIME, SHARE = "time", "share"
 def planner_schema(aliases: Aliases, epoch_slots: int, slot_s: float) -> str:
     """Return the schema of a `PlannerReply` about `aliases`; `warm` may name the begins of the epoch's slots."""
     schema = PlannerReply.model_json_schema()
-    names = {_pattern(NodeAlias): "node", _pattern(ModelAlias): "model", _pattern(CaseAlias): "case"}
+    names = {
+        _pattern(NodeAlias): "node",
+        _pattern(ModelAlias): "model",
+        _pattern(CaseAlias): "case",
+        _pattern(RatesAlias): "rates",
+    }
     made = _narrowed(schema, names)
     properties = made["properties"]
     properties["nodes"] |= {"minItems": len(aliases.nodes), "maxItems": len(aliases.nodes)}
@@ -41,10 +46,13 @@ def planner_schema(aliases: Aliases, epoch_slots: int, slot_s: float) -> str:
         "model": _words(aliases.models),
         TIME: {"type": "integer", "enum": sorted({int(k * slot_s) for k in range(min(epoch_slots, TIMES_MOST))})},
     }
+    if rates := (*aliases.cases, *aliases.notes):
+        made["$defs"]["rates"] = _words(rates)
+    else:
+        properties["rates_of"] = {"type": "null"}
     if aliases.cases:
         made["$defs"]["case"] = _words(aliases.cases)
     else:
-        properties["rates_of"] = {"type": "null"}
         properties["cases_cited"] = {"type": "array", "items": {"type": "string"}, "maxItems": 0}
     return _canonical(made)
 

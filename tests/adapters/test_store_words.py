@@ -1,0 +1,78 @@
+"""What people say in words, in a store: notes and goals; the fake and MongoDB hold to the same."""
+
+import pytest
+
+from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch
+from fairlead.contracts.notes import Aims, Goal, GoalReading, Note
+from fairlead.contracts.ports import Store
+from fairlead.contracts.tuning import Weights
+from tests.adapters import store_examples as some
+from tests.adapters.store_fixture import Heard
+
+
+def note(name: str = "n1", from_s: float = 2000.0) -> Note:
+    """Return what Ann says of an hour."""
+    return Note(id=name, text="vision triples", from_s=from_s, until_s=from_s + 3600.0, by="ann", created_at_s=1000.0)
+
+
+def goal(name: str = "g1", at_s: float = 1000.0) -> Goal:
+    """Return a goal that nobody has answered."""
+    return Goal(
+        id=name,
+        text="fair first",
+        from_s=at_s,
+        until_s=None,
+        by="ann",
+        created_at_s=at_s,
+        reading=GoalReading(aims=Aims(fairness=4), priorities=(), read_by="rule"),
+        weights=Weights(fairness=2.0),
+        changes=("fairness 0.5 → 2",),
+    )
+
+
+async def test_notes_are_kept_changed_and_forgotten(store: Store) -> None:
+    """Those that begin first first; a change names the revision that it replaces."""
+    assert await store.notes() == ()
+    await store.put_note(note("n2", 5000.0), if_revision=None)
+    assert await store.put_note(note(), if_revision=None) == note()
+    with pytest.raises(Conflict, match="exists already"):
+        await store.put_note(note(), if_revision=None)
+    changed = await store.put_note(note().model_copy(update={"text": "vision doubles"}), if_revision=0)
+    assert (changed.revision, changed.text) == (1, "vision doubles")
+    with pytest.raises(RevisionMismatch):
+        await store.put_note(note(), if_revision=0)
+    assert await store.notes() == (changed, note("n2", 5000.0))
+    await store.delete_note("n1")
+    with pytest.raises(NotFound, match="no note 'n1'"):
+        await store.delete_note("n1")
+    assert await store.notes() == (note("n2", 5000.0),)
+
+
+async def test_a_goal_is_answered_once(store: Store) -> None:
+    """It comes back as it was set, the newest first; nothing of it changes but the answer."""
+    for name, at_s in (("g2", 1001.0), ("g1", 1000.0)):
+        await store.put_goal(goal(name, at_s), if_revision=None)
+    done = await store.put_goal(goal().model_copy(update={"approval": some.approval()}), if_revision=0)
+    assert await store.goals() == (goal("g2", 1001.0), done)
+    for revision in (0, 1):
+        with pytest.raises(Conflict, match="was approved already, by ann"):
+            await store.put_goal(done, if_revision=revision)
+    other = goal("g2", 1001.0).model_copy(update={"weights": Weights(), "approval": some.approval()})
+    with pytest.raises(Conflict, match="does not change but by an approval"):
+        await store.put_goal(other, if_revision=0)
+    with pytest.raises(InputError, match="before anybody could read it"):
+        await store.put_goal(goal("g3").model_copy(update={"approval": some.approval()}), if_revision=None)
+    with pytest.raises(NotFound, match="g9"):
+        await store.put_goal(goal("g9").model_copy(update={"approval": some.approval()}), if_revision=0)
+
+
+async def test_changes_tell_of_notes_and_goals(store: Store) -> None:
+    """What was created, deleted, set and answered."""
+    async with Heard(store, ["note", "goal"]) as heard:
+        await store.put_note(note(), if_revision=None)
+        await store.put_goal(goal(), if_revision=None)
+        await store.put_goal(goal().model_copy(update={"approval": some.approval()}), if_revision=0)
+        await store.delete_note("n1")
+        await heard.hears(
+            ("note", "n1", "created"), ("goal", "g1", "pending"), ("goal", "g1", "approved"), ("note", "n1", "deleted")
+        )
