@@ -42,7 +42,8 @@ class Ask(Message):
     agent: AgentName
     prompt: Name
     """Id and version, such as `slot/1`."""
-    turn: Literal["first", "repair"]
+    turn: Literal["first", "repair", "another"]
+    """`another` is a further proposal for the twin to choose from."""
     system: str
     user: str
     reply: Literal["PlannerReply", "SlotReply"]
@@ -363,3 +364,5 @@ class DialogueSettings(Message):
     sampling: Sampling
     llm: Text = ""
     """What was configured."""
+    proposals: Annotated[int, Field(ge=1, le=16)] = 1
+    """So many are asked for, one after the other while time lasts; the twin chooses."""

@@ -105,6 +105,9 @@ class LlmSettings(Message):
     planner_deadline_slots: Annotated[float, Field(gt=0, le=9)] = 0.6
     """Wall slots that the planner's answers may take together; three for a model on a small machine."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 0.0
+    planner_proposals: Annotated[int, Field(ge=1, le=16)] = 1
+    """Proposals that the planner's model is asked for, one after the other while its deadline lasts; the twin chooses
+    from them."""
     planner_reply_tokens: Annotated[int, Field(ge=16, le=32_768)] = 1200
     slot_reply_tokens: Annotated[int, Field(ge=16, le=32_768)] = 700
     concurrency: Annotated[int, Field(ge=1, le=64)] = 2

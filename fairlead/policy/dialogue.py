@@ -4,8 +4,8 @@ It is a generator, the same live, in tests and at replay: it yields `Ask` (a mod
 answer, and returns an `Advice`. Whoever drives it brings clock and network; it has neither (DESIGN §3).
 """
 
-from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 
 from fairlead.contracts.cases import Case
 from fairlead.contracts.decisions import EpochInput, SlotInput, Step
@@ -23,14 +23,22 @@ from fairlead.contracts.dialogue import (
 )
 from fairlead.contracts.plans import Guide, PlanDraft
 from fairlead.contracts.ports import Llm
+from fairlead.policy.differences import plan_changes
 from fairlead.policy.ladder import FALLBACK
 from fairlead.policy.planner_gate import meant
-from fairlead.policy.questions import Question, planner_question, repair_question, slot_question
+from fairlead.policy.questions import Question, another_question, planner_question, repair_question, slot_question
 from fairlead.policy.registry import decide_slot
-from fairlead.policy.weighing import PlanTopic, RouteTopic, weighed
+from fairlead.policy.variations import varied
+from fairlead.policy.weighing import Found, PlanTopic, RouteTopic, weighed
 
 NOT_JUDGED = Judgement(code="not-judged", text="there is no twin yet")
-"""What is said in the place of the twin."""
+"""What is said in the place of the twin; nothing acts then."""
+
+PROPOSAL = "proposal"
+"""The twin's name for what the model proposed; further candidates are `other-1`, `other-2`, …"""
+
+TEXT_CHARS = 256
+"""Length of a step's text."""
 
 Talk = Generator[Ask | Judge, Answer | Judgement, "Advice"]
 
@@ -111,24 +119,60 @@ def discuss(opening: Opening) -> Talk:
     """Ask, weigh the answer, have it repaired once where that is possible in time, have the twin judge what is left."""
     question, settings = opening.question, opening.briefing.settings
     answer = yield from _asked(question.ask)
-    result = weighed(opening.about, answer)
+    result, left_s = weighed(opening.about, answer), settings.deadline_s - answer.took_s
     steps = result.steps
     if result.fault is not None:
-        if 2.0 * answer.took_s > settings.deadline_s:
+        if answer.took_s > left_s:
             text = f"the first answer took {answer.took_s:.2f} of {settings.deadline_s:.2f} s"
             steps = (*steps, Step(name="repair", ok=False, code="no-time", text=text))
         else:
             steps = (*steps, Step(name="repair", ok=True, code="asked", text=result.fault.said))
             again = repair_question(question, opening.briefing.prompt, answer.text or "", result.fault.said)
-            result = weighed(opening.about, (yield from _asked(again.ask)))
+            answer = yield from _asked(again.ask)
+            result, left_s = weighed(opening.about, answer), left_s - answer.took_s
             steps = (*steps, *result.steps)
     if result.found is None:
         return Advice(None, steps, question.shown, (), ())
-    found = result.found
-    judgement = yield from _judged(Judge(agent=question.ask.agent, proposal=found.proposal.to_json()))
-    good = judgement.code != "worse"
-    steps = (*steps, Step(name="twin", ok=good, code=judgement.code, text=judgement.text))
-    return Advice(found.proposal if good else None, steps, question.shown, found.cited, found.changes)
+    others = yield from _others(opening, result.found, answer.took_s, left_s)
+    return (yield from _verdict(opening, (result.found, *others), steps))
+
+
+def _others(
+    opening: Opening, first: Found, took_s: float, left_s: float
+) -> Generator[Ask | Judge, Answer | Judgement, list[Found]]:
+    """Return what the twin tries beside a proposal: further ones of the model in the time that is left, and variations.
+
+    What is no proposal, or not another one, is passed over; rows have no variations.
+    """
+    briefing, found = opening.briefing, list[Found]()
+    for number in range(2, briefing.settings.proposals + 1):
+        if took_s > left_s:
+            break
+        answer = yield from _asked(another_question(opening.question, number).ask)
+        took_s, left_s = max(took_s, answer.took_s), left_s - answer.took_s
+        other = weighed(opening.about, answer).found
+        if other is not None:
+            found.append(other)
+    if isinstance(first.proposal, PlanDraft) and briefing.asked.settings.gate.variations:
+        found += (
+            replace(first, proposal=one.draft, trust=one.words, changes=plan_changes(one.draft, briefing.asked.cluster))
+            for one in varied(first.proposal)
+        )
+    return found
+
+
+def _verdict(opening: Opening, found: Sequence[Found], steps: tuple[Step, ...]) -> Talk:
+    """Have the twin judge the proposals, the first of them the model's first; return what came of the dialogue."""
+    question = opening.question
+    first, *others = (one.proposal.to_json() for one in found)
+    judgement = yield from _judged(Judge(agent=question.ask.agent, proposal=first, others=tuple(others)))
+    good = judgement.code in ("no-worse", "not-judged")
+    chosen, text = found[0], judgement.text
+    if good and judgement.chosen != PROPOSAL:
+        chosen = {f"other-{k}": one for k, one in enumerate(found)}[judgement.chosen]
+        text = f"{chosen.trust}; {text}"[:TEXT_CHARS]
+    steps = (*steps, Step(name="twin", ok=good, code=judgement.code, text=text))
+    return Advice(chosen.proposal if good else None, steps, question.shown, chosen.cited, chosen.changes)
 
 
 def _asked(ask: Ask) -> Generator[Ask | Judge, Answer | Judgement, Answer]:

@@ -187,7 +187,7 @@ def _bootable(given: Outlook, mean: Floats) -> Floats:
 
 
 def _redrawn(given: Outlook, mean: Floats, draws: np.random.Generator) -> Whole:
-    """Return [j, p] counts of recent slots laid over one another, the last layer thinned, so that this mean is theirs."""
+    """Return [j, p] counts of recent slots laid over one another, the last one thinned, so that this mean is theirs."""
     if len(given.recent) < RECENT_LEAST:
         return np.zeros(mean.shape, dtype=np.int64)
     own = given.recent.mean(axis=0)
