@@ -7,11 +7,12 @@ import structlog
 from fairlead.adapters.outage import Outage, describe
 from fairlead.contracts.cases import Case, CaseFeatures
 from fairlead.contracts.decisions import EpochInput
-from fairlead.contracts.errors import NotFound, Unavailable
+from fairlead.contracts.errors import Unavailable
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
 from fairlead.policy.cases import Before, cluster_digest, features, seen_by_planner
-from fairlead.policy.cases_retrieval import Hit, Remembered, Shelf, forgettable, remembered, select, shelf
+from fairlead.policy.cases_retrieval import Hit, select
+from fairlead.policy.cases_shelf import Remembered, Shelf, forgettable, remembered
 from planner.case_metrics import CaseMetrics
 from planner.patience import within
 from planner.tape import Tape
@@ -45,10 +46,9 @@ class CaseMemory:
         self.tape = Tape(store, controller.epoch_slots, self._epoch_s)
         self._loading = asyncio.Lock()
         self._digest = ""
-        self._cases: dict[str, Remembered] = {}
+        self._cases = Shelves()
         self._changed: dict[str, Remembered | None] = {}
         """What was written or forgotten since the last load began; None for a forgotten one."""
-        self._shelf: Shelf | None = None
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     async def run(self) -> None:
@@ -80,21 +80,26 @@ class CaseMemory:
             await self._load(cluster_digest(cluster))
 
     async def _load(self, digest: str) -> None:
-        """Read all cases of a cluster in place of those that are there; each page has a time-out of its own."""
-        self._changed = {}
-        found: dict[str, Remembered] = {}
+        """Read all cases of a cluster, newest first, in place of those that are there.
+
+        Of a cluster that is new here, what has been read is there at once, while older ones are still to come. Each
+        page has a time-out of its own.
+        """
+        found, self._changed = Shelves(), {}
         cursor = None
         while True:
             async with within(self._timeout_s, "reading cases"):
                 page = await self._store.cases(cluster=digest, limit=PAGE, cursor=cursor)
-            found |= {case.id: remembered(case) for case in page.items}
+            for case in page.items:
+                found.put(remembered(case))
+            if digest != self._digest:
+                self._digest, self._cases = digest, found
             cursor = page.cursor
             if cursor is None:
                 break
-        changed = self._changed if digest == self._digest else {}
-        self._digest, self._cases, self._shelf = digest, found, None
-        for name, case in changed.items():
-            self._change(name, case)
+        self._cases = found
+        for name, one in self._changed.items():
+            self._change(name, one)
         self._metrics.kept.set(len(self._cases))
 
     async def recalled(self, given: EpochInput) -> tuple[tuple[Case, ...], tuple[float, ...]]:
@@ -120,38 +125,26 @@ class CaseMemory:
         return features(seen_by_planner(given), Before(self._epoch_s, slots, tallies))
 
     async def _chosen(self, now: CaseFeatures, now_s: float) -> tuple[tuple[Case, float], ...]:
-        """Return the chosen cases in full as the store has them now."""
+        """Return the chosen cases in full as the store has them now, read by one question.
+
+        Those that may not be shown any more are remembered as such, and chosen is again.
+        """
+        kept: tuple[tuple[Case, float], ...] = ()
         for _ in range(TRIES):
-            hits = select(now, self._shelved(), now_s=now_s, k=RECALLED)
-            found = await asyncio.gather(*(self._in_full(hit) for hit in hits))
-            kept = tuple(one for one in found if one is not None)
-            if len(kept) == len(hits):
+            similar = {hit.id: hit.similarity for hit in self._cases.select(now, now_s)}
+            found = {case.id: case for case in await self._store.some_cases(tuple(similar))} if similar else {}
+            kept = tuple((found[name], alike) for name, alike in similar.items() if _shown(found.get(name)))
+            if len(kept) == len(similar):
                 break
+            for name in similar:
+                self._change(name, remembered(found[name]) if name in found else None)
         return kept
 
-    async def _in_full(self, hit: Hit) -> tuple[Case, float] | None:
-        """Return a case as it is now; None if it may not be shown any more, which is remembered."""
-        try:
-            case = await self._store.case(hit.id)
-        except NotFound:
-            self._change(hit.id, None)
-            return None
-        if case.quarantined:
-            self.note(case)
-            return None
-        return case, hit.similarity
-
-    def _shelved(self) -> Shelf:
-        if self._shelf is None:
-            self._shelf = shelf(self._cases.values())
-        return self._shelf
-
     def _change(self, name: str, case: Remembered | None) -> None:
-        self._shelf = None
         if case is None:
-            self._cases.pop(name, None)
+            self._cases.drop(name)
         else:
-            self._cases[name] = case
+            self._cases.put(case)
         self._metrics.kept.set(len(self._cases))
 
     def note(self, case: Case) -> None:
@@ -167,8 +160,59 @@ class CaseMemory:
 
     def has_one_of(self, begin_s: float, end_s: float) -> bool:
         """Tell whether an epoch that began within this time is remembered."""
-        return any(begin_s <= case.began_at_s < end_s for case in self._cases.values())
+        return self._cases.has_one_of(begin_s, end_s)
 
     def beyond(self, capacity: int) -> tuple[str, ...]:
         """Return the ids of those to forget so that `capacity` are left."""
-        return forgettable(self._shelved(), capacity) if len(self._cases) > capacity else ()
+        return self._cases.beyond(capacity)
+
+
+def _shown(case: Case | None) -> bool:
+    return case is not None and not case.quarantined
+
+
+class Shelves:
+    """Cases of one digest, by the nodes and models that they name: an imported one may say what it likes."""
+
+    def __init__(self) -> None:
+        self._shelves: dict[bytes, Shelf] = {}
+        self._where: dict[str, bytes] = {}
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._where)
+
+    def put(self, one: Remembered) -> None:
+        """Keep a case, in place of one of its id."""
+        if self._where.get(one.id, one.key.shape) != one.key.shape:
+            self.drop(one.id)
+        if one.key.shape not in self._shelves:
+            self._shelves[one.key.shape] = Shelf(one.key)
+        self._shelves[one.key.shape].put(one)
+        self._where[one.id] = one.key.shape
+
+    def drop(self, name: str) -> None:
+        """Forget a case; one that is not there is passed over."""
+        shape = self._where.pop(name, None)
+        if shape is not None:
+            self._shelves[shape].drop(name)
+
+    def select(self, now: CaseFeatures, now_s: float) -> tuple[Hit, ...]:
+        """Return the cases to show for a situation."""
+        found = (select(now, one, now_s=now_s, k=RECALLED) for one in self._shelves.values())
+        return next((hits for hits in found if hits), ())
+
+    def has_one_of(self, begin_s: float, end_s: float) -> bool:
+        """Tell whether an epoch that began within this time is there."""
+        columns = (one.columns.began_at_s for one in self._shelves.values())
+        return any(bool(((begin_s <= began) & (began < end_s)).any()) for began in columns)
+
+    def beyond(self, capacity: int) -> tuple[str, ...]:
+        """Return the ids of those to forget so that `capacity` are left; those of the commonest shape stay longest."""
+        forgotten: list[str] = []
+        left = len(self)
+        for one in sorted(self._shelves.values(), key=len):
+            gone = forgettable(one, max(0, len(one) - max(0, left - capacity)))
+            forgotten += gone
+            left -= len(gone)
+        return tuple(forgotten)

@@ -6,6 +6,7 @@ from fairlead.adapters import store_rules as rules
 from fairlead.adapters.memory_pages import newest_first
 from fairlead.contracts.cases import Case
 from fairlead.contracts.errors import NotFound, foreign
+from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.ports import Page
 
 
@@ -14,6 +15,7 @@ class Cases:
 
     def __init__(self) -> None:
         self._cases: dict[str, Case] = {}
+        self._evidence: dict[str, Evidence] = {}
 
     def add(self, case: Case, capacity: int) -> None:
         """Keep a case, in place of one of its id, and forget what is beyond `capacity` for its cluster."""
@@ -21,7 +23,7 @@ class Cases:
         cluster = case.provenance.cluster
         marks = [rules.mark_of(one) for one in self._cases.values() if one.provenance.cluster == cluster]
         for name in rules.forgettable(marks, capacity):
-            del self._cases[name]
+            self.delete(name)
 
     def one(self, case: str) -> Case:
         """Return a case; raises `NotFound`."""
@@ -34,9 +36,30 @@ class Cases:
         rows = [one for one in self._cases.values() if cluster is None or one.provenance.cluster == cluster]
         return newest_first(rows, limit, cursor, lambda one: (one.began_at_s, one.id))
 
+    def some(self, cases: Sequence[str]) -> tuple[Case, ...]:
+        """Return those of these that are there, in this order."""
+        return tuple(self._cases[name] for name in cases if name in self._cases)
+
     def delete(self, case: str) -> None:
         """Forget a case; raises `NotFound`."""
         del self._cases[self.one(case).id]
+        self._evidence.pop(case, None)
+
+    def quarantine(self, cases: Sequence[str], why: str) -> None:
+        """Have no model shown these, for a reason; an empty one releases them."""
+        for name in set(cases) & self._cases.keys():
+            update = {"quarantined": bool(why), "quarantine": why}
+            self._cases[name] = self._cases[name].model_copy(update=update)
+
+    def put_evidence(self, evidence: Evidence) -> None:
+        """Keep what a case can be judged by again; raises `NotFound`."""
+        self._evidence[self.one(evidence.case).id] = evidence
+
+    def evidence(self, case: str) -> Evidence:
+        """Return what a case can be judged by; raises `NotFound`."""
+        if self.one(case).id not in self._evidence:
+            raise NotFound(f"nothing is kept by which case {foreign(case)!r} could be judged again")
+        return self._evidence[case]
 
     def cite(self, cases: Sequence[str]) -> None:
         """Count that a reply has cited these."""

@@ -1,8 +1,10 @@
 """Case memory in MongoDB: remembered epochs, forgotten beyond their capacity.
 
-Beside its JSON a row has what listings and forgetting ask for, and how often it was cited, which is counted there.
+Beside its JSON a row has what listings and forgetting ask for, how often it was cited, which is counted there, whether
+it is quarantined, which is said there, and what it can be judged by again, compressed in `evidence`.
 """
 
+import zlib
 from collections.abc import Sequence
 
 import pydantic
@@ -10,8 +12,10 @@ import structlog
 
 from fairlead.adapters import store_rules as rules
 from fairlead.adapters.mongo_driver import NEWEST_FIRST, Document, Driver, after_key
+from fairlead.adapters.mongo_schema import packed, unpacked
 from fairlead.contracts.cases import Case
 from fairlead.contracts.errors import Conflict, NotFound, foreign
+from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.ports import Page
 
 OURS: Document = {"_id": {"$gte": ""}, "at_s": {"$gte": 0}}
@@ -19,6 +23,9 @@ OURS: Document = {"_id": {"$gte": ""}, "at_s": {"$gte": 0}}
 
 MARKED: Document = {"objective": {"$gte": 0}, "regime": {"$gte": ""}}
 """Rows that say what forgetting asks for; others of the same cluster neither count nor go."""
+
+READ: Document = {"json": 1, "at_s": 1, "cited": 1, "quarantined": 1, "quarantine": 1}
+"""What a case is made of."""
 
 FOREIGN_MOST = 8
 """Ids of other rows that are told at once."""
@@ -42,20 +49,26 @@ class Cases:
             "regime": mark.regime,
             "json": {"$literal": case.to_json()},
             "cited": {"$max": ["$cited", case.cited]},
+            "quarantined": case.quarantined,
+            "quarantine": {"$literal": case.quarantine},
         }
         async with self._driver.asking("keep a case"):
             await self._rows.update_one({"_id": case.id}, [{"$set": fields}], upsert=True)
-            rows = await self._rows.find(
-                {**OURS, **MARKED, "cluster": case.provenance.cluster}, {"at_s": 1, "objective": 1, "regime": 1}
-            ).to_list()
-            forgotten = rules.forgettable([_mark(row) for row in rows], capacity)
-            if forgotten:
-                await self._rows.delete_many({"_id": {"$in": list(forgotten)}})
+            ours: Document = {**OURS, "cluster": case.provenance.cluster}
+            if await self._rows.count_documents(ours, limit=capacity + 1) > capacity:
+                await self._forget({**ours, **MARKED}, capacity)
+
+    async def _forget(self, ours: Document, capacity: int) -> None:
+        """Delete what is beyond `capacity`."""
+        rows = await self._rows.find(ours, {"at_s": 1, "objective": 1, "regime": 1}).to_list()
+        forgotten = rules.forgettable([_mark(row) for row in rows], capacity)
+        if forgotten:
+            await self._rows.delete_many({"_id": {"$in": list(forgotten)}})
 
     async def one(self, case: str) -> Case:
         """Return a case; raises `NotFound`, and `Conflict` where its row is none of ours."""
         async with self._driver.asking("read a case"):
-            row = await self._rows.find_one({"_id": case}, {"json": 1, "cited": 1})
+            row = await self._rows.find_one({"_id": case}, READ)
         if row is None:
             raise NotFound(f"there is no case {foreign(case)!r}")
         found = _case(row)
@@ -71,21 +84,29 @@ class Cases:
         async with self._driver.asking("list cases"):
             if cluster is None and cursor is None:
                 await self._tell_of_others()
-            rows = (
-                await self._rows.find(query, {"json": 1, "at_s": 1, "cited": 1})
-                .sort(NEWEST_FIRST)
-                .limit(limit + 1)
-                .to_list()
-            )
+            rows = await self._rows.find(query, READ).sort(NEWEST_FIRST).limit(limit + 1).to_list()
+        last = rows[limit - 1] if len(rows) > limit else None
+        return Page(
+            self._read(rows[:limit]), None if last is None else rules.cursor_of(float(last["at_s"]), last["_id"])
+        )
+
+    async def some(self, cases: Sequence[str]) -> tuple[Case, ...]:
+        """Return those of these that are there, in this order; a row that cannot be read is left out and logged."""
+        async with self._driver.asking("read cases"):
+            rows = await self._rows.find({"_id": {"$in": sorted(set(cases))}}, READ).to_list()
+        at = {name: place for place, name in enumerate(cases)}
+        return self._read(sorted(rows, key=lambda row: at[row["_id"]]))
+
+    def _read(self, rows: Sequence[Document]) -> tuple[Case, ...]:
+        """Return the cases of these rows; one that cannot be read is left out and logged."""
         items = []
-        for row in rows[:limit]:
+        for row in rows:
             found = _case(row)
             if isinstance(found, Case):
                 items.append(found)
             else:
                 self._log.warning("case cannot be read", case=foreign(row["_id"]), error=found)
-        last = rows[limit - 1] if len(rows) > limit else None
-        return Page(tuple(items), None if last is None else rules.cursor_of(float(last["at_s"]), last["_id"]))
+        return tuple(items)
 
     async def _tell_of_others(self) -> None:
         """Log rows that no listing reaches for want of a key; reads the index alone."""
@@ -106,11 +127,44 @@ class Cases:
         async with self._driver.asking("count citations"):
             await self._rows.update_many({"_id": {"$in": sorted(set(cases))}}, {"$inc": {"cited": 1}})
 
+    async def quarantine(self, cases: Sequence[str], why: str) -> None:
+        """Have no model shown these, for a reason; an empty one releases them."""
+        said = {"quarantined": bool(why), "quarantine": why}
+        async with self._driver.asking("quarantine cases"):
+            await self._rows.update_many({"_id": {"$in": sorted(set(cases))}}, {"$set": said})
+
+    async def put_evidence(self, evidence: Evidence) -> None:
+        """Keep what a case can be judged by again; raises `NotFound`."""
+        async with self._driver.asking("keep what a case can be judged by"):
+            done = await self._rows.update_one(
+                {"_id": evidence.case}, {"$set": {"evidence": packed(evidence.to_json())}}
+            )
+        if done.matched_count == 0:
+            raise NotFound(f"there is no case {foreign(evidence.case)!r}")
+
+    async def evidence(self, case: str) -> Evidence:
+        """Return what a case can be judged by; raises `NotFound`, and `Conflict` where that is none of ours."""
+        async with self._driver.asking("read what a case can be judged by"):
+            row = await self._rows.find_one({"_id": case}, {"evidence": 1})
+        if row is None:
+            raise NotFound(f"there is no case {foreign(case)!r}")
+        if "evidence" not in row:
+            raise NotFound(f"nothing is kept by which case {foreign(case)!r} could be judged again")
+        try:
+            return Evidence.from_json(unpacked(row["evidence"]))
+        except (TypeError, ValueError, zlib.error) as error:
+            raise Conflict(
+                f"what case {foreign(case)!r} could be judged by cannot be read: {foreign(error)}"
+            ) from error
+
 
 def _case(row: Document) -> Case | str:
     """Return a row's case, or in words why it has none."""
     try:
-        return Case.from_json(row["json"]).model_copy(update={"cited": int(row["cited"])})
+        case = Case.from_json(row["json"])
+        why = str(row.get("quarantine", case.quarantine))
+        said = {"quarantined": bool(row.get("quarantined", case.quarantined)), "quarantine": why}
+        return case.model_copy(update={"cited": int(row["cited"]), **said})
     except KeyError as error:
         return f"it has no field {error}"
     except pydantic.ValidationError as error:

@@ -14,7 +14,8 @@
     proposals    proposal                 created_at_s, answer; kept as long as reports, the journal has them too
     agents       agent                    what each says of itself
     budget       llm                      minutes in which it was spent, reservations; each change a compare-and-set
-    cases        case                     cluster's digest, began_at_s, realised F, regime, how often cited
+    cases        case                     cluster's digest, began_at_s, realised F, regime, how often cited,
+                                          quarantine; what it is judged by zlib-compressed in `evidence`
     episodes                              nothing: episodes are files (docs/episodes.md)
 
 JSON is kept as text, not as BSON: it comes back byte for byte, whatever numbers are in it.

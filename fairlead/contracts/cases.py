@@ -75,6 +75,8 @@ class Advantage(Message):
     high: float
     twin: Text
     """Version of the twin that says so."""
+    demands: Count = 0
+    """Played on so many: as recorded, and others of the same counts."""
 
 
 class Provenance(Message):
@@ -113,8 +115,13 @@ class Case(Message):
     realised: Realised
     fallback: Realised | None = None
     """Of the fallback on the same demand; None until the twin has said it."""
+    replayed: Realised | None = None
+    """Of the plan itself on that demand, by the twin: how far it is from `realised` is the twin's error."""
     advantage: Advantage | None = None
     quarantined: bool = False
+    """Shown to no model; a person, a watchdog or the twin has said so."""
+    quarantine: Text = ""
+    """Why."""
     cited: Count = 0
     """How often a reply has cited it."""
     provenance: Provenance

@@ -73,6 +73,12 @@ DAY_SCALE = 0.25
 """Six hours: morning is not evening, and whatever else the hour brings is in the other features."""
 
 
+DIGITS = 6
+"""Of a likeness, rounded so that an order does not hang on the last bits of a sum, which differ between machines."""
+
+OUT_OF_REACH = -2.0 * math.log(0.5 * 10.0**-DIGITS)
+"""d² from which on a likeness is 0."""
+
 BOUND = 1e6
 """Features are cut here, far beyond all measurements: what an imported case says must not overflow a float32."""
 
@@ -123,6 +129,20 @@ class Keys:
             self.awake[rows],
             self.failures[rows],
             self.day[rows],
+        )
+
+    def one(self, row: int, shape: bytes) -> Key:
+        """Return the key at `row`; `shape` is that of all."""
+        return Key(
+            shape,
+            self.share[row],
+            self.rate[row],
+            self.more[row],
+            self.up[row],
+            self.state[row],
+            self.awake[row],
+            float(self.failures[row]),
+            float(self.day[row]),
         )
 
 
@@ -198,10 +218,7 @@ def similarity(a: CaseFeatures, b: CaseFeatures) -> float:
 
 
 def likeness(key: Key, keys: Keys) -> Floats:
-    """Return K of `key` with each of `keys`, which are of the same nodes and models; [k], rounded to six digits.
-
-    Rounding keeps an order from hanging on the last bits of a sum, which differ from machine to machine.
-    """
+    """Return K of `key` with each of `keys`, which are of the same nodes and models; [k], rounded to `DIGITS`."""
     weights = _weights(key, keys)
     squares = _per_model(weights, key.rate - keys.rate)
     squares += np.einsum("km,kmf->k", weights, (keys.more - key.more) ** 2, dtype=np.float64)
@@ -213,13 +230,19 @@ def likeness(key: Key, keys: Keys) -> Floats:
     return _kernel(squares)
 
 
+def within_reach(key: Key, keys: Keys) -> Flags:
+    """Tell of which keys the rates alone leave a likeness that is not rounded to 0; [k], a third of its work."""
+    reach: Flags = _per_model(_weights(key, keys), key.rate - keys.rate) < OUT_OF_REACH
+    return reach
+
+
 def same_demand(key: Key, keys: Keys) -> Floats:
     """Return how alike the rates alone are, 0 to 1, [k]: what a regime of demand is."""
     return _kernel(_per_model(_weights(key, keys), key.rate - keys.rate))
 
 
 def _kernel(squares: Floats) -> Floats:
-    return np.round(np.exp(-0.5 * squares), 6).astype(np.float64)
+    return np.round(np.exp(-0.5 * squares), DIGITS).astype(np.float64)
 
 
 def _weights(key: Key, keys: Keys) -> Compact:

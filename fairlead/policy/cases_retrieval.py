@@ -1,37 +1,35 @@
-"""Which cases are shown to a model, and which are forgotten (CONTROL §3).
+"""Which cases are shown to a model (CONTROL §3).
 
 A case is worth showing by K × recency × worth. Worth says how well its decision did: the lower bound of its advantage
-over the fallback where the twin has said it, else its rank by realised F among the cases that are like the question,
-so that an easy hour is not taken for a good plan.
+over the fallback where our twin has said it. Where it has not, a case counts at most as the fallback does, by its rank
+in realised F among the cases that are like the question, so that an easy hour is not taken for a good plan; an imported
+one counts half of that, whatever it says of itself.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fairlead.contracts.cases import Case, CaseFeatures
-from fairlead.policy.arrays import Flags, Floats
-from fairlead.policy.cases_kernel import (
-    Key,
-    Keys,
-    Marks,
-    agreement,
-    decision_marks,
-    encoded,
-    likeness,
-    same_demand,
-    stacked,
-)
-
-Rows = NDArray[np.intp]
+from fairlead.policy.arrays import Floats
+from fairlead.policy.cases_kernel import Key, agreement, encoded, likeness, same_demand, within_reach
+from fairlead.policy.cases_shelf import Rows, Shelf, remembered, shelf
 
 HALF_LIFE_S = 7 * 86_400.0
 """A case a week old counts half: demand of people comes back by the week, models and machines change by the month."""
 
 ADVANTAGE_SCALE = 0.08
 """An advantage whose lower bound is this counts full: what knowing the next five minutes is worth (CONTROL §2)."""
+
+LIKE_FALLBACK = 0.5
+"""Worth of an advantage of 0."""
+
+UNPROVEN = 0.25
+"""Worth of the worst case of which the twin has said nothing; the best one's is the fallback's."""
+
+IMPORTED = 0.5
+"""Share of its worth that an imported case counts."""
 
 DUPLICATE_SHARE = 0.9
 """A case that is like one already chosen and says the same loses up to this share of its score; the tenth that is left
@@ -43,39 +41,8 @@ SHORTLIST = 32
 BAD_SHARE = 3
 """The worst third by realised F is bad (CONTROL §3: always one bad case)."""
 
-SAME_REGIME = 0.6065
-"""exp(−½): cases whose rates are less than one scale apart are of one regime."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """A case as retrieval and forgetting need it: arrays in place of its message, 4 KB for one of city7 (2026-11)."""
-
-    id: str
-    began_at_s: float
-    objective: float
-    advantage_low: float | None
-    """None until the twin has said it."""
-    quarantined: bool
-    key: Key
-    marks: Marks
-
-
-@dataclass(frozen=True, slots=True)
-class Shelf:
-    """Cases of one cluster, sorted by id; k of them, shapes in brackets."""
-
-    cases: tuple[Remembered, ...]
-    keys: Keys | None
-    """None where there are no cases."""
-    began_at_s: Floats
-    """[k]"""
-    objective: Floats
-    """[k]"""
-    advantage_low: Floats
-    """[k] NaN where the twin has not said it."""
-    quarantined: Flags
-    """[k]"""
+PLACES = 3
+"""From so many places on, one is for the fallback's own result (CONTROL §3): beside a good one and a bad one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,36 +53,17 @@ class Hit:
     similarity: float
 
 
-def remembered(case: Case) -> Remembered:
-    """Return what is kept of a case in memory."""
-    return Remembered(
-        id=case.id,
-        began_at_s=case.began_at_s,
-        objective=case.realised.objective,
-        advantage_low=case.advantage.low if case.advantage is not None else None,
-        quarantined=case.quarantined,
-        key=encoded(case.features),
-        marks=decision_marks(case),
-    )
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The cases that a choice is made among; shapes in brackets."""
 
-
-def shelf(cases: Iterable[Remembered]) -> Shelf:
-    """Return these cases, stacked; those that are not of the commonest nodes and models are left out.
-
-    Cases of one digest agree in them; an imported one may say what it likes.
-    """
-    alike: dict[bytes, list[Remembered]] = {}
-    for case in sorted(cases, key=lambda c: c.id):
-        alike.setdefault(case.key.shape, []).append(case)
-    kept = max((tuple(group) for group in alike.values()), key=len, default=())
-    return Shelf(
-        cases=kept,
-        keys=stacked([c.key for c in kept]) if kept else None,
-        began_at_s=np.array([c.began_at_s for c in kept]),
-        objective=np.array([c.objective for c in kept]),
-        advantage_low=np.array([np.nan if c.advantage_low is None else c.advantage_low for c in kept]),
-        quarantined=np.array([c.quarantined for c in kept], dtype=np.bool_),
-    )
+    shelf: Shelf
+    rows: Rows
+    """[r] on the shelf: none in quarantine, and all that are like the question, if that are enough."""
+    similar: Floats
+    """[r]"""
+    score: Floats
+    """[r] rounded to nine digits: an order shall not hang on the last bits of a sum."""
 
 
 def retrieve(
@@ -125,52 +73,84 @@ def retrieve(
     by_id = {c.id: c for c in cases}
     shape = encoded(features).shape
     among = shelf(one for one in map(remembered, by_id.values()) if one.key.shape == shape)
-    hits = select(features, among, now_s=now_s, k=k)
+    hits = select(features, among, now_s=now_s, k=k) if among is not None else ()
     return tuple((by_id[h.id], h.similarity) for h in hits)
 
 
 def select(features: CaseFeatures, among: Shelf, *, now_s: float, k: int = 4) -> tuple[Hit, ...]:
     """Return at most `k` cases, best first and the bad one last.
 
-    Those with the highest scores, each in turn losing by what it has in common with those before it, and the most
-    similar of the bad ones, unless it is among them already or `k` is 1. Quarantined cases are left out, so are cases
-    of other nodes or models. Equal scores go by id.
+    Those with the highest scores, each in turn losing by what it has in common with those before it; the last of them
+    gives way to the most similar of the fallback's own, unless one is there or there are fewer than `PLACES`; then the
+    most similar of the bad ones, unless it is among them already or `k` is 1. Quarantined cases are left out, so are
+    cases of other nodes or models. Equal scores go by id.
     """
     key = encoded(features)
-    keys = among.keys
-    if keys is None or k < 1 or key.shape != among.cases[0].key.shape:
+    if k < 1 or key.shape != among.shape:
         return ()
-    usable = np.nonzero(~among.quarantined)[0]
-    similar = likeness(key, keys)
-    bad = _bad(among, usable, similar) if k > 1 else None
-    good = usable if bad is None else usable[usable != bad]
-    score = similar * _recency(among, now_s) * _worth(among, usable, similar)
-    chosen = _diverse(among, keys, good, score, k if bad is None else k - 1)
+    usable = np.nonzero(~among.columns.quarantined)[0]
+    if not len(usable):
+        return ()
+    scored = _scored(key, among, usable, now_s, max(SHORTLIST, k))
+    bad = _bad(scored, usable, key) if k > 1 else None
+    chosen = _diverse(scored, bad, k if bad is None else k - 1)
+    own = _fallbacks(scored, bad)
+    if k >= PLACES and own is not None and among.columns.said[chosen].all():
+        chosen[-1:] = [own]
     if bad is not None:
         chosen.append(bad)
-    return tuple(Hit(among.cases[row].id, float(similar[row])) for row in chosen)
+    similar = likeness(key, among.keys.some(np.array(chosen, dtype=np.intp)))
+    return tuple(Hit(among.ids[row], float(alike)) for row, alike in zip(chosen, similar, strict=True))
 
 
-def _bad(among: Shelf, usable: Rows, similar: Floats) -> int | None:
+def _scored(key: Key, among: Shelf, usable: Rows, now_s: float, least: int) -> Scored:
+    """Return the scores of those whose rates alone leave something of their likeness, of all if those are too few."""
+    near = usable[within_reach(key, among.keys)[usable]]
+    rows = near if len(near) >= least else usable
+    similar = likeness(key, among.keys if len(rows) == len(among) else among.keys.some(rows))
+    score = similar * _recency(among, rows, now_s) * _worth(among, rows, similar)
+    return Scored(among, rows, similar, np.round(score, 9))
+
+
+def _bad(scored: Scored, usable: Rows, key: Key) -> int | None:
     """Return the most similar of the worst third by realised F; None where none is worse than the best."""
-    ranked = usable[np.argsort(-among.objective[usable], kind="stable")]
-    worst = ranked[: -(-len(ranked) // BAD_SHARE)]
-    worst = np.sort(worst[among.objective[worst] > among.objective[usable].min(initial=np.inf)])
-    return int(worst[np.argmax(similar[worst])]) if len(worst) else None
+    values = scored.shelf.columns.objective
+    third = -(-len(usable) // BAD_SHARE)
+    limit = np.partition(values[usable], len(usable) - third)[len(usable) - third]
+    best = values[usable].min()
+    bad = (values[scored.rows] >= limit) & (values[scored.rows] > best)
+    if bad.any():
+        return _first(scored.shelf, scored.rows[bad], scored.similar[bad])
+    others = usable[(values[usable] >= limit) & (values[usable] > best)]
+    return _first(scored.shelf, others, same_demand(key, scored.shelf.keys.some(others))) if len(others) else None
 
 
-def _recency(among: Shelf, now_s: float) -> Floats:
+def _fallbacks(scored: Scored, bad: int | None) -> int | None:
+    """Return the most similar of the fallback's own cases; None where there is none but the bad one."""
+    own = (scored.shelf.columns.said[scored.rows] == 0) & (scored.rows != (-1 if bad is None else bad))
+    return _first(scored.shelf, scored.rows[own], scored.similar[own]) if own.any() else None
+
+
+def _first(among: Shelf, rows: Rows, value: Floats) -> int:
+    """Return the row of the highest value, of equal ones that of the least id."""
+    best = rows[value == value.max()]
+    return int(min(best, key=lambda row: among.ids[row]))
+
+
+def _recency(among: Shelf, rows: Rows, now_s: float) -> Floats:
     """Return ½^(age / a week); a case of a clock that is ahead is as if it were new."""
-    recency: Floats = 0.5 ** (np.maximum(0.0, now_s - among.began_at_s) / HALF_LIFE_S)
+    recency: Floats = 0.5 ** (np.maximum(0.0, now_s - among.columns.began_at_s[rows]) / HALF_LIFE_S)
     return recency
 
 
-def _worth(among: Shelf, usable: Rows, similar: Floats) -> Floats:
-    """Return how well each case's decision did, 0 to 1; ½ is like the fallback, or like most."""
-    worth = np.full(len(among.cases), 0.5)
-    worth[usable] = _rank(among.objective[usable], similar[usable])
-    said = ~np.isnan(among.advantage_low)
-    worth[said] = 0.5 + np.clip(among.advantage_low[said], -ADVANTAGE_SCALE, ADVANTAGE_SCALE) / (2.0 * ADVANTAGE_SCALE)
+def _worth(among: Shelf, rows: Rows, similar: Floats) -> Floats:
+    """Return how well each case's decision did, 0 to 1; `LIKE_FALLBACK` is no better than the fallback."""
+    columns = among.columns
+    worth = UNPROVEN + (LIKE_FALLBACK - UNPROVEN) * _rank(columns.objective[rows], similar)
+    low = columns.advantage_low[rows]
+    said = ~np.isnan(low)
+    worth[said] = LIKE_FALLBACK * (1.0 + np.clip(low[said], -ADVANTAGE_SCALE, ADVANTAGE_SCALE) / ADVANTAGE_SCALE)
+    worth[columns.imported[rows]] *= IMPORTED
     return worth
 
 
@@ -185,61 +165,36 @@ def _rank(objective: Floats, weight: Floats) -> Floats:
     return rank
 
 
-def _diverse(among: Shelf, keys: Keys, good: Rows, score: Floats, count: int) -> list[int]:
-    """Return `count` of `good`, or all if they are fewer: the best, then whatever adds most to what is chosen.
+def _diverse(scored: Scored, bad: int | None, count: int) -> list[int]:
+    """Return `count` rows, or all but `bad` if they are fewer: the best, then whatever adds most to what is chosen.
 
     A case is the duplicate of another as far as situation and plan are alike: the same situation under another plan is
     what a model can learn from.
     """
-    listed = good[np.argsort(-np.round(score[good], 9), kind="stable")][: max(SHORTLIST, count)]
-    left = keys.some(listed)
+    listed, score = _shortlist(scored, bad, max(SHORTLIST, count))
+    among = scored.shelf
+    left = among.keys.some(listed)
+    marks = [among.columns.marks[row, : among.columns.said[row]] for row in listed]
     kept = np.ones(len(listed))
     taken = np.zeros(len(listed), dtype=np.bool_)
     chosen: list[int] = []
     while len(chosen) < min(count, len(listed)):
-        best = int(np.argmax(np.where(taken, -1.0, np.round(score[listed] * kept, 9))))
+        best = int(np.argmax(np.where(taken, -1.0, np.round(score * kept, 9))))
         taken[best] = True
         chosen.append(int(listed[best]))
-        one = among.cases[chosen[-1]]
-        same = np.array([agreement(one.marks, among.cases[row].marks) for row in listed])
-        kept = np.minimum(kept, 1.0 - DUPLICATE_SHARE * same * likeness(one.key, left))
+        same = np.array([agreement(marks[best], one) for one in marks])
+        kept = np.minimum(kept, 1.0 - DUPLICATE_SHARE * same * likeness(left.one(best, among.shape), left))
     return chosen
 
 
-def forgettable(among: Shelf, capacity: int) -> tuple[str, ...]:
-    """Return the ids of those to forget so that `capacity` are left, in order.
-
-    The oldest of the regime that has most cases goes first, so that a rare regime outlives a common one; the best and
-    the worst of a regime by realised F stay while it has others, for they are what a model shall imitate and avoid.
-    """
-    excess = len(among.cases) - capacity
-    if excess <= 0 or among.keys is None:
-        return ()
-    regimes = _regimes(among, among.keys)
-    forgotten = []
-    for _ in range(excess):
-        members = max(regimes, key=len)
-        forgotten.append(members.pop(_dispensable(among, members)))
-    return tuple(among.cases[row].id for row in forgotten)
-
-
-def _regimes(among: Shelf, keys: Keys) -> list[list[int]]:
-    """Return the rows of each regime, oldest first: each case joins the first regime whose oldest case is like it.
-
-    Leader clustering (Hartigan, "Clustering algorithms", 1975, chapter 3) by the rates alone.
-    """
-    oldest_first = np.lexsort((np.arange(len(among.cases)), among.began_at_s))
-    left = oldest_first
-    regimes = []
-    while len(left):
-        alike = same_demand(among.cases[left[0]].key, keys.some(left)) >= SAME_REGIME
-        regimes.append([int(row) for row in left[alike]])
-        left = left[~alike]
-    return regimes
-
-
-def _dispensable(among: Shelf, members: Sequence[int]) -> int:
-    """Return the position in a regime of its oldest case that is neither its best nor its worst, else of the oldest."""
-    values = [among.objective[row] for row in members]
-    best, worst = values.index(min(values)), values.index(max(values))
-    return next((at for at in range(len(members)) if at not in (best, worst)), 0)
+def _shortlist(scored: Scored, bad: int | None, most: int) -> tuple[Rows, Floats]:
+    """Return the rows of the best scores with these, best first, of equal ones the least id first; `bad` is none."""
+    good = np.nonzero(scored.rows != (-1 if bad is None else bad))[0]
+    score = scored.score[good]
+    if len(good) > most:
+        limit = np.partition(score, len(good) - most)[len(good) - most]
+        good = good[score >= limit]
+    ids = scored.shelf.ids
+    order = sorted(good, key=lambda at: (-scored.score[at], ids[scored.rows[at]]))[:most]
+    found = np.array(order, dtype=np.intp)
+    return scored.rows[found], scored.score[found]

@@ -8,6 +8,7 @@ from fairlead.contracts.cases import ModelTally
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.dialogue import BudgetLimits, BudgetSpent, Proposal
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch
+from fairlead.contracts.evidence import Call, Evidence
 from fairlead.contracts.ports import Store
 from fairlead.contracts.readings import Outcome
 from tests.adapters import store_examples as some
@@ -183,6 +184,44 @@ async def test_a_case_comes_back_as_it_was_kept(store: Store) -> None:
     for ask in (store.case, store.delete_case):
         with pytest.raises(NotFound, match="no case 'c1'"):
             await ask("c1")
+
+
+async def test_some_cases_come_in_the_order_in_which_they_were_asked_for(store: Store) -> None:
+    """Those that are there; the quarantined among them say so, and why, until they are released."""
+    for n in range(1, 4):
+        await store.add_case(some.case(f"c{n}", 1000.0 * n), capacity=8)
+    await store.quarantine_cases(["c3", "c1", "c9"], "its plan made things worse")
+    found = await store.some_cases(["c3", "c9", "c2", "c1"])
+    assert [one.id for one in found] == ["c3", "c2", "c1"]
+    assert [(one.quarantined, one.quarantine) for one in found] == [
+        (True, "its plan made things worse"),
+        (False, ""),
+        (True, "its plan made things worse"),
+    ]
+    assert await store.case("c3") == found[0]
+    assert (await store.cases(cluster=None, limit=1, cursor=None)).items == found[:1]
+    await store.quarantine_cases(["c3"], "")
+    assert await store.case("c3") == some.case("c3", 3000.0)
+    assert await store.some_cases([]) == ()
+
+
+async def test_what_a_case_is_judged_by_is_kept_and_forgotten_with_it(store: Store) -> None:
+    """Also where the case is written again."""
+    made = Evidence(case="c1", begin=some.slot_record(1).input, calls=(Call(at_s=1.5, site="s1", model="m1"),))
+    with pytest.raises(NotFound, match="no case 'c1'"):
+        await store.put_evidence(made)
+    await store.add_case(some.case(), capacity=8)
+    with pytest.raises(NotFound, match="nothing is kept"):
+        await store.evidence("c1")
+    await store.put_evidence(made)
+    await store.add_case(some.case(objective=0.2), capacity=8)
+    assert await store.evidence("c1") == made
+    await store.delete_case("c1")
+    await store.add_case(some.case(), capacity=8)
+    with pytest.raises(NotFound, match="nothing is kept"):
+        await store.evidence("c1")
+    with pytest.raises(NotFound, match="no case 'c2'"):
+        await store.evidence("c2")
 
 
 async def test_cases_are_listed_by_cluster_newest_first(store: Store) -> None:

@@ -1,6 +1,7 @@
 """Case memory of the planner: what is recalled, what others write and delete meanwhile, a store that is away."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import structlog
 
@@ -119,11 +120,12 @@ async def test_a_case_that_was_quarantined_meanwhile_is_not_shown() -> None:
 
 
 class Fleeting(MemoryStore):
-    """A store whose cases are gone whenever one is to be read in full."""
+    """A store whose cases are gone whenever some are to be read in full."""
 
-    async def case(self, case: str) -> Case:
-        await self.delete_case(case)
-        return await super().case(case)
+    async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
+        for case in cases:
+            await self.delete_case(case)
+        return await super().some_cases(cases)
 
 
 async def test_where_everything_goes_while_it_is_chosen_nothing_is_recalled() -> None:
