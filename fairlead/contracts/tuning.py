@@ -149,4 +149,9 @@ class PolicySettings(Message):
     """How far a proposed row may be from 1 and still be normalised: models round to two digits."""
     placement_slots: Annotated[int, Field(ge=1)] = 2
     """A placement expires after so many slots; then nothing is stopped."""
+    forecast: bool = False
+    """Whether rules 1 and 2 take the rates that are forecast in place of those learned, where the forecast's measured
+    error is less."""
+    wake_cool_down_s: Seconds = 120.0
+    """A change wakes the planner early, but not again so soon: four slots, of which its answers take two."""
     gate: GateSettings = GateSettings()

@@ -25,6 +25,20 @@ def learned(i: SlotInput) -> SlotState:
     )
 
 
+def in_force(i: SlotInput, state: SlotState) -> dict[str, float]:
+    """Return the rates to decide by: λ, or the mean forecast over rule 2's horizon where that is wanted and better."""
+    rates = by_model(i, state)
+    if not i.settings.forecast or i.forecast is None or i.forecast.method == "plain":
+        return rates
+    until_s = i.now_s + i.settings.slot_horizon_s
+    expected = dict.fromkeys(rates, 0.0)
+    for one in i.forecast.rates:
+        for_s = min(one.until_s, until_s) - max(one.from_s, i.now_s)
+        if for_s > 0 and one.model in expected:
+            expected[one.model] += one.per_s * for_s / i.settings.slot_horizon_s
+    return expected
+
+
 def by_model(i: SlotInput, state: SlotState) -> dict[str, float]:
     """Return λ of each model of the cluster; one that was never counted has the start value."""
     known = {r.model: r.per_s for r in state.rates}

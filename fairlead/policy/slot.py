@@ -19,7 +19,7 @@ from fairlead.policy.growing import by_slot
 from fairlead.policy.guiding import steered
 from fairlead.policy.ladder import FALLBACK, absent
 from fairlead.policy.placing import on_demand
-from fairlead.policy.rates import by_model, learned
+from fairlead.policy.rates import in_force, learned
 from fairlead.policy.routing import even, filled, mixed, speeds, supported, table_rows, works
 
 WITHIN = MappingProxyType[PolicyName, Rule]({"dpp": "strict", "bmw-dpp": "pair"})
@@ -51,7 +51,7 @@ class Tabled:
 def decide(i: SlotInput) -> SlotDecision:
     """Return the decision of `i.policy`."""
     state = learned(i)
-    view = board(i, by_model(i, state))
+    view = board(i, in_force(i, state))
     if i.trigger == "advice":
         draft = standing(view)
         generation = i.placement.generation if i.placement is not None else 0

@@ -7,9 +7,11 @@ from typing import Literal
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import SlotDecision, SlotInput, SlotState, Snapshot
 from fairlead.contracts.events import Wake
+from fairlead.contracts.forecasts import Forecast, SlotArrivals
 from fairlead.contracts.plans import EpochPlan, Guide, NodePlacement, Override, Placement
 from fairlead.contracts.readings import GatewayReport, KeeperState, ModelCount, NodeReport, Phase, PodLoad
 from fairlead.contracts.tuning import PolicyName, PolicySettings
+from fairlead.policy.foreseeing import Foreseeing
 from fairlead.policy.periods import Periods
 from fairlead.policy.reconcile import reading_of
 from fairlead.policy.registry import decide_slot
@@ -46,8 +48,11 @@ class Case:
 class Controller:
     """Makes the decisions of a run, one at a time."""
 
-    def __init__(self, case: Case, talks: Talks | None = None) -> None:
-        """Begin at instant 0 with nothing in force; `talks` are those with a language model, if one is asked."""
+    def __init__(self, case: Case, talks: Talks | None = None, foreseeing: Foreseeing | None = None) -> None:
+        """Begin at instant 0 with nothing in force; `talks` are those with a language model, if one is asked.
+
+        Without `foreseeing` nothing is forecast.
+        """
         self.placement: Placement | None = None
         self.decisions = 0
         self.decision: SlotDecision | None = None
@@ -56,6 +61,7 @@ class Controller:
         self.plan: EpochPlan | None = None
         """In force where nobody talks with a language model; so too the guide."""
         self.guide: Guide | None = None
+        self._foreseeing = foreseeing
         self._case = case
         self._wakes = Wakes(case.settings)
         self._slots = Periods(case.origin_s, case.settings.slot_s)
@@ -83,6 +89,8 @@ class Controller:
         An event that is not `forced` is decided only where a request is held, a model is missed, or a node or a pod is
         not as it was at the last decision.
         """
+        if trigger == "event" and not forced:
+            self._look(now_s, sites)
         sight = self._sight(now_s, nodes)
         if not (forced or trigger != "event" or self._asks(sites)) and sight == self._saw:
             return None  # as below, without the fold: what it would show is what it showed
@@ -95,6 +103,10 @@ class Controller:
         if not (forced or wakes or trigger != "event" or shape != self._shape or any(m.held for m in snapshot.models)):
             return None
         self._shape = shape
+        if self._foreseeing is not None:
+            self._foreseeing.seen(snapshot)
+            if trigger == "slot":
+                self._foreseeing.slot_begins(self._slots.at(now_s), gateways)
         if trigger == "slot" and self.talks is not None:
             self.talks.slot_begins(now_s, since)
         given = self._given(trigger, now_s, with_wakes(snapshot, wakes))
@@ -104,7 +116,19 @@ class Controller:
         self._keep(decision)
         if trigger == "slot" and self.talks is not None:
             self.talks.slot_decided(given, decision)
+        self._wake(now_s)
         return decision
+
+    def _look(self, now_s: float, sites: Sequence[SiteReading]) -> None:
+        """Look whether demand has changed inside a slot."""
+        if self._foreseeing is not None:
+            self._foreseeing.look(now_s, _gateway_reports((), sites))
+            self._wake(now_s)
+
+    def _wake(self, now_s: float) -> None:
+        """Have the planner asked early where something has changed."""
+        if self._foreseeing is not None and self.talks is not None and self._foreseeing.cause(now_s) is not None:
+            self.talks.wake(now_s)
 
     def attend(self, now_s: float, nodes: Sequence[Reading], sites: Sequence[SiteReading]) -> SlotDecision | None:
         """Do what is due in the talks with a language model; return what is put in force by that."""
@@ -136,6 +160,7 @@ class Controller:
         case = self._case
         number = 1 if self.placement is None else self.placement.generation + 1
         talks = self.talks
+        recent, forecast = self._foreseen(trigger, now_s)
         return SlotInput(
             trigger=trigger,
             slot=self._slots.at(now_s),
@@ -156,7 +181,17 @@ class Controller:
             guide=self.guide if talks is None else talks.guide,
             ladder=talks.ladder if talks is not None and trigger == "advice" else (),
             llm="no-llm" if talks is None else talks.llm,
+            recent=recent,
+            forecast=forecast,
         )
+
+    def _foreseen(self, trigger: Trigger, now_s: float) -> tuple[tuple[SlotArrivals, ...], Forecast | None]:
+        """Return the newest arrivals and the forecast, to a slot; to others the forecast, if they decide by it."""
+        if self._foreseeing is None:
+            return (), None
+        if trigger == "slot":
+            return self._foreseeing.recent, self._foreseeing.forecast(now_s)
+        return (), self._foreseeing.forecast(now_s) if self._case.settings.forecast else None
 
     def imposed(self, nodes: tuple[NodePlacement, ...], now_s: float) -> Placement:
         """Take a placement that somebody else decided for the one in force, and return it."""

@@ -22,7 +22,7 @@ COMPILED: frozenset[PolicyName] = frozenset(
 )
 """Policies that the compiled core plays."""
 
-REFERENCE_ONLY = frozenset({"route"})
+REFERENCE_ONLY = frozenset({"route", "forecast"})
 """Fields of `PolicySettings` that the compiled core does not know: they stand at their defaults there."""
 
 
@@ -34,8 +34,6 @@ def supported(game: Game) -> str | None:
         return "a language model is asked in the reference engine only"
     if any(node.pausing or node.host_memory_bytes for node in game.subject.cluster.nodes):
         return "pods pause and sleep in the reference engine only"
-    if game.subject.overrides:
-        return "operators order in the reference engine only"
     if any(name in REFERENCE_ONLY for name, _ in game.policy.changes):
         return f"the compiled core does not know {' and '.join(sorted(REFERENCE_ONLY))}"
     if game.policy.name not in COMPILED:

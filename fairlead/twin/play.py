@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import InputError
+from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.fairness import ModelStats, Readings, readings
@@ -87,6 +88,8 @@ class Game:
     """The placement of `sed-static`."""
     counsel: Counsel | None = None
     """The language model that `agents` ask."""
+    knowledge: Knowledge | None = None
+    """What was learned of recurring demand before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,7 @@ def engine_of(game: Game) -> Engine:
         static=game.static,
         overrides=subject.overrides,
         counsel=game.counsel,
+        knowledge=game.knowledge,
     )
     engine = assembled(setup, subject.demand())
     for at_s, mishap in subject.mishaps:

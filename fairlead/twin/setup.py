@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.plans import NodePlacement, Override
 from fairlead.contracts.tuning import PolicyName, PolicySettings
+from fairlead.policy.foreseeing import Foreseeing
 from fairlead.policy.snapshot import allowed_age_s
 from fairlead.policy.steering import Steering
 from fairlead.policy.yielding import yields
@@ -35,6 +37,8 @@ class Setup:
     """What operators order."""
     counsel: Counsel | None = None
     """The language model that the agents ask; they ask none without."""
+    knowledge: Knowledge | None = None
+    """What was learned of recurring demand before this run."""
 
 
 def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
@@ -42,13 +46,23 @@ def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
     nodes = nodes_of(setup.cluster, setup.settings, yielding=yields(setup.policy, setup.settings))
     views = {site.id: view_of(setup, site.id, nodes) for site in setup.cluster.sites}
     case = Case(setup.cluster, setup.policy, setup.settings, setup.seed, setup.static, setup.overrides)
-    talks = None if setup.counsel is None else Talks(setup.counsel, setup.cluster, setup.settings, setup.seed)
-    controller = Controller(case, talks)
+    foreseeing = foreseeing_of(setup)
+    talks = (
+        None if setup.counsel is None else Talks(setup.counsel, setup.cluster, setup.settings, setup.seed, foreseeing)
+    )
+    controller = Controller(case, talks, foreseeing)
     engine = Engine(
         nodes, views, setup.network, demand, rules(setup.settings, setup.seed, fresh=setup.fresh), controller
     )
     engine.begin()
     return engine
+
+
+def foreseeing_of(setup: Setup) -> Foreseeing | None:
+    """Return what forecasts demand, where somebody makes use of it."""
+    if setup.counsel is None and not setup.settings.forecast:
+        return None
+    return Foreseeing(setup.cluster, setup.settings, knowledge=setup.knowledge)
 
 
 def view_of(setup: Setup, site: str, nodes: dict[str, Node]) -> View:

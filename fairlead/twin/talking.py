@@ -16,6 +16,7 @@ from fairlead.contracts.plans import EpochPlan, Guide, PlanDraft
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.dialogue import NOT_JUDGED, Briefing, Conversation, Held, advise, settled
 from fairlead.policy.epoch import decide_epoch
+from fairlead.policy.foreseeing import Foreseeing
 from fairlead.policy.periods import Periods
 from fairlead.policy.planning import Agenda
 from fairlead.policy.snapshot import totals
@@ -68,7 +69,14 @@ class Due:
 class Talks:
     """All dialogues of a run, and what of them is in force."""
 
-    def __init__(self, counsel: Counsel, cluster: Cluster, settings: PolicySettings, seed: int) -> None:
+    def __init__(
+        self,
+        counsel: Counsel,
+        cluster: Cluster,
+        settings: PolicySettings,
+        seed: int,
+        foreseeing: Foreseeing | None = None,
+    ) -> None:
         """Begin at instant 0 with no plan; the first epoch is asked about while it runs."""
         self.plan: EpochPlan | None = None
         self.guide: Guide | None = None
@@ -79,6 +87,7 @@ class Talks:
         self.spoken: list[Spoken] = []
         self._appointments: list[float] = []
         self._counsel = counsel
+        self._foreseeing = foreseeing
         self._cluster, self._settings, self._seed = cluster, settings, seed
         self._agenda = Agenda(
             epochs=Periods(0.0, settings.slot_s * settings.epoch_slots),
@@ -118,6 +127,12 @@ class Talks:
         self._learned = decision
         deadline_s = self._counsel.deadline_slots["slot-agent"] * self._agenda.slots.length_s
         self._hold("slot-agent", given, Due("slot", given.slot), deadline_s)
+
+    def wake(self, now_s: float) -> None:
+        """Ask about the running epoch at once, if the answer comes before the question about the next."""
+        epoch = self._agenda.epochs.at(now_s)
+        if self._agenda.fits(now_s, self._agenda.ahead_at_s(epoch + 1)):
+            self._enter(now_s, Due("ask", epoch))
 
     def attend(self, now_s: float, since: SnapshotSince) -> Literal["event", "advice"] | None:
         """Do the first thing that is due; return what the slot agent has to decide now, if anything."""
@@ -173,6 +188,8 @@ class Talks:
             rates=learned.state.rates if learned is not None else (),
             prices=learned.prices if learned is not None else (),
             begins_at_s=self._agenda.epochs.begins_at_s(epoch),
+            recent=self._foreseeing.recent if self._foreseeing is not None else (),
+            forecast=self._foreseeing.forecast(now_s) if self._foreseeing is not None else None,
         )
 
     def _decide(self, given: EpochInput, answered: Due | None, *, publish: bool) -> None:
