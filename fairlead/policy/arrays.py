@@ -240,7 +240,7 @@ def _demand(i: SlotInput, rates: dict[str, float], at_model: dict[str, int], pod
 def _wishes(i: SlotInput, at_node: dict[str, int], at_model: dict[str, int]) -> Wishes:
     shape = (len(at_node), len(at_model))
     marks = {"pin": np.zeros(shape, dtype=np.bool_), "ban": np.zeros(shape, dtype=np.bool_)}
-    for override in sorted(i.overrides, key=_age_of):
+    for override in sorted(i.overrides, key=age_of):
         if override.node not in at_node or override.model not in at_model:
             continue
         if override.expires_at_s is not None and override.expires_at_s <= i.now_s:
@@ -274,7 +274,7 @@ def _expected(plan: EpochPlan | None, at_model: dict[str, int]) -> Floats:
     return expected
 
 
-def _age_of(override: Override) -> tuple[float, str]:
+def age_of(override: Override) -> tuple[float, str]:
     """Return what orders overrides; of two for one pair the newer holds."""
     return override.created_at_s, override.id
 

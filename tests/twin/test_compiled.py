@@ -1,12 +1,14 @@
 """The compiled core is the reference engine: each request ends in the same way at the same instant, to the bit."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead.contracts.errors import InputError
+from fairlead.contracts.plans import Override
 from fairlead.policy.measuring import Window
 from fairlead.twin.calendar import NodeBack, NodeLost, SpeedTurned
 from fairlead.twin.compiled.native import installed
@@ -72,9 +74,25 @@ distances = st.lists(
 )
 
 
+overrides = st.lists(
+    st.builds(
+        Override,
+        id=st.sampled_from(("o1", "o2")),
+        node=st.sampled_from(NODES),
+        model=st.sampled_from([m.id for m in MODELS]),
+        action=st.sampled_from(("pin", "ban")),
+        created_at_s=st.sampled_from((0.0, 31.0, 90.0, 120.0)),
+        expires_at_s=st.sampled_from((None, 60.0, 150.0)),
+        by=st.just("someone"),
+        why=st.just(""),
+    ),
+    max_size=4,
+)
+
+
 @st.composite
 def games(draw: st.DrawFn) -> Game:
-    """Return a small game of any policy, with lost and slow nodes."""
+    """Return a small game of any policy, with lost and slow nodes and operators who fix pods."""
     speeds = draw(st.lists(st.sampled_from((0.5, 1.0, 1.0, 2.0)), min_size=len(NODES), max_size=len(NODES)))
     shape = cluster(MODELS, speeds=speeds, gb=draw(st.sampled_from((3, 4, 6))), sites=len(SITES))
     far = draw(distances)
@@ -87,6 +105,7 @@ def games(draw: st.DrawFn) -> Game:
     policy = draw(st.sampled_from(POLICIES)) + draw(st.sampled_from(CHANGES)) + draw(st.sampled_from(("@fresh", "@5s")))
     subject = Subject("small", shape, network, lambda: iter(demand), Window(20.0, END_S), tuple(draw(mishaps)))
     static = placed((("a", "b"), ("c",), ("a", "d"), ("b",))) if draw(st.booleans()) else ()
+    subject = replace(subject, overrides=tuple(draw(overrides)))
     return Game(subject, policy_at(policy), draw(st.integers(0, 2**40)), static)
 
 
@@ -130,6 +149,7 @@ def test_the_compiled_core_ends_each_request_as_the_reference_at_the_same_instan
     [
         ("city7-rotating", "marginal-dpp@fresh", 0.9),
         ("city7-node-loss", "marginal-dpp@5s", 0.9),
+        ("city7-maintenance", "marginal-dpp@fresh", 0.8),
         ("catalogue-crowded", "lru@fresh", 0.6),
         ("city7-burst", "random-static@5s", 0.9),
     ],
@@ -157,8 +177,6 @@ def test_room_is_made_where_a_run_turns_out_to_need_more_than_was_laid_out() -> 
 
 def unlike(game: Game, **changes: object) -> Game:
     """Return the game with another subject's field."""
-    from dataclasses import replace
-
     return replace(game, subject=replace(game.subject, **changes))  # type: ignore[arg-type]
 
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from bench.fallback import made_up, situation
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import SlotDecision, SlotInput
-from fairlead.contracts.tuning import PolicyName
+from fairlead.contracts.plans import EpochPlan, Guide, GuideRow, Intent, ModelPriority, Override, Rate, Share, Warm
+from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.arrays import board as arrays
 from fairlead.policy.arrays import flags
 from fairlead.policy.baselines import random_placement
@@ -19,7 +20,10 @@ from fairlead.policy.registry import decide_slot
 from fairlead.twin.compiled.board import NOT_IN_ROW, POLICIES, Asked, Board, Standing, board, standing, tuning
 from fairlead.twin.compiled.deciding import decide
 from fairlead.twin.compiled.native import installed
-from tests.policy.situations import inputs
+from fairlead.twin.compiled.plans import Wants, unknown, wanting
+from tests.policy.situations import NOW_S, ROLES, inputs, override, plan
+from tests.policy.situations import cluster as cluster_of
+from tests.policy.situations import model as model_of
 
 pytestmark = pytest.mark.skipif(not installed(), reason="the compiled core needs numba")
 
@@ -36,6 +40,10 @@ KNOWN: tuple[PolicyName, ...] = (
 )
 
 
+LONE = cluster_of((), (model_of("a"),))
+"""A cluster of one model and no node."""
+
+
 @dataclass(frozen=True, slots=True)
 class Laid:
     """An input as the compiled core takes it."""
@@ -46,7 +54,7 @@ class Laid:
 
 
 def laid_out(i: SlotInput) -> Laid:
-    """Return an input without plan and overrides as the compiled core takes it."""
+    """Return an input as the compiled core takes it."""
     seen, found = arrays(i, by_model(i, i.state)), board(i.cluster)
     found.nodes["speed"], found.nodes["up"], found.nodes["seen"] = seen.speed, seen.up, seen.seen
     arrived = {view.model: view.arrived for view in i.snapshot.models}
@@ -61,8 +69,8 @@ def laid_out(i: SlotInput) -> Laid:
     force = standing(flags(first, *places(i.cluster))[0], i.settings.rate_start_per_s)
     force.rate[:], force.awake[:], force.stoppable[:] = seen.demand.rate, seen.was_awake, seen.was_stoppable
     force.number[:] = i.state.slot if i.state.rates else -1, int(i.placement is not None), 0
-    asked = Asked(POLICIES[i.policy], i.trigger == "slot", i.slot, i.now_s, i.seed)
-    return Laid(asked, found, force)
+    asked = Asked(POLICIES[i.policy], i.trigger == "slot", i.trigger == "advice", i.slot, i.now_s, i.seed)
+    return Laid(asked, wanting(found, i.cluster, Wants(i.plan, i.guide, i.overrides)), force)
 
 
 def places(cluster: Cluster) -> tuple[dict[str, int], dict[str, int]]:
@@ -75,35 +83,110 @@ def agree(i: SlotInput, laid: Laid) -> SlotDecision:
     decision = decide_slot(i)
     before = [one.copy() for one in laid.standing]
     changed = decide(laid.asked, laid.board, tuning(i.settings), laid.standing)
-    assert changed == (decision.placement is not None)
-    if decision.placement is None or decision.table is None:
+    assert changed == (decision.table is not None)
+    if decision.table is None:
         assert all(np.array_equal(one, was) for one, was in zip(laid.standing, before, strict=True))
         return decision
     at_node, at_model = places(i.cluster)
-    awake, stoppable = flags(decision.placement.nodes, at_node, at_model)
+    placement = decision.placement or i.placement
+    awake, stoppable = flags(() if placement is None else placement.nodes, at_node, at_model)
     assert np.array_equal(laid.standing.awake, awake)
     assert np.array_equal(laid.standing.stoppable, stoppable)
-    chance = np.full(awake.shape, NOT_IN_ROW)
+    chance, prior_s = np.full(awake.shape, NOT_IN_ROW), np.zeros(len(at_model))
     for row in decision.table.rows:
+        prior_s[at_model[row.model]] = row.prior_weight_s
         for share in row.shares:
             chance[at_node[share.node], at_model[row.model]] = share.probability
     np.testing.assert_allclose(laid.standing.chance, chance, rtol=0.0, atol=EXACT)
+    np.testing.assert_array_equal(laid.standing.prior_s, prior_s)
     if decision.state.rates:
         np.testing.assert_array_equal(laid.standing.rate, [r.per_s for r in decision.state.rates])
     return decision
 
 
-@settings(max_examples=250, deadline=None)
-@given(inputs(policies=KNOWN), st.sampled_from((0, 0, 1, 4)))
-def test_the_compiled_core_decides_as_the_reference(i: SlotInput, host: int) -> None:
-    """Any pods, placement in force and demand, nodes with and without memory for sleeping pods.
+@st.composite
+def plans(draw: st.DrawFn, cluster: Cluster) -> EpochPlan | None:
+    """Draw a plan of any roles, preferences, priorities, warm pods and rates, now and then one that has expired."""
+    nodes, models = [n.id for n in cluster.nodes], [m.id for m in cluster.models]
+    some = st.lists(st.sampled_from(models), max_size=2, unique=True)
+    pairs = st.tuples(st.sampled_from(nodes), st.sampled_from(models))
+    warm = draw(st.lists(st.tuples(pairs, st.sampled_from((-61.0, -60.0, -5.0, 0.0, 3.0))), max_size=4))
+    intents = []
+    for node in nodes:
+        prefer = draw(some)
+        avoid = [m for m in draw(some) if m not in prefer]
+        bias = draw(st.integers(0, 4))
+        intents.append(Intent(node=node, role=draw(ROLES), prefer=tuple(prefer), avoid=tuple(avoid), bias=bias))
+    drawn = plan(
+        tuple(intents),
+        tuple(ModelPriority(model=m, priority=draw(st.integers(0, 4)), expected="same") for m in models),
+        tuple(Warm(model=m, node=n, at_s=NOW_S + ago_s) for (n, m), ago_s in warm),
+        NOW_S + draw(st.sampled_from((0.0, 300.0, 300.0, 300.0))),
+    )
+    rates = tuple(Rate(model=m, per_s=draw(st.sampled_from((0.0, 0.01, 0.3, 2.0)))) for m in draw(some))
+    return draw(st.sampled_from((None, drawn, drawn.model_copy(update={"rates": rates}))))
 
-    The same pods stay, go and start, the same rows, the same rates.
+
+@st.composite
+def guides(draw: st.DrawFn, i: SlotInput) -> Guide | None:
+    """Draw rows, now and then of another slot, over any nodes of the cluster, also such without a pod."""
+    nodes = [n.id for n in i.cluster.nodes]
+    rows: list[GuideRow] = []
+    for model in i.cluster.models:
+        named = draw(st.lists(st.sampled_from(nodes), max_size=len(nodes), unique=True))
+        if named:
+            chances = [draw(st.sampled_from((0.0, 0.1, 0.3, 0.5, 1.0))) for _ in named]
+            shares = tuple(Share(node=n, probability=p) for n, p in zip(named, chances, strict=True))
+            rows.append(GuideRow(zone="*", model=model.id, shares=shares))
+    slot = draw(st.sampled_from((i.slot, i.slot, i.slot, i.slot + 1)))
+    shown = draw(st.booleans())
+    return Guide(slot=slot, rows=tuple(rows), why="") if rows and shown else None
+
+
+@st.composite
+def orders(draw: st.DrawFn, cluster: Cluster) -> tuple[Override, ...]:
+    """Draw what operators have fixed, also for one pod twice, and such that is over."""
+    pairs = st.tuples(st.sampled_from([n.id for n in cluster.nodes]), st.sampled_from([m.id for m in cluster.models]))
+    found = []
+    for k, (node, model) in enumerate(draw(st.lists(pairs, max_size=5))):
+        action, ago_s = draw(st.sampled_from(("pin", "ban"))), draw(st.sampled_from((1.0, 10.0)))
+        until_s = draw(st.sampled_from((None, NOW_S, NOW_S + 9.0)))
+        found.append(override(node, model, action, name=f"o{k}", ago_s=ago_s, until_s=until_s))
+    return tuple(found)
+
+
+@settings(max_examples=400, deadline=None)
+@given(inputs(policies=KNOWN), st.sampled_from((0, 0, 1, 4)), st.data())
+def test_the_compiled_core_decides_as_the_reference(i: SlotInput, host: int, data: st.DataObject) -> None:
+    """Any pods, placement in force and demand, plan, proposed rows and orders; memory for sleeping pods or none.
+
+    The same pods stay, go and start, the same rows and their priors, the same rates.
     """
     nodes = tuple(n.model_copy(update={"host_memory_bytes": host * n.memory_bytes}) for n in i.cluster.nodes)
     cluster = i.cluster.model_copy(update={"nodes": nodes})
-    bare = i.model_copy(update={"plan": None, "overrides": (), "cluster": cluster})
-    agree(bare, laid_out(bare))
+    update: dict[str, object] = {
+        "cluster": cluster,
+        "plan": data.draw(plans(cluster)),
+        "guide": data.draw(guides(i)),
+        "overrides": data.draw(orders(cluster)),
+        "settings": PolicySettings(trust_tv=data.draw(st.sampled_from((0.3, 0.9)))),
+    }
+    if data.draw(st.sampled_from((False, False, False, True))):
+        update["trigger"] = "advice"
+    wished = i.model_copy(update=update)
+    agree(wished, laid_out(wished))
+
+
+def test_rows_of_one_zone_are_the_references() -> None:
+    """The compiled core has one row for a model; it says what it does not know in place of doing it wrong."""
+    row = GuideRow(zone="*", model="a", shares=(Share(node="n1", probability=1.0),))
+    assert unknown(None) is None
+    assert unknown(Guide(slot=1, rows=(row,), why="")) is None
+    assert "of one zone" in str(unknown(Guide(slot=1, rows=(row.model_copy(update={"zone": "s1"}),), why="")))
+    twice = Guide(slot=1, rows=(row, row), why="")
+    assert "two proposed rows" in str(unknown(twice))
+    with pytest.raises(ValueError, match="two proposed rows"):
+        wanting(board(LONE), LONE, Wants(guide=twice))
 
 
 @pytest.mark.parametrize("trigger", ["slot", "event"])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.arrays import Flags, Floats, Whole
-from fairlead.twin.compiled.desk import DESK, TABLES
+from fairlead.twin.compiled.desk import DESK, SIZES, TABLES
 
 Table = NDArray[np.void]
 
@@ -54,7 +54,9 @@ class Asked(NamedTuple):
     policy: int
     """One of `POLICIES`."""
     slot_trigger: bool
-    """A slot decision; else an event's."""
+    """A slot decision; else an event's or advice."""
+    advice: bool
+    """Only the table is made anew, because rows were proposed."""
     slot: int
     now_s: float
     seed: int
@@ -79,6 +81,8 @@ class Tuning(NamedTuple):
     patience_starts: float
     drain_s_per_gb: float
     uniform_share: float
+    trust_tv: float
+    guide_prior_weight_s: float
 
 
 class Standing(NamedTuple):
@@ -95,6 +99,8 @@ class Standing(NamedTuple):
     chance: Floats
     """[n, m] of the table in force: probability of the node in the row of the model; `NOT_IN_ROW` where it is none of
     its nodes, everywhere where the model has no row."""
+    prior_s: Floats
+    """[m] weight of log(max P/P) in the row of the model, seconds; 0 in the fallback's."""
     number: Whole
     """[3] the slot whose arrivals are in the rates, -1 if none is; generation of the placement and of the table, 0 if
     there is none."""
@@ -110,9 +116,9 @@ def tuning(settings: PolicySettings) -> Tuning:
 
 
 def board(cluster: Cluster) -> Board:
-    """Return the board of a cluster of which nothing was heard yet."""
+    """Return the board of a cluster of which nothing was heard yet and nobody wants anything (`wanting`)."""
     n, m = len(cluster.nodes), len(cluster.models)
-    sizes = {"node": n, "model": m, "line": m + 1, "wish": 2 * m, "number": max(n, m), "one": 1}
+    sizes = dict(zip(SIZES, (n, m, m + 1, 2 * m, max(n, m), 1, 0, 0), strict=True))
     tables = {name: np.zeros([sizes[one] for one in along], record) for name, (record, along) in TABLES.items()}
     nodes, models, pods, desk = tables["nodes"], tables["models"], tables["pods"], np.zeros(1, DESK)
     nodes["memory"] = [one.memory_bytes for one in cluster.nodes]
@@ -123,7 +129,8 @@ def board(cluster: Cluster) -> Board:
     models["start_s"] = [one.start_delay_s for one in cluster.models]
     models["wake_s"] = [one.wake_delay_s for one in cluster.models]
     models["deadline_s"] = [one.deadline_s for one in cluster.models]
-    models["asked_at_s"] = pods["used_at_s"] = -np.inf
+    models["asked_at_s"] = pods["used_at_s"] = desk["planned_until_s"] = -np.inf
+    models["expected"], pods["tilt"], pods["proposed"], desk["guided_slot"] = np.nan, 1.0, NOT_IN_ROW, -1
     for name, size in sizes.items():
         desk[name] = size
     for name, one in tables.items():
@@ -141,5 +148,6 @@ def standing(given: Flags, rate_start_per_s: float) -> Standing:
         awake=np.zeros(given.shape, dtype=np.bool_),
         stoppable=np.zeros(given.shape, dtype=np.bool_),
         chance=np.full(given.shape, NOT_IN_ROW),
+        prior_s=np.zeros(given.shape[1]),
         number=np.array([-1, 0, 0], dtype=np.int64),
     )

@@ -149,11 +149,12 @@ def pick(w: int, s: int, m: int, r: int) -> tuple[int, float]:
     chosen = found(w, kept).node if kept >= 0 else -1
     if size > CANDIDATES:
         size = sampled(w, size, total, second, kept)
-    best, score, wait_s = -1, math.inf, -1.0
+    best, score, wait_s, most = -1, math.inf, -1.0, most_likely(w, size)
     for k in range(size):
         n = found(w, k).node
         delay_s, delays_s, here_s = priced_at(w, s, n, m, False)
         mine = delay_s if rules.rule == SED else delay_s + delays_s
+        mine += prior(w, m, k, most)
         if best < 0 or mine < score:
             best, score = n, mine
             wait_s = here_s if chosen < 0 else wait_s
@@ -178,6 +179,22 @@ def candidates(w: int, s: int, m: int) -> tuple[int, float]:
             size += 1
             total += chance
     return size, total
+
+
+@native
+def most_likely(w: int, size: int) -> float:
+    """Return the largest P among the candidates."""
+    most = 0.0
+    for k in range(size):
+        most = max(most, found(w, k).chance)
+    return most
+
+
+@native
+def prior(w: int, m: int, k: int, most: float) -> float:
+    """Return how much dearer a candidate is by the prior of a guided row; `most` is the largest P among them."""
+    weight_s = models(w, m).prior_s
+    return float(weight_s * math.log(most / found(w, k).chance) if weight_s > 0.0 else 0.0)
 
 
 @native

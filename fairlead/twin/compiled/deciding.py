@@ -1,4 +1,4 @@
-"""Slot decisions, compiled: what `policy.slot.decide` decides, without reasons, prices, plans, overrides and guides.
+"""Slot decisions, compiled: what `policy.slot.decide` decides, without reasons and prices.
 
 `tests/twin/test_compiled_deciding.py` holds it to the same placements and rows on random inputs.
 """
@@ -16,31 +16,35 @@ from fairlead.twin.compiled.board import (
     Standing,
     Tuning,
 )
-from fairlead.twin.compiled.deciding_carried import carry, mark_lost, retry
+from fairlead.twin.compiled.deciding_carried import carry, mark_lost, retry, stand
 from fairlead.twin.compiled.deciding_demand import on_demand
+from fairlead.twin.compiled.deciding_guide import follow_guide
 from fairlead.twin.compiled.deciding_lru import lru
+from fairlead.twin.compiled.deciding_orders import evacuate, override
 from fairlead.twin.compiled.deciding_rows import put_rows
 from fairlead.twin.compiled.deciding_slot import by_slot
 from fairlead.twin.compiled.deciding_static import first_draft, nothing_runs, static_draft
 from fairlead.twin.compiled.desk import desk, models, pods
 from fairlead.twin.compiled.drafting import begin_draft, stays
 from fairlead.twin.compiled.native import native
+from fairlead.twin.compiled.wanting import mark_orders
 
 
 @native
 def decide(asked: Asked, board: Board, tuning: Tuning, standing: Standing) -> bool:
-    """Decide, and put it in force in `standing`; True if there is a new placement with its table.
+    """Decide, and put it in force in `standing`; True if there is a new table, with its placement unless by advice.
 
     A slot decision always has one; an event decision that changes nothing leaves all as it was. `board` is the fold of
     the newest reports at `asked.now_s` (`policy.snapshot`), with pending wakes in `held`, `oldest_held_s` and
     `asked_at_s`; what is said of nodes, models and pods there is not changed. Ingresses choose by `standing.chance`
-    with the rule of the policy's rows (`policy.slot`), agents reconcile to `standing.awake` and `standing.stoppable`.
+    and `standing.prior_s` with the rule of the policy's rows (`policy.slot`), agents reconcile to `standing.awake` and
+    `standing.stoppable`.
     """
     b = board.desk.ctypes.data
     question = desk(b)
     question.policy, question.slot_trigger, question.slot = asked.policy, asked.slot_trigger, asked.slot
-    question.now_s, question.seed = asked.now_s, asked.seed
-    question.placed = standing.number[PLACEMENT] > 0
+    question.now_s, question.seed, question.advice = asked.now_s, asked.seed, asked.advice
+    question.placed, question.planned = standing.number[PLACEMENT] > 0, question.planned_until_s > asked.now_s
     set_up(b, tuning)
     learn(asked, board, tuning, standing)
     for m in range(len(standing.rate)):
@@ -49,16 +53,19 @@ def decide(asked: Asked, board: Board, tuning: Tuning, standing: Standing) -> bo
             pod = pods(b, n, m)
             pod.given, pod.awake = standing.given[n, m], standing.awake[n, m]
             pod.stoppable = standing.stoppable[n, m]
+    mark_orders(b)
     changed = settle_placement(b)
-    if not (changed or asked.slot_trigger or standing.number[PLACEMENT] == 0):
+    if not (changed or asked.slot_trigger or asked.advice or standing.number[PLACEMENT] == 0):
         return False
     put_rows(b)
+    follow_guide(b)
     for m in range(len(standing.rate)):
+        standing.prior_s[m] = models(b, m).prior_s
         for n in range(len(standing.given)):
             pod = pods(b, n, m)
             standing.awake[n, m], standing.stoppable[n, m] = pod.awake, pod.stoppable
             standing.chance[n, m] = pod.chance
-    standing.number[PLACEMENT] += 1
+    standing.number[PLACEMENT] += not asked.advice
     standing.number[TABLE] += 1
     return True
 
@@ -74,6 +81,7 @@ def set_up(b: int, tuning: Tuning) -> None:
     laid.wait_starts, laid.busy_share = tuning.wait_starts, tuning.busy_share
     laid.patience_starts = tuning.patience_starts
     laid.drain_s_per_gb, laid.uniform_share = tuning.drain_s_per_gb, tuning.uniform_share
+    laid.trust_tv, laid.guide_prior_weight_s = tuning.trust_tv, tuning.guide_prior_weight_s
 
 
 @native
@@ -92,8 +100,14 @@ def learn(asked: Asked, board: Board, tuning: Tuning, standing: Standing) -> Non
 
 @native
 def settle_placement(b: int) -> bool:
-    """Apply the rules of the policy and make the draft the placement; True if it differs from the one before."""
+    """Apply the rules of the policy and make the draft the placement; True if it differs from the one before.
+
+    By advice no rule is applied, and the placement stays.
+    """
     begin_draft(b)
+    if desk(b).advice:
+        stand(b)
+        return False
     place(b)
     changed = False
     for n in range(desk(b).node):
@@ -115,11 +129,13 @@ def place(b: int) -> None:
         first_draft(b)
         return
     carry(b)
+    override(b)
     if desk(b).policy == LRU:
         lru(b)
     else:
         mark_lost(b)
         on_demand(b)
+        evacuate(b)
         if desk(b).slot_trigger:
             by_slot(b)
     retry(b)

@@ -1,33 +1,47 @@
-"""What a decision takes over from the placement in force, compiled: `policy.carrying` without what people fixed."""
+"""What a decision takes over from the placement in force, compiled: `policy.carrying` but for what people fixed."""
 
 from fairlead.twin.compiled.desk import desk, models, nodes, pods
 from fairlead.twin.compiled.drafting import free, resident, stays, sum_up
 from fairlead.twin.compiled.native import native
+from fairlead.twin.compiled.wanting import drains
 
 
 @native
 def carry(b: int) -> None:
     """Make the draft what the placement in force and the pods of now amount to."""
+    stand(b)
+    sum_up(b)
+    for n in range(desk(b).node):
+        unsettled = False
+        for m in range(desk(b).model):
+            unsettled = unsettled or pods(b, n, m).wanted or (nodes(b, n).up and chosen(b, n, m))
+        if unsettled:
+            settle(b, n)
+
+
+@native
+def stand(b: int) -> None:
+    """Make the draft nothing but the placement in force, on the pods of now."""
     for n in range(desk(b).node):
         for m in range(desk(b).model):
             pod, here, up = pods(b, n, m), resident(b, n, m), nodes(b, n).up
             pod.going = up and (pod.stopping or leaving(b, n, m))
             pod.kept = up and here and not pod.going
-            pod.wanted = up and pod.awake and not here and not pod.blocked
-    sum_up(b)
-    for n in range(desk(b).node):
-        unsettled = False
-        for m in range(desk(b).model):
-            unsettled = unsettled or pods(b, n, m).wanted or (nodes(b, n).up and leaving(b, n, m))
-        if unsettled:
-            settle(b, n)
+            barred = pod.blocked or pod.banned or drains(b, n)
+            pod.wanted = up and pod.awake and not here and not barred
 
 
 @native
 def leaving(b: int, n: int, m: int) -> bool:
     """Tell whether the placement in force lets a pod go that has not begun to stop."""
     pod = pods(b, n, m)
-    return bool(pod.stoppable and (pod.ready or pod.leaving))
+    return bool(pod.stoppable and (pod.ready or pod.leaving) and not pod.pinned)
+
+
+@native
+def chosen(b: int, n: int, m: int) -> bool:
+    """Tell whether it could still be kept: what an operator banned goes whatever starts."""
+    return leaving(b, n, m) and not pods(b, n, m).banned
 
 
 @native
@@ -37,28 +51,29 @@ def settle(b: int, n: int) -> None:
     for m in range(desk(b).model):
         model = models(b, m)
         model.tried = False
-        if leaving(b, n, m):
+        if chosen(b, n, m):
             held += model.claim
             lost = lost or (model.pressed > desk(b).rate_start_per_s and model.sure == 0)
-        missed = missed or (pods(b, n, m).wanted and alive(b, m) and model.sure == 0)
+        missed = missed or (pods(b, n, m).wanted and alive(b, n, m) and model.sure == 0)
     shut = free(b, n) < held and lost and not missed
     while True:
         m = next_wanted(b, n)
         if m < 0:
             break
         models(b, m).tried = True
-        if shut or free(b, n) < (0 if alive(b, m) else held):
+        if shut or free(b, n) < (0 if alive(b, n, m) else held):
             pods(b, n, m).wanted = False
     if free(b, n) >= held:
         for m in range(desk(b).model):
-            if leaving(b, n, m):
+            if chosen(b, n, m):
                 pods(b, n, m).kept, pods(b, n, m).going = True, False
 
 
 @native
-def alive(b: int, m: int) -> bool:
-    """Tell whether there is demand for a model, or a request held."""
-    return bool(models(b, m).pressed > desk(b).rate_start_per_s or models(b, m).held > 0)
+def alive(b: int, n: int, m: int) -> bool:
+    """Tell whether there is demand for a model, a request held, or its pod there is pinned."""
+    asked = models(b, m).pressed > desk(b).rate_start_per_s or models(b, m).held > 0
+    return bool(asked or pods(b, n, m).pinned)
 
 
 @native
@@ -71,7 +86,7 @@ def next_wanted(b: int, n: int) -> int:
         if best < 0:
             best = m
             continue
-        mine, other = alive(b, m), alive(b, best)
+        mine, other = alive(b, n, m), alive(b, n, best)
         if (other and not mine) or (mine == other and models(b, m).pressed < models(b, best).pressed):
             best = m
     return best
@@ -79,13 +94,14 @@ def next_wanted(b: int, n: int) -> int:
 
 @native
 def mark_lost(b: int) -> None:
-    """Mark the models with demand that lost all they had, with the node or by a crash."""
+    """Mark the models with demand that lost all they had: with the node, by a crash, a ban or a drain."""
     for m in range(desk(b).model):
         lost, usable = False, False
         for n in range(desk(b).node):
-            gone = (nodes(b, n).seen and not nodes(b, n).up) or pods(b, n, m).blocked
-            lost = lost or (pods(b, n, m).awake and gone)
-            usable = usable or stays(b, n, m)
+            pod, leaves = pods(b, n, m), drains(b, n)
+            gone = (nodes(b, n).seen and not nodes(b, n).up) or pod.blocked or pod.banned
+            lost = lost or (pod.awake and gone) or ((pod.kept or pod.going) and (leaves or pod.banned))
+            usable = usable or (stays(b, n, m) and not leaves)
         models(b, m).lost = lost and not usable and models(b, m).pressed > desk(b).rate_start_per_s
 
 
@@ -96,7 +112,9 @@ def retry(b: int) -> None:
         room = free(b, n)
         for m in range(desk(b).model):
             pod = pods(b, n, m)
-            if pod.awake and nodes(b, n).up and pod.blocked and not models(b, m).moved and models(b, m).claim <= room:
+            meant = pod.pinned or (pod.awake and not models(b, m).moved)
+            waits = pod.blocked and nodes(b, n).up and meant and not (pod.banned or drains(b, n))
+            if waits and models(b, m).claim <= room:
                 pod.also = True
                 room -= models(b, m).claim
             elif pod.awake and not nodes(b, n).seen:

@@ -8,6 +8,7 @@ from fairlead.twin.compiled.drafting import counted, free, idle, resident, settl
 from fairlead.twin.compiled.native import native
 from fairlead.twin.compiled.pricing import priced
 from fairlead.twin.compiled.victims import line_up, make_room, needed, open_for, start
+from fairlead.twin.compiled.wanting import drains, tilt
 from fairlead.twin.compiled.world import queues
 from fairlead.twin.compiled.worth import regret
 
@@ -68,10 +69,10 @@ def asked_for(b: int, m: int) -> bool:
 
 @native
 def usable(b: int, m: int) -> bool:
-    """Tell whether there will be a pod of a model."""
+    """Tell whether there will be a pod of a model, on a node that the plan does not drain."""
     found = False
     for n in range(desk(b).node):
-        found = found or stays(b, n, m)
+        found = found or (stays(b, n, m) and not drains(b, n))
     return found
 
 
@@ -153,8 +154,10 @@ def stand_by(b: int, n: int, patient: bool) -> int:
         pod, model, unused = pods(b, n, j), models(b, j), idle(b, n, j)
         busy += 1 if pod.count > 0 else 0
         spared = model.sure <= 1 and pod.count > pod.running
-        model.allowed = settled(b, n, j, pod.again_s) and (unused or (patient and not spared))
+        free_to_go = settled(b, n, j, pod.again_s) and not pod.pinned
+        model.allowed = free_to_go and (unused or (patient and not spared))
         if model.allowed:
             dearer = 0.0 if unused else desk(b).drain_s_per_gb * model.claim / GB
-            model.cost_s = regret(b, n, j, part, model.rate, desk(b).event_horizon_s) + dearer
+            lost_s = regret(b, n, j, part, model.rate, desk(b).event_horizon_s) * tilt(b, n, j)
+            model.cost_s = lost_s + dearer
     return busy

@@ -4,9 +4,9 @@ import math
 
 from fairlead.policy.baselines import HALF, LRU_DWELL_STARTS
 from fairlead.policy.draft import GB
-from fairlead.twin.compiled.deciding_demand import asked_for, pod_price, usable
+from fairlead.twin.compiled.deciding_demand import asked_for, pod_price
 from fairlead.twin.compiled.desk import desk, lines, models, nodes, pods
-from fairlead.twin.compiled.drafting import free, idle, settled
+from fairlead.twin.compiled.drafting import free, idle, settled, stays
 from fairlead.twin.compiled.native import native
 from fairlead.twin.compiled.victims import line_up, needed, open_for, start, stop
 
@@ -22,7 +22,7 @@ def lru(b: int) -> None:
             return
         model = models(b, m)
         model.tried = True
-        if not usable(b, m):
+        if not had(b, m):
             if model.held > 0:
                 for n in range(desk(b).node):
                     nodes(b, n).among = True
@@ -47,6 +47,15 @@ def next_asked(b: int) -> int:
         if best < 0 or models(b, m).oldest_held_s > models(b, best).oldest_held_s:
             best = m
     return best
+
+
+@native
+def had(b: int, m: int) -> bool:
+    """Tell whether there will be a pod of a model."""
+    found = False
+    for n in range(desk(b).node):
+        found = found or stays(b, n, m)
+    return found
 
 
 @native
@@ -100,4 +109,5 @@ def start_one(b: int, m: int, patient: bool) -> None:
 @native
 def may_go(b: int, n: int, m: int, patient: bool) -> bool:
     """Tell whether a pod may be evicted."""
-    return settled(b, n, m, LRU_DWELL_STARTS * models(b, m).start_s) and (patient or idle(b, n, m))
+    dwelt = settled(b, n, m, LRU_DWELL_STARTS * models(b, m).start_s) and not pods(b, n, m).pinned
+    return bool(dwelt and (patient or idle(b, n, m)))

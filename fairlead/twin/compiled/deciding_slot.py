@@ -1,4 +1,4 @@
-"""Rule 2 of CONTROL §2, compiled: `policy.growing` without what the plan wants warm and without shadow prices."""
+"""Rule 2 of CONTROL §2, compiled: `policy.growing` without shadow prices."""
 
 import math
 
@@ -6,10 +6,11 @@ import numpy as np
 
 from fairlead.policy.growing import BLOCK_STREAM, BLOCKS
 from fairlead.twin.compiled.chance import mixed
-from fairlead.twin.compiled.desk import desk, lines, models, nodes, numbers, pods
+from fairlead.twin.compiled.desk import desk, lines, models, nodes, numbers, pods, warm
 from fairlead.twin.compiled.drafting import counted, free, settled, share, stays, sum_up
 from fairlead.twin.compiled.native import native
 from fairlead.twin.compiled.victims import line_up, make_room, needed, open_for, start
+from fairlead.twin.compiled.wanting import tilt
 from fairlead.twin.compiled.worth import gain, regret
 
 STREAM = np.uint64(BLOCK_STREAM)
@@ -19,6 +20,7 @@ STREAM = np.uint64(BLOCK_STREAM)
 def by_slot(b: int) -> None:
     """Start the pairs that gain most where the active models fit, at most one for each so many nodes."""
     sum_up(b)
+    warm_up(b)
     need, room, up, some = mark_active(b), 0, 0, False
     for m in range(desk(b).model):
         some = some or models(b, m).column
@@ -34,13 +36,43 @@ def by_slot(b: int) -> None:
 
 
 @native
+def warm_up(b: int) -> None:
+    """Start what the plan wants warm now, if that gains at the rates that the plan expects.
+
+    Where the plan says nothing of the model, a request for it within the horizon is taken for sure.
+    """
+    now_s = desk(b).now_s
+    for k in range(desk(b).warmth):
+        n, m = warm(b, k).node, warm(b, k).model
+        due = desk(b).planned and warm(b, k).from_s <= now_s < warm(b, k).until_s
+        if not due or stays(b, n, m):
+            continue
+        for j in range(desk(b).model):
+            models(b, j).weighed, models(b, j).column = foreseen(b, j), j == m
+        if math.isnan(models(b, m).expected):
+            models(b, m).weighed = max(models(b, m).weighed, 1.0 / desk(b).slot_horizon_s)
+        lay_out(b, n)
+        score(b, n, m)
+        if pods(b, n, m).score_s > desk(b).least_worth_s:
+            begin(b, n, m)
+
+
+@native
+def foreseen(b: int, m: int) -> float:
+    """Return D of a model with the rate that the plan expects in place of the learned one, where it says it."""
+    model = models(b, m)
+    waiting = model.pressed - model.rate
+    return float(model.pressed if math.isnan(model.expected) else model.expected + waiting)
+
+
+@native
 def mark_active(b: int) -> int:
     """Mark the models with an arrival in the last ten minutes or a request waiting; return the bytes they need."""
     need = 0
     for m in range(desk(b).model):
         model = models(b, m)
         recent = model.asked_at_s > desk(b).now_s - desk(b).active_window_s
-        model.column = recent or model.held > 0 or model.waiting > 0
+        model.column, model.weighed = recent or model.held > 0 or model.waiting > 0, model.pressed
         need += model.claim if model.column else 0
     return need
 
@@ -76,7 +108,7 @@ def grow(b: int, block: int, budget: int) -> None:
         if nodes(b, n).block == block:
             lay_out(b, n)
     for m in range(desk(b).model):
-        score(b, block, m)
+        score_block(b, block, m)
     for _ in range(budget):
         best_n, best_m, best_s = -1, -1, desk(b).least_worth_s
         for n in range(desk(b).node):
@@ -92,7 +124,7 @@ def grow(b: int, block: int, budget: int) -> None:
                     pods(b, n, m).possible, pods(b, n, m).score_s = False, -math.inf
         for m in range(desk(b).model):
             if models(b, m).touched:
-                score(b, block, m)
+                score_block(b, block, m)
 
 
 @native
@@ -112,9 +144,9 @@ def lay_out(b: int, n: int) -> None:
     for m in range(desk(b).model):
         model, pod = models(b, m), pods(b, n, m)
         last = model.sure <= 1 and model.pressed > desk(b).rate_start_per_s
-        pod.movable = model.allowed = settled(b, n, m, pod.again_s) and not last
+        pod.movable = model.allowed = settled(b, n, m, pod.again_s) and not (last or pod.pinned)
         if model.allowed:
-            model.cost_s = regret(b, n, m, own, model.pressed, desk(b).slot_horizon_s)
+            model.cost_s = regret(b, n, m, own, model.weighed, desk(b).slot_horizon_s) * tilt(b, n, m)
     line_up(b, n)
     for m in range(desk(b).model):
         pod = pods(b, n, m)
@@ -126,17 +158,22 @@ def lay_out(b: int, n: int) -> None:
 
 
 @native
-def score(b: int, block: int, m: int) -> None:
-    """Set what starting a model on each node is worth: max(0, 1 − a/H)·worth − (1 + η)·Σ regret of the victims."""
-    horizon_s = desk(b).slot_horizon_s
+def score_block(b: int, block: int, m: int) -> None:
+    """Set what starting a model is worth on each node of a block."""
     for n in range(desk(b).node):
-        pod = pods(b, n, m)
         if nodes(b, n).block == block:
-            pod.score_s = -math.inf
-            if pod.possible:
-                bias = max(0.0, 1.0 - pod.begin_s / horizon_s)
-                worth_s = gain(b, m, pod.part, models(b, m).pressed, horizon_s)
-                pod.score_s = bias * worth_s - (1.0 + desk(b).eta) * lines(b, n, pod.takes).cost_s
+            score(b, n, m)
+
+
+@native
+def score(b: int, n: int, m: int) -> None:
+    """Set what a start is worth: max(0, 1 − a/H)·worth·intent − (1 + η)·Σ regret of the victims."""
+    horizon_s, pod = desk(b).slot_horizon_s, pods(b, n, m)
+    pod.score_s = -math.inf
+    if pod.possible:
+        bias = max(0.0, 1.0 - pod.begin_s / horizon_s) * tilt(b, n, m)
+        worth_s = gain(b, m, pod.part, models(b, m).weighed, horizon_s)
+        pod.score_s = bias * worth_s - (1.0 + desk(b).eta) * lines(b, n, pod.takes).cost_s
 
 
 @native

@@ -14,6 +14,8 @@ NODE = np.dtype(
         ("speed", np.float64),  # v as the newest report has it; the declared one of a node that was never heard
         ("up", np.bool_),  # heard within the allowed age
         ("seen", np.bool_),  # was ever heard
+        ("drains", np.bool_),  # by the plan; so too the next one
+        ("closed", np.bool_),  # starts nothing new: drain or standby
         # written by the rules
         ("backlog_s", np.float64),  # seconds of work at its speed
         ("victims", np.int64),  # how many pods might have to go
@@ -37,9 +39,13 @@ MODEL = np.dtype(
         ("held", np.int64),  # requests
         ("oldest_held_s", np.float64),  # for how long; 0 if none is
         ("asked_at_s", np.float64),  # the last arrival, -inf if none
+        ("expected", np.float64),  # λ by the plan, requests per second; NaN where it says nothing
+        ("guided", np.bool_),  # a row was proposed
+        ("joins", np.float64),  # the smallest P above 0 of that row
         # written by the rules
         ("rate", np.float64),  # λ, requests per second
         ("pressed", np.float64),  # D = λ + Q/2T, requests per second
+        ("weighed", np.float64),  # the demand that starts are judged by, requests per second
         ("waiting", np.int64),  # in queues of pods, not running
         ("soonest_s", np.float64),  # until one more pod could be ready
         ("absent_s", np.float64),  # what having no pod costs when it is asked for
@@ -54,6 +60,7 @@ MODEL = np.dtype(
         ("cost_s", np.float64),  # what that costs
         ("before", np.bool_),  # there was to be a pod on the node in question
         ("stayed", np.bool_),  # … and there was one
+        ("prior_s", np.float64),  # weight of log(max P/P) in its row
     ],
     align=True,
 )
@@ -72,7 +79,11 @@ POD = np.dtype(
         ("count", np.int64),  # K
         ("running", np.int64),
         ("used_at_s", np.float64),  # when a request last began or ended here, not before the phase began
+        ("tilt", np.float64),  # intent by the plan: factor on worth and regret
+        ("proposed", np.float64),  # P in the row that was proposed; `board.NOT_IN_ROW` where it is not in it
         # written by the rules
+        ("pinned", np.bool_),  # by an operator; so too the next one
+        ("banned", np.bool_),
         ("begin_s", np.float64),  # until it would be ready
         ("again_s", np.float64),  # until it would be again, were it stopped
         ("given", np.bool_),  # in the placement that is given
@@ -84,6 +95,7 @@ POD = np.dtype(
         ("also", np.bool_),  # awake besides
         ("named", np.bool_),  # in the row of its model
         ("chance", np.float64),  # probability there
+        ("fitted", np.float64),  # … by the row that was proposed, made to fit
         ("movable", np.bool_),  # rule 2 may stop it
         ("possible", np.bool_),  # rule 2 may start it
         ("takes", np.int64),  # how many have to go for it
@@ -113,6 +125,29 @@ WISH = np.dtype(
 )
 """A model that wants one more pod now (`policy.placing.Need`)."""
 
+WARM = np.dtype(
+    [
+        ("node", np.int64),
+        ("model", np.int64),
+        ("from_s", np.float64),
+        ("until_s", np.float64),
+    ],
+    align=True,
+)
+"""A pod that the plan wants awake for a while."""
+
+ORDER = np.dtype(
+    [
+        ("node", np.int64),
+        ("model", np.int64),
+        ("pins", np.bool_),  # else it bans
+        ("from_s", np.float64),
+        ("until_s", np.float64),
+    ],
+    align=True,
+)
+"""What an operator has fixed; the oldest first."""
+
 NUMBER = np.dtype([("value", np.float64), ("key", np.uint64), ("at", np.int64)], align=True)
 
 SHARE = np.dtype(
@@ -134,6 +169,8 @@ TABLES: dict[str, tuple[np.dtype[Any], tuple[str, ...]]] = {
     "pods": (POD, ("node", "model")),
     "lines": (LINE, ("node", "line")),
     "wishes": (WISH, ("wish",)),
+    "warm": (WARM, ("warmth",)),
+    "orders": (ORDER, ("order",)),
     "numbers": (NUMBER, ("number",)),  # to be added up or sorted
     "shares": (SHARE, ("node",)),
     "world": (world.WORLD, ("one",)),  # what prices are taken on: the two tables below
@@ -142,15 +179,21 @@ TABLES: dict[str, tuple[np.dtype[Any], tuple[str, ...]]] = {
 }
 """Record of each table, and along what it is indexed."""
 
+SIZES = ("node", "model", "line", "wish", "number", "one", "warmth", "order")
+
 DESK = np.dtype(
     [
         # the question and the settings
         ("policy", np.int64),
         ("slot_trigger", np.bool_),
+        ("advice", np.bool_),
         ("slot", np.int64),
         ("now_s", np.float64),
         ("seed", np.uint64),
         ("placed", np.bool_),  # there is a placement in force
+        ("planned", np.bool_),  # there is a plan in force
+        ("planned_until_s", np.float64),  # when it expires
+        ("guided_slot", np.int64),  # of the proposed rows; -1 if there are none
         ("slot_s", np.float64),
         ("refresh_s", np.float64),
         ("rate_start_per_s", np.float64),
@@ -166,7 +209,9 @@ DESK = np.dtype(
         ("patience_starts", np.float64),
         ("drain_s_per_gb", np.float64),
         ("uniform_share", np.float64),
-        *((name, np.int64) for name in ("node", "model", "line", "wish", "number", "one")),  # sizes
+        ("trust_tv", np.float64),
+        ("guide_prior_weight_s", np.float64),
+        *((name, np.int64) for name in SIZES),
         *((f"{name}_at", np.int64) for name in TABLES),  # addresses
     ],
     align=True,
@@ -184,5 +229,7 @@ models = _reached("models")
 pods = _reached("pods")
 lines = _reached("lines")
 wishes = _reached("wishes")
+warm = _reached("warm")
+orders = _reached("orders")
 numbers = _reached("numbers")
 shares = _reached("shares")

@@ -21,7 +21,7 @@ def begin_draft(b: int) -> None:
             waiting += max(pod.count - pod.running, 0)
             pod.kept, pod.going, pod.wanted, pod.also = False, False, False, False
         time_starts(b, m)
-        model.waiting, model.moved = waiting, False
+        model.waiting, model.moved, model.prior_s = waiting, False, 0.0
         model.pressed = model.rate + (model.held + waiting) / (2.0 * desk(b).slot_s)
     for n in range(desk(b).node):
         for m in range(desk(b).model):

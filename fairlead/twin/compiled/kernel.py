@@ -202,7 +202,8 @@ def decided(w: int, board: Board, tuning: Tuning, standing: Standing, slot: bool
         return False
     remember_shape(w)
     woken(w, board)
-    question = Asked(world(w).policy, slot, period(now.now_s, 0.0, world(w).slot_s), now.now_s, world(w).seed)
+    number = period(now.now_s, 0.0, world(w).slot_s)
+    question = Asked(world(w).policy, slot, False, number, now.now_s, world(w).seed)
     new = decide(question, board, tuning, standing)
     if slot:
         for m in range(now.model):
@@ -214,24 +215,33 @@ def decided(w: int, board: Board, tuning: Tuning, standing: Standing, slot: bool
 @native
 def put_in_force(w: int, standing: Standing) -> None:
     """Have ingresses choose by the table in force and agents follow the placement in force, at once."""
-    now, rules = world(w), world(w)
-    now.tabled_until_s = (now.now_s + rules.tabled_for_s) + STEERS_ON_SLOTS * rules.slot_s
-    now.placed_until_s = now.now_s + rules.placed_for_s
-    now.rows = 0
-    for m in range(world(w).model):
-        least = 0.0
-        for n in range(world(w).node):
-            pod, chance = pods(w, n, m), standing.chance[n, m]
-            pod.chance, pod.awake, pod.stoppable = chance, standing.awake[n, m], standing.stoppable[n, m]
-            if chance > 0.0 and (least == 0.0 or chance < least):
-                least = chance
-        models(w, m).least = least
-        now.rows += least > 0.0
+    put_table(w, standing)
+    world(w).placed_until_s = world(w).now_s + world(w).placed_for_s
+    for n in range(world(w).node):
+        for m in range(world(w).model):
+            pods(w, n, m).awake, pods(w, n, m).stoppable = standing.awake[n, m], standing.stoppable[n, m]
     for n in range(world(w).node):
         if nodes(w, n).up:
             steer(w, n)
     for s in range(world(w).site):
         look_again(w, s)
+
+
+@native
+def put_table(w: int, standing: Standing) -> None:
+    """Have ingresses choose by the table in force."""
+    now, rules = world(w), world(w)
+    now.tabled_until_s = (now.now_s + rules.tabled_for_s) + STEERS_ON_SLOTS * rules.slot_s
+    now.rows = 0
+    for m in range(world(w).model):
+        least = 0.0
+        for n in range(world(w).node):
+            chance = standing.chance[n, m]
+            pods(w, n, m).chance = chance
+            if chance > 0.0 and (least == 0.0 or chance < least):
+                least = chance
+        models(w, m).least, models(w, m).prior_s = least, standing.prior_s[m]
+        now.rows += least > 0.0
 
 
 @native

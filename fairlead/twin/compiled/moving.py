@@ -11,8 +11,10 @@ from fairlead.twin.compiled.choosing import (
     candidates,
     fill,
     look,
+    most_likely,
     phase_seen,
     priced_at,
+    prior,
     sampled,
 )
 from fairlead.twin.compiled.events import RETURNED, enter
@@ -139,14 +141,15 @@ def better(w: int, s: int, r: int, n: int, m: int) -> tuple[int, float]:
         return n, -1.0
     if size > CANDIDATES:
         size = sampled(w, size, total, draws(world(w).seed, STREAM, r, world(w).looks)[0], here)
-    best, least_s, here_s = -1, math.inf, 0.0
+    best, least_s, here_s, most = -1, math.inf, 0.0, most_likely(w, size)
     for k in range(size):
         one = found(w, k).node
         delay_s, delays_s, _ = priced_at(w, s, one, m, True)
-        if best < 0 or delay_s + delays_s < least_s:
-            best, least_s = one, delay_s + delays_s
+        mine = delay_s + delays_s + prior(w, m, k, most)
+        if best < 0 or mine < least_s:
+            best, least_s = one, mine
         if one == n:
-            here_s = delay_s + delays_s
+            here_s = mine
     return best, here_s - least_s
 
 

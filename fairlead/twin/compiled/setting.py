@@ -17,6 +17,7 @@ from fairlead.twin.calendar import NodeBack, NodeLost, SpeedTurned
 from fairlead.twin.compiled.board import POLICIES, Board, Standing, Tuning, board, standing, tuning
 from fairlead.twin.compiled.choosing import MARGINAL, ROTATE, SED, STRICT
 from fairlead.twin.compiled.events import NODE_BACK, NODE_LOST, SPEED_TURNED, enter
+from fairlead.twin.compiled.plans import Wants, wanting
 from fairlead.twin.compiled.world import TABLES, WORLD
 from fairlead.twin.play import Game
 from fairlead.twin.requests import Network
@@ -124,7 +125,8 @@ def laid_out(game: Game, crowd: Crowd) -> Run:
         tables["desks"][name] = -np.inf
     tables["wakes"]["at_s"], tables["wakes"]["rang_at_s"] = -np.inf, -np.inf
     force = standing(_given(game), settings.rate_start_per_s)
-    run = pointed(Run(world, tables, board(shape), tuning(settings), force))
+    wanted = wanting(board(shape), shape, Wants(overrides=game.subject.overrides))
+    run = pointed(Run(world, tables, wanted, tuning(settings), force))
     _befall(run, game)
     return run
 

@@ -4,6 +4,7 @@ from fairlead.policy.draft import GB
 from fairlead.twin.compiled.desk import desk, lines, models, nodes, pods
 from fairlead.twin.compiled.drafting import free
 from fairlead.twin.compiled.native import native
+from fairlead.twin.compiled.wanting import closed
 
 
 @native
@@ -74,4 +75,5 @@ def start(b: int, n: int, m: int) -> None:
 def open_for(b: int, n: int, m: int) -> bool:
     """Tell whether a pod might be started there, room apart."""
     pod = pods(b, n, m)
-    return bool(nodes(b, n).up and not (pod.blocked or pod.kept or pod.wanted or pod.going))
+    barred = closed(b, n) or pod.banned or pod.blocked
+    return bool(nodes(b, n).up and not (barred or pod.kept or pod.wanted or pod.going))

@@ -48,6 +48,7 @@ MODEL = np.dtype(
         ("claim", np.int64),
         ("concurrency", np.int64),
         ("least", np.float64),  # the smallest P above 0 of its row; 0 where there is no row
+        ("prior_s", np.float64),  # weight of log(max P/P) in its row
         ("counted", np.int64),  # requests that had arrived when arrivals were last put into the rates
         ("total", np.int64),  # requests that had arrived by the newest reports
     ],
