@@ -22,7 +22,7 @@ COMPILED: frozenset[PolicyName] = frozenset(
 )
 """Policies that the compiled core plays."""
 
-REFERENCE_ONLY = frozenset({"route"})
+REFERENCE_ONLY = frozenset({"route", "forecast"})
 """Fields of `PolicySettings` that the compiled core does not know: they stand at their defaults there."""
 
 
