@@ -14,12 +14,15 @@ from typing import Literal
 from fairlead.adapters.outage import Outage
 from fairlead.contracts.cases import Case, ModelTally, Provenance
 from fairlead.contracts.cluster import Cluster
-from fairlead.contracts.decisions import DecisionRecord
+from fairlead.contracts.decisions import DecisionRecord, SlotInput
 from fairlead.contracts.errors import NotFound, Unavailable
+from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.plans import EpochPlan, Rate
 from fairlead.contracts.ports import Clock, Store
+from fairlead.contracts.readings import Outcome
 from fairlead.contracts.settings import Settings
 from fairlead.policy.cases import Before, Seen, SlotSeen, cluster_digest, features
+from fairlead.policy.cases_evidence import calls_of, says_something
 from fairlead.policy.cases_realised import Happened, realised
 from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import allowed_age_s
@@ -29,6 +32,13 @@ from planner.patience import within
 
 PLANS_PAGE = 10
 """Plans read at once: an epoch has one, and one more for each change of its nodes or by an operator."""
+
+OUTCOMES_PAGE = 1000
+"""Outcomes read at once."""
+
+CALLS_MOST = 20_000
+"""Requests of an epoch that the twin plays again: 67 a second, a tenth of what would be due to `nation1000`, whose
+epoch would take it an hour of a processor."""
 
 Skipped = Literal["unseen", "cluster-changed", "known", "counters-lost", "no-demand", "no-plan", "no-slot"]
 """Why an epoch has no case: its begin or end was not seen; nodes or models changed; it has one; totals fell, because
@@ -162,7 +172,7 @@ class Evaluator:
         epoch = Epoch(number, begin_s, end_s, self._looks[number], last)
         case = await self._case(epoch)
         if isinstance(case, Case):
-            await self._write(case)
+            await self._write(case, await self._evidence(case, epoch))
         return case
 
     async def _case(self, epoch: Epoch) -> Case | Skipped:
@@ -207,6 +217,40 @@ class Evaluator:
             realised=value,
             provenance=await self._provenance(plan, digest),
         )
+
+    async def _evidence(self, case: Case, epoch: Epoch) -> Evidence | None:
+        """Return what the twin can judge a case by; None where there is nothing to judge, or too much to play."""
+        plan = await self._plan_of(epoch)
+        if plan is None or not says_something(case):
+            return None
+        controller = self._settings.controller
+        async with within(self._timeout_s, "reading what arrived"):
+            frames = await self._memory.tape.read(epoch.begin_s)
+            first = await self._store.decision(frames[0].decision)
+            outcomes = await self._outcomes(epoch.begin_s)
+        if outcomes is None or not isinstance(first.input, SlotInput):
+            return None
+        slots = [f.seen for f in frames[1:] if f.seen.taken_at_s < epoch.end_s + controller.slot_s]
+        sites = [site.id for site in epoch.first.cluster.sites]
+        return Evidence(
+            case=case.id,
+            ended_at_s=epoch.end_s,
+            begin=first.input,
+            plan=plan,
+            calls=calls_of(outcomes, slots, sites, controller.slot_s, epoch.end_s),
+        )
+
+    async def _outcomes(self, since_s: float) -> list[Outcome] | None:
+        """Return the outcomes of requests that arrived since then; None if those are more than the twin would play."""
+        found: list[Outcome] = []
+        cursor = None
+        while len(found) <= CALLS_MOST:
+            page = await self._store.outcomes(limit=OUTCOMES_PAGE, cursor=cursor)
+            found += [one for one in page.items if one.arrived_at_s >= since_s]
+            cursor = page.cursor
+            if cursor is None or page.items[-1].ended_at_s < since_s:
+                return found
+        return None
 
     async def _before(self, epoch: Epoch) -> tuple[Seen, tuple[SlotSeen, ...]] | None:
         """Return what the decision of the first slot knew, and the slots of the epoch before; None without it."""
@@ -255,7 +299,7 @@ class Evaluator:
             seed=self._settings.seed,
         )
 
-    async def _write(self, case: Case) -> None:
+    async def _write(self, case: Case, evidence: Evidence | None) -> None:
         """Make room for a case by the policy's choice, then keep it; the store's own limit is a safety net."""
         capacity = self._settings.llm.case_capacity
         for name in self._memory.beyond(capacity - 1):
@@ -266,6 +310,8 @@ class Evaluator:
             self._metrics.forgotten.inc()
         async with within(self._timeout_s, "keeping a case"):
             await self._store.add_case(case, capacity=capacity)
+            if evidence is not None:
+                await self._store.put_evidence(evidence)
         self._memory.note(case)
 
 

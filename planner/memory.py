@@ -11,6 +11,7 @@ from fairlead.contracts.errors import Unavailable
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
 from fairlead.policy.cases import Before, cluster_digest, features, seen_by_planner
+from fairlead.policy.cases_evidence import owed
 from fairlead.policy.cases_retrieval import Hit, select
 from fairlead.policy.cases_shelf import Remembered, Shelf, forgettable, remembered
 from planner.case_metrics import CaseMetrics
@@ -36,17 +37,22 @@ TRIES = 3
 class CaseMemory:
     """The cases of the planner's cluster; `recalled` gives none where the store is away, and never raises for it."""
 
-    def __init__(self, store: Store, clock: Clock, settings: Settings, metrics: CaseMetrics) -> None:
+    def __init__(self, store: Store, clock: Clock, settings: Settings, version: str, metrics: CaseMetrics) -> None:
         controller = settings.controller
         self._epoch_s = controller.epoch_slots * controller.slot_s
         self._store = store
         self._clock = clock
         self._timeout_s = settings.mongodb.timeout_s
+        self._version = version
         self._metrics = metrics
         self.tape = Tape(store, controller.epoch_slots, self._epoch_s)
         self._loading = asyncio.Lock()
         self._digest = ""
         self._cases = Shelves()
+        self._owed: dict[str, float] = {}
+        """Cases that the twin is still to judge, and when they began."""
+        self._settled: set[str] = set()
+        """Cases that it has judged, or could not."""
         self._changed: dict[str, Remembered | None] = {}
         """What was written or forgotten since the last load began; None for a forgotten one."""
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -92,6 +98,7 @@ class CaseMemory:
                 page = await self._store.cases(cluster=digest, limit=PAGE, cursor=cursor)
             for case in page.items:
                 found.put(remembered(case))
+                self._owe(case)
             if digest != self._digest:
                 self._digest, self._cases = digest, found
             cursor = page.cursor
@@ -150,6 +157,7 @@ class CaseMemory:
     def note(self, case: Case) -> None:
         """Remember a case that was written, or has changed."""
         if case.provenance.cluster == self._digest:
+            self._owe(case)
             self._changed[case.id] = remembered(case)
             self._change(case.id, self._changed[case.id])
 
@@ -157,6 +165,19 @@ class CaseMemory:
         """Forget a case that was deleted."""
         self._changed[name] = None
         self._change(name, None)
+
+    def _owe(self, case: Case) -> None:
+        if owed(case, self._version) and case.id not in self._settled:
+            self._owed[case.id] = case.began_at_s
+
+    def owed(self) -> str | None:
+        """Return the newest case that the twin is still to judge; None if there is none."""
+        return max(self._owed, key=lambda name: (self._owed[name], name), default=None)
+
+    def settled(self, name: str) -> None:
+        """Note that the twin has judged a case, or cannot: not again while this process lives."""
+        self._owed.pop(name, None)
+        self._settled.add(name)
 
     def has_one_of(self, begin_s: float, end_s: float) -> bool:
         """Tell whether an epoch that began within this time is remembered."""

@@ -11,6 +11,7 @@ from fairlead.policy.epoch import decide_epoch
 from planner.case_metrics import CaseMetrics
 from planner.decider import Case
 from planner.evaluator import Evaluator
+from planner.labelling import Labeller, in_a_process
 from planner.loop import Planner
 from planner.memory import CaseMemory
 from planner.metrics import PlannerMetrics
@@ -26,11 +27,13 @@ async def serve(settings: Settings) -> None:
         advised(settings, "planner", store, clock, metrics.dialogues) as advisor,
     ):
         cases = CaseMetrics(metrics.registry)
-        memory = CaseMemory(store, clock, settings, cases)
+        memory = CaseMemory(store, clock, settings, release, cases)
         evaluator = Evaluator(store, clock, settings, release, memory, cases)
+        labeller = Labeller(store, clock, settings, memory, cases, in_a_process)
         case = Case(settings, release, memory.recalled)
         planner = Planner(store, clock, case, decide_epoch, advisor, metrics)
         with exposed(metrics.registry, settings.planner.metrics_port):
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(planner.run(), name="planner")
                 tasks.create_task(evaluator.run(), name="planner: evaluator")
+                tasks.create_task(labeller.run(), name="planner: labels")

@@ -18,7 +18,6 @@ from fairlead.contracts.dialogue import AgentStatus, BudgetLimits, BudgetSpent, 
 from fairlead.contracts.errors import Conflict, NotFound, StoreUnavailable, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
-from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
@@ -368,11 +367,11 @@ class MemoryStore:
         """Return cases, those that began last first."""
         self._check()
         return self._cases.listed(cluster, limit, cursor)
+
     async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
         """Return those of these that are there."""
         self._check()
         return self._cases.some(cases)
-
 
     async def delete_case(self, case: str) -> None:
         """Forget a case."""
@@ -383,6 +382,7 @@ class MemoryStore:
         """Count that a reply has cited these."""
         self._check()
         self._cases.cite(cases)
+
     async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
         """Have no model shown these; an empty reason releases them."""
         self._check()
@@ -397,7 +397,6 @@ class MemoryStore:
         """Return what a case can be judged by."""
         self._check()
         return self._cases.evidence(case)
-
 
     # -- events --------------------------------------------------------------------------------------------------
 

@@ -23,7 +23,6 @@ from fairlead.contracts.dialogue import AgentStatus, BudgetLimits, BudgetSpent, 
 from fairlead.contracts.errors import Conflict, NotFound, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
-from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
@@ -332,10 +331,10 @@ class MongoStore:
     async def cases(self, *, cluster: str | None, limit: int, cursor: str | None) -> Page[Case]:
         """Return cases, those that began last first."""
         return await self._cases.listed(cluster, limit, cursor)
+
     async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
         """Return those of these that are there."""
         return await self._cases.some(cases)
-
 
     async def delete_case(self, case: str) -> None:
         """Forget a case."""
@@ -344,6 +343,7 @@ class MongoStore:
     async def cite_cases(self, cases: Sequence[str]) -> None:
         """Count that a reply has cited these."""
         await self._cases.cite(cases)
+
     async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
         """Have no model shown these; an empty reason releases them."""
         await self._cases.quarantine(cases, why)
@@ -355,7 +355,6 @@ class MongoStore:
     async def evidence(self, case: str) -> Evidence:
         """Return what a case can be judged by."""
         return await self._cases.evidence(case)
-
 
     # -- events --------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,6 @@ from fairlead.contracts.dialogue import (
 )
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
-from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, Outcome
@@ -160,13 +159,14 @@ class Store(Protocol):
     async def case(self, case: str) -> Case: ...
     async def cases(self, *, cluster: str | None, limit: int, cursor: str | None) -> Page[Case]:
         """Return cases, those that began last first; of one cluster's digest or of all."""
+
     async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
         """Return those of these that are there, in this order, by one question."""
-
 
     async def delete_case(self, case: str) -> None: ...
     async def cite_cases(self, cases: Sequence[str]) -> None:
         """Count that a reply has cited these; unknown ones are passed over."""
+
     async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
         """Have no model shown these, for a reason; an empty one releases them. Unknown ones are passed over."""
 
@@ -174,7 +174,6 @@ class Store(Protocol):
         """Keep what a case can be judged by again, as long as the case. Raises `NotFound` without the case."""
 
     async def evidence(self, case: str) -> Evidence: ...
-
 
     async def tallies(self, since_at_s: float, until_at_s: float) -> tuple[ModelTally, ...]:
         """Return per model what became of the requests that arrived within the window, sorted."""

@@ -47,7 +47,7 @@ class Ledger:
         w = self.world
         self.registry = CollectorRegistry()
         metrics = CaseMetrics(self.registry)
-        memory = CaseMemory(w.store, w.clock, w.settings, metrics)
+        memory = CaseMemory(w.store, w.clock, w.settings, "0.0", metrics)
         evaluator = Evaluator(w.store, w.clock, w.settings, "0.0", memory, metrics)
         w.tasks.append(asyncio.create_task(evaluator.run(), name="evaluator"))
         await w.settle()

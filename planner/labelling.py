@@ -1,0 +1,134 @@
+"""Labels: what each remembered plan was worth against the fallback, said by the twin, one epoch after the other.
+
+Newest first, also cases that the twin of another version has judged. A case whose advantage is not significant is
+forgotten (CONTROL §3): it taught nothing. The twin plays in a process of its own, of the lowest priority.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+
+import pydantic
+import structlog
+
+from fairlead.adapters.bound_child import bound
+from fairlead.adapters.outage import Outage, describe
+from fairlead.contracts.cases import Case
+from fairlead.contracts.errors import Conflict, FairleadError, NotFound, foreign
+from fairlead.contracts.evidence import Evidence, Label
+from fairlead.contracts.ports import Clock, Store
+from fairlead.contracts.settings import Settings
+from fairlead.policy.cases_shelf import significant
+from planner.case_metrics import CaseMetrics
+from planner.memory import CaseMemory
+from planner.patience import within
+
+LOOK_S = 5.0
+"""Wall seconds between looks whether there is something to judge."""
+
+PLAYING_S = 300.0
+"""Wall seconds after which a twin that still plays is ended: sixteen branches of an epoch of `nation1000` with the
+reference engine would not be done by then, those of any other cluster are."""
+
+Hindsight = Callable[[Evidence], Awaitable[Label]]
+
+
+class TwinFailed(FairleadError):
+    """The process that judges an epoch has ended without a label."""
+
+
+class Labeller:
+    """Has the twin judge what it has not; `run` ends by cancellation only."""
+
+    def __init__(
+        self, store: Store, clock: Clock, settings: Settings, memory: CaseMemory, metrics: CaseMetrics, twin: Hindsight
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._capacity = settings.llm.case_capacity
+        self._timeout_s = settings.mongodb.timeout_s
+        self._memory = memory
+        self._metrics = metrics
+        self._twin = twin
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    async def run(self) -> None:
+        """Judge until cancelled."""
+        outage = Outage("judging cases", self._clock, self._metrics.failures)
+        while True:
+            try:
+                judged = await self._one()
+                outage.over()
+            except Exception as error:  # the top of this loop
+                await outage.failed(error)
+                continue
+            if not judged:
+                await self._clock.sleep_for(LOOK_S * self._clock.speed)
+
+    async def _one(self) -> bool:
+        """Judge the newest case that is owed a label; False if none is. Raises `StoreUnavailable`."""
+        name = self._memory.owed()
+        if name is None:
+            return False
+        try:
+            async with within(self._timeout_s, "reading what a case is judged by"):
+                evidence = await self._store.evidence(name)
+            label = await self._twin(evidence)
+        except (NotFound, Conflict, TwinFailed) as error:
+            self._memory.settled(name)
+            self._metrics.labels.labels("failed").inc()
+            self._log.warning("a case is not judged", case=name, why=describe(error))
+            return True
+        await self._keep(name, label)
+        self._memory.settled(name)
+        return True
+
+    async def _keep(self, name: str, label: Label) -> None:
+        """Write a label to its case, or forget the case where it says nothing."""
+        try:
+            async with within(self._timeout_s, "keeping a label"):
+                case = await self._store.case(name)
+                if not significant(label.advantage):
+                    await self._store.delete_case(name)
+        except NotFound:  # it was forgotten meanwhile
+            self._memory.forget(name)
+            return
+        self._metrics.twin_error.observe(abs(label.replayed.objective - case.realised.objective))
+        if not significant(label.advantage):
+            self._memory.forget(name)
+            self._metrics.labels.labels("insignificant").inc()
+            return
+        update = {"replayed": label.replayed, "fallback": label.fallback, "advantage": label.advantage}
+        case = case.model_copy(update=update)
+        async with within(self._timeout_s, "keeping a label"):
+            await self._store.add_case(case, capacity=self._capacity)
+        self._memory.note(case)
+        self._metrics.labels.labels(verdict(case)).inc()
+
+
+def verdict(case: Case) -> str:
+    """Return `better` or `worse` than the fallback."""
+    return "better" if case.advantage is not None and case.advantage.low > 0.0 else "worse"
+
+
+async def in_a_process(evidence: Evidence) -> Label:
+    """Return what the twin says of an epoch, played by a process of its own. Raises `TwinFailed`."""
+    child = await asyncio.create_subprocess_exec(
+        *bound([sys.executable, "-m", "planner.hindsight_child"]),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(PLAYING_S):
+            said, _ = await child.communicate(evidence.to_json().encode())
+    except TimeoutError as error:
+        raise TwinFailed(f"the twin has played {evidence.case} for more than {PLAYING_S:g} s") from error
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+    try:
+        return Label.from_json(said)
+    except pydantic.ValidationError as error:
+        why = f"the twin's process ended with {child.returncode} and no label: {foreign(said[:100])}"
+        raise TwinFailed(why) from error
