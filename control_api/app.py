@@ -11,14 +11,22 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.responses import PlainTextResponse, Response
 
-from control_api import agent_routes, case_routes, cluster_routes, decision_routes, people_routes, reading_routes
+from control_api import (
+    agent_routes,
+    case_routes,
+    cluster_routes,
+    decision_routes,
+    people_routes,
+    reading_routes,
+    words_routes,
+)
 from control_api.access import WHO_MAY, Access
 from control_api.context import Context, ControlRoute, Shortcut, context_of, refused
 from control_api.messages import REFERENCE
 from control_api.metrics import ControlMetrics
 from control_api.problems import problem
 from control_api.watch import Watch
-from fairlead.contracts import cases, cluster, decisions, dialogue, events, plans, readings
+from fairlead.contracts import cases, cluster, decisions, dialogue, events, notes, plans, readings
 from fairlead.contracts.base import Message
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
@@ -39,6 +47,11 @@ MESSAGES: tuple[type[Message], ...] = (
     events.TokenGiven,
     events.TokenRecord,
     events.Wake,
+    notes.Goal,
+    notes.GoalDraft,
+    notes.GoalView,
+    notes.Note,
+    notes.NoteDraft,
     plans.EpochPlan,
     plans.Override,
     plans.Placement,
@@ -105,6 +118,7 @@ def create_app(context: Context, version: str) -> FastAPI:
         decision_routes.router,
         cluster_routes.router,
         people_routes.router,
+        words_routes.router,
         agent_routes.router,
         case_routes.router,
         health,

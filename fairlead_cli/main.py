@@ -16,8 +16,10 @@ from fairlead_cli import (
     diagnosis,
     episodes,
     estimates,
+    goals,
     llm,
     modes,
+    notes,
     plans,
     proposals,
     replay,
@@ -58,6 +60,8 @@ plans.register(app)
 modes.register(app)
 agents.register(app)
 proposals.register(app)
+notes.register(app)
+goals.register(app)
 cases.register(app)
 tokens.register(app)
 scenario_list.register(app)

@@ -37,11 +37,11 @@ KIND_LETTERS = 3
 UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 CHANGES = (
-    r"(?P<rate>\d+(?:\.\d+)?)\s*(?:requests?\s+)?(?:a|per|/)\s*(?P<unit>min(?:ute)?|sec(?:ond)?|h(?:our)?)\b"
+    r"(?P<rate>\d+(?:\.\d+)?)\s*(?:requests?\s+)?(?:a|per|/)\s*(?P<unit>m(?:in(?:ute)?)?|s(?:ec(?:ond)?)?|h(?:our)?)\b"
     r"|(?P<percent>[+-]\s?\d{1,3})\s?(?:%|percent\b)"
     r"|\b(?:x|times)\s?(?P<times>\d{1,3}(?:\.\d+)?)\b"
     r"|\b(?P<fold>\d{1,3}(?:\.\d+)?)\s?-?(?:x|times|fold)\b"
-    r"|\bsites?\b(?P<sites>(?:[\s,]*(?:and\s+)?(?:site-)?\d+\b(?!\s*[x%]))+)"
+    r"|\bsites?\b(?P<sites>(?:[\s,-]*(?:and\s+)?(?:site-)?\d+\b(?!\s*[x%]))+)"
 )
 
 SIGNS = str.maketrans({"×": "x", "−": "-", "–": "-", "&": " and "})
