@@ -75,7 +75,11 @@ class EpochPlan(Message):
     warm: Many[Warm]
     why: Annotated[str, Field(max_length=280)]
     rates: Many[Rate] = ()
-    """What is expected to arrive, where a remembered case says it; `warm` is judged by it (CONTROL §2 rule 4)."""
+    """What is expected to arrive, where something remembered or said says it; `warm` is judged by it (CONTROL §2
+    rule 4)."""
+    rates_at_s: Instant | None = None
+    """When they begin to hold: in the slot that begins then or next they are learned, and rule 2 acts on them at once.
+    None: `warm` is judged by them and nothing else."""
 
     @model_validator(mode="after")
     def _names_each_once(self) -> Self:
@@ -92,6 +96,8 @@ class PlanDraft(Message):
     warm: Many[Warm]
     why: Annotated[str, Field(max_length=280)]
     rates: Many[Rate] = ()
+    rates_at_s: Instant | None = None
+    """As in `EpochPlan`."""
 
 
 class Override(Message):

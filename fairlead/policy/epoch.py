@@ -63,14 +63,21 @@ def neutral(cluster: Cluster) -> PlanDraft:
 
 
 def timely(draft: PlanDraft, now_s: float) -> tuple[PlanDraft, tuple[Reason, ...]]:
-    """Return a draft whose times are now or later, and why pods are not warmed: theirs are past, by too much."""
+    """Return a draft whose times are now or later, and why pods are not warmed: theirs are past, by too much.
+
+    Rates whose time is past by as much are no news any more: the counters show them.
+    """
     kept = tuple(w.model_copy(update={"at_s": max(w.at_s, now_s)}) for w in draft.warm if now_s < w.at_s + WARM_FOR_S)
     late = tuple(
         Reason(rule="warm-late", node=w.node, model=w.model, value_s=now_s - w.at_s, text="its time is past")
         for w in draft.warm
         if now_s >= w.at_s + WARM_FOR_S
     )
-    return draft.model_copy(update={"warm": kept}), late
+    update: dict[str, object] = {"warm": kept}
+    if draft.rates_at_s is not None:
+        told = now_s < draft.rates_at_s + WARM_FOR_S
+        update |= {"rates_at_s": max(draft.rates_at_s, now_s) if told else None}
+    return draft.model_copy(update=update), late
 
 
 def _plan(given: EpochInput, draft: PlanDraft, source: Source) -> EpochPlan:
@@ -88,6 +95,7 @@ def _plan(given: EpochInput, draft: PlanDraft, source: Source) -> EpochPlan:
         warm=draft.warm,
         why=draft.why,
         rates=draft.rates,
+        rates_at_s=draft.rates_at_s,
     )
 
 

@@ -51,9 +51,15 @@ class Field:
 
 
 def active(draft: Draft, settings: PolicySettings) -> Flags:
-    """Return [m] models with an arrival in the last ten minutes or a request waiting."""
-    demand = draft.board.demand
-    recent = demand.asked_at_s > draft.board.now_s - settings.active_window_s
+    """Return [m] models with an arrival in the last ten minutes or a request waiting.
+
+    Where the plan has news of rates, those of which it says that they will be asked for, in place of those that were.
+    """
+    board, demand = draft.board, draft.board.demand
+    recent = demand.asked_at_s > board.now_s - settings.active_window_s
+    if board.wishes.news:
+        expected = board.wishes.expected
+        recent = np.where(np.isnan(expected), recent, expected > settings.rate_start_per_s)
     return recent | (demand.held > 0) | (demand.waiting > 0)
 
 
@@ -106,7 +112,11 @@ def _movable(draft: Draft, settings: PolicySettings, tally: Tally, rows: Whole) 
 
 
 def by_slot(draft: Draft, settings: PolicySettings, seed: int, slot: int) -> tuple[ShadowPrice, ...]:
-    """Apply rule 2, at most one start per 7 nodes, each worth more than a request-second; return the shadow prices."""
+    """Apply rule 2, at most one start per 7 nodes, each worth more than a request-second; return the shadow prices.
+
+    Where the plan has news of rates, each node may start one: what was right until now is not any more. Twin,
+    `catalogue-roomy-cycle` at 0.6, rates told as they change: mean latency 0.88 of without, 0.91 with one start a slot.
+    """
     board = draft.board
     tally = Tally(draft.capacity(), draft.ready())
     _warmed(draft, settings, tally)
@@ -116,8 +126,8 @@ def by_slot(draft: Draft, settings: PolicySettings, seed: int, slot: int) -> tup
     if need > settings.fit_ratio * room:
         draft.note("rule2-full", None, None, None, f"active models need {need} bytes, {room} are up: on demand only")
         return prices
-    blocks = _blocks(board.up, settings.nodes_per_start, seed, slot)
-    budget = max(1, int(board.up.sum()) // settings.nodes_per_start)
+    blocks, up = _blocks(board.up, settings.nodes_per_start, seed, slot), int(board.up.sum())
+    budget = up if board.wishes.news else max(1, up // settings.nodes_per_start)
     for k, rows in enumerate(blocks):
         _grow(draft, settings, tally, wanted, rows, budget * (k + 1) // len(blocks) - budget * k // len(blocks))
     return prices

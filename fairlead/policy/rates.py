@@ -7,7 +7,9 @@ from fairlead.contracts.plans import Rate
 def learned(i: SlotInput) -> SlotState:
     """Return the state after this decision: a slot's arrivals enter the EWMA once; events and advice change nothing.
 
-    λ ← λ + (1 − 2^(−k/h))·(arrived/(kT) − λ), with k slots since the last one counted and half-life h in slots.
+    λ ← λ + (1 − 2^(−k/h))·(arrived/(kT) − λ), with k slots since the last one counted and half-life h in slots. In the
+    slot in which the rates of a plan begin to hold, λ becomes what they say: what was learned is of another time. Where
+    they are wrong, half of the error is forgotten in h slots.
     """
     if i.trigger != "slot" or (i.state.rates and i.slot <= i.state.slot):
         return i.state
@@ -18,11 +20,21 @@ def learned(i: SlotInput) -> SlotState:
         if view.model in rates:
             seen = view.arrived / (slots * i.settings.slot_s)
             rates[view.model] += gain * (seen - rates[view.model])
+    rates |= {model: per_s for model, per_s in _told(i).items() if model in rates}
     return SlotState(
         slot=i.slot,
         rates=tuple(Rate(model=m, per_s=max(0.0, r)) for m, r in rates.items()),
         rotation=i.state.rotation + 1,
     )
+
+
+def _told(i: SlotInput) -> dict[str, float]:
+    """Return what the plan says of rates that have begun to hold since the last slot began."""
+    plan = i.plan
+    if plan is None or plan.rates_at_s is None or plan.expires_at_s <= i.now_s:
+        return {}
+    news = plan.rates_at_s <= i.now_s < plan.rates_at_s + i.settings.slot_s
+    return {r.model: r.per_s for r in plan.rates} if news else {}
 
 
 def in_force(i: SlotInput, state: SlotState) -> dict[str, float]:

@@ -120,6 +120,15 @@ def test_times_that_are_past_are_now_or_never() -> None:
     assert [(r.rule, r.node, r.model, r.value_s) for r in made.reasons] == [("warm-late", "n1", "m1", 60.0)]
 
 
+@pytest.mark.parametrize(("said_s", "told_s"), [(None, None), (-60.0, None), (-59.0, 0.0), (0.0, 0.0), (5.0, 5.0)])
+def test_rates_that_come_late_are_told_now_or_not_at_all(said_s: float | None, told_s: float | None) -> None:
+    """After a minute the counters show them; `warm` is still judged by them."""
+    at_s = None if said_s is None else ORIGIN_S + said_s
+    rates = (Rate(model="m1", per_s=0.5),)
+    made = planned(advised(draft({}).model_copy(update={"rates": rates, "rates_at_s": at_s})))
+    assert (made.rates, made.rates_at_s) == (rates, None if told_s is None else ORIGIN_S + told_s)
+
+
 @pytest.mark.parametrize(
     ("proposed", "rule"),
     [

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from fairlead.contracts.plans import Intent, ModelPriority, Rate, Warm
+from fairlead.contracts.plans import EpochPlan, Intent, ModelPriority, Rate, Warm
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.registry import decide_slot
 from tests.policy.situations import (
@@ -226,6 +226,57 @@ def test_warming_is_judged_by_the_rates_that_the_plan_expects() -> None:
             shape, views, demand, trigger="slot", rates={"m1": 0.2, "m2": 0.0}, plan=wish, placement=placement()
         )
         assert [r.rule for r in rules(decide_slot(inputs), "warm", "warm-refused")] == [rule]
+
+
+def told(rates: dict[str, float], at_s: float | None) -> EpochPlan:
+    """Return a plan that says which rates hold from an instant on."""
+    said = tuple(Rate(model=m, per_s=r) for m, r in rates.items())
+    return plan().model_copy(update={"rates": said, "rates_at_s": at_s})
+
+
+def test_rates_that_a_plan_tells_are_learned_in_the_slot_in_which_they_begin() -> None:
+    """Then, once, and of models that there are; what it says nothing of stays, and events learn nothing."""
+    shape = cluster([node("n1", 2.0)], [model("m1"), model("m2")])
+    said = {"m1": 0.5, "gone": 1.0}
+    for at_s, trigger, until_s, expected in (
+        (NOW_S, "slot", NOW_S + 300.0, 0.5),
+        (NOW_S - 29.9, "slot", NOW_S + 300.0, 0.5),
+        (NOW_S - 30.0, "slot", NOW_S + 300.0, 0.2),
+        (NOW_S + 0.1, "slot", NOW_S + 300.0, 0.2),
+        (None, "slot", NOW_S + 300.0, 0.2),
+        (NOW_S, "slot", NOW_S, 0.2),
+        (NOW_S, "event", NOW_S + 300.0, 0.2),
+    ):
+        inputs = slot_input(
+            shape,
+            [view("n1")],
+            [asked("m1", arrived=6, ago_s=1.0)],
+            trigger=trigger,
+            rates={"m1": 0.2, "m2": 0.1},
+            plan=told(said, at_s).model_copy(update={"expires_at_s": until_s}),
+        )
+        rates = {r.model: r.per_s for r in decide_slot(inputs).state.rates}
+        assert rates["m1"] == pytest.approx(expected)
+        assert rates["m2"] == 0.1
+        assert set(rates) == {"m1", "m2"}
+
+
+def test_news_of_rates_makes_room_for_what_will_be_asked_for() -> None:
+    """Models that were asked for until now no longer count against the memory, and each node may start one pod."""
+    shape = cluster([node(f"n{k}", 2.0) for k in range(1, 5)], [model(f"m{k}", 2.0) for k in range(1, 5)])
+    views = [view("n1", pod("m1")), view("n2", pod("m2")), view("n3", pod("m3")), view("n4", pod("m4"))]
+    demand = [asked(f"m{k}", arrived=6, ago_s=1.0) for k in range(1, 5)]
+    rates = {f"m{k}": 0.2 for k in range(1, 5)}
+    for said, at_s, started in (
+        ({"m1": 0.9, "m2": 0.0, "m3": 0.0, "m4": 0.0}, NOW_S, {"n2", "n3", "n4"}),
+        ({"m1": 0.9, "m2": 0.0, "m3": 0.0, "m4": 0.0}, NOW_S - 60.0, set()),
+        ({"m1": 0.9}, NOW_S, set()),
+        ({}, NOW_S, set()),
+    ):
+        inputs = slot_input(
+            shape, views, demand, trigger="slot", rates=rates, plan=told(said, at_s), placement=placement()
+        )
+        assert {r.node for r in rules(decide_slot(inputs), "rule2-worth")} == started
 
 
 def test_a_pin_makes_room_for_itself_and_a_ban_lets_go() -> None:
