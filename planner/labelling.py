@@ -6,15 +6,17 @@ forgotten (CONTROL §3): it taught nothing. The twin plays in a process of its o
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 
 import pydantic
 import structlog
 
 from fairlead.adapters.bound_child import bound
 from fairlead.adapters.outage import Outage, describe
+from fairlead.agents.judging import LOCK_FILE
 from fairlead.contracts.cases import Case
-from fairlead.contracts.errors import Conflict, FairleadError, NotFound, foreign
+from fairlead.contracts.errors import Conflict, FairleadError, NotFound
 from fairlead.contracts.evidence import Evidence, Label
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
@@ -111,12 +113,16 @@ def verdict(case: Case) -> str:
     return "better" if case.advantage is not None and case.advantage.low > 0.0 else "worse"
 
 
-async def in_a_process(evidence: Evidence) -> Label:
+def hindsight_command(state_dir: str, engine: str = "auto") -> tuple[str, ...]:
+    """Return the command that judges an epoch; of those with this state directory one at a time compiles the twin."""
+    lock = Path(state_dir).absolute() / LOCK_FILE
+    return (sys.executable, "-m", "planner.hindsight_child", "--engine", engine, "--lock", str(lock))
+
+
+async def in_a_process(command: Sequence[str], evidence: Evidence) -> Label:
     """Return what the twin says of an epoch, played by a process of its own. Raises `TwinFailed`."""
     child = await asyncio.create_subprocess_exec(
-        *bound([sys.executable, "-m", "planner.hindsight_child"]),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        *bound(command), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(PLAYING_S):
@@ -130,5 +136,5 @@ async def in_a_process(evidence: Evidence) -> Label:
     try:
         return Label.from_json(said)
     except pydantic.ValidationError as error:
-        why = f"the twin's process ended with {child.returncode} and no label: {foreign(said[:100])}"
+        why = f"the twin's process ended with status {child.returncode} and no label"
         raise TwinFailed(why) from error

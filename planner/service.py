@@ -1,6 +1,7 @@
 """The planner as a process: its store, its clock, its advisor, its case memory, its metrics."""
 
 import asyncio
+from functools import partial
 from importlib.metadata import version
 
 from fairlead.adapters.clock import ScaledClock
@@ -11,7 +12,7 @@ from fairlead.policy.epoch import decide_epoch
 from planner.case_metrics import CaseMetrics
 from planner.decider import Case
 from planner.evaluator import Evaluator
-from planner.labelling import Labeller, in_a_process
+from planner.labelling import Labeller, hindsight_command, in_a_process
 from planner.loop import Planner
 from planner.memory import CaseMemory
 from planner.metrics import PlannerMetrics
@@ -29,7 +30,8 @@ async def serve(settings: Settings) -> None:
         cases = CaseMetrics(metrics.registry)
         memory = CaseMemory(store, clock, settings, release, cases)
         evaluator = Evaluator(store, clock, settings, release, memory, cases)
-        labeller = Labeller(store, clock, settings, memory, cases, in_a_process)
+        twin = partial(in_a_process, hindsight_command(settings.state_dir))
+        labeller = Labeller(store, clock, settings, memory, cases, twin)
         case = Case(settings, release, memory.recalled)
         planner = Planner(store, clock, case, decide_epoch, advisor, metrics)
         with exposed(metrics.registry, settings.planner.metrics_port):

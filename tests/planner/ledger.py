@@ -31,6 +31,8 @@ class Ledger:
     world: World
     planner: asyncio.Task[None]
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    metrics: CaseMetrics = field(default_factory=lambda: CaseMetrics(CollectorRegistry()))
+    """Of the newest evaluator."""
     arrived: dict[str, int] = field(default_factory=dict)
     ended: list[Outcome] = field(default_factory=list)
     starts: int = 0
@@ -46,7 +48,7 @@ class Ledger:
         """Start an evaluator beside whatever runs, as a process that begins now; return its memory."""
         w = self.world
         self.registry = CollectorRegistry()
-        metrics = CaseMetrics(self.registry)
+        metrics = self.metrics = CaseMetrics(self.registry)
         memory = CaseMemory(w.store, w.clock, w.settings, "0.0", metrics)
         evaluator = Evaluator(w.store, w.clock, w.settings, "0.0", memory, metrics)
         w.tasks.append(asyncio.create_task(evaluator.run(), name="evaluator"))

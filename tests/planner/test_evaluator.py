@@ -1,6 +1,7 @@
 """The evaluator: a case for each epoch seen whole, with what came of it; restarts, outages, changes of the cluster."""
 
 import asyncio
+from collections import Counter
 
 import pytest
 import structlog
@@ -10,8 +11,8 @@ from fairlead.adapters.memory_store import MemoryStore
 from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.decisions import Dialogue, EpochDecision, EpochInput
 from fairlead.contracts.dialogue import Answer, Ask, DialogueSettings, Exchange, Sampling
-from fairlead.contracts.errors import StoreUnavailable
-from fairlead.contracts.plans import EpochPlan, Source
+from fairlead.contracts.errors import NotFound, StoreUnavailable
+from fairlead.contracts.plans import EpochPlan, Source, Warm
 from fairlead.policy.cases import cluster_digest
 from planner.evaluator import most_in_force
 from planner.patience import within
@@ -304,7 +305,39 @@ async def test_a_plan_of_a_language_model_says_which_one() -> None:
         assert made.counted("fairlead_cases_written", source="llm") == 1.0
 
 
-async def publish_models_plan(made: Ledger) -> None:
+async def test_a_plan_that_says_something_can_be_judged_by_the_twin() -> None:
+    """What its first slot's decision knew, and what arrived, also what has not ended; nothing that was cancelled."""
+    async with ledger() as made:
+        await made.restart()
+        made.planner.cancel()  # as above
+        warm = (Warm(model="m2", node="n1", at_s=ORIGIN_S + 30.0),)
+        await publish_models_plan(made, warm=warm)
+        await made.served("m1", 2, 4.0)
+        await made.until(45.0)
+        await made.served("m2", 3, 4.0, told=False)
+        await made.served("m3", 1, 1.0, "cancelled")
+        await busy(made, DUE_S)
+        (one,) = await made.cases()
+        evidence = await made.store.evidence(one.id)
+        assert (evidence.case, evidence.ended_at_s, evidence.plan.warm) == (one.id, one.ended_at_s, warm)
+        assert (evidence.begin.slot, evidence.begin.trigger) == (one.epoch * 10, "slot")
+        arrived = Counter(call.model for call in evidence.calls)
+        assert arrived == {"m1": one.realised.arrived - 3, "m2": 3}
+        assert [call.at_s - ORIGIN_S for call in evidence.calls if call.model == "m2"] == [35.0, 45.0, 55.0]
+        assert all(call.at_s < one.ended_at_s for call in evidence.calls)
+
+
+async def test_a_neutral_plan_has_nothing_to_be_judged() -> None:
+    """It is the fallback."""
+    async with ledger() as made:
+        await made.restart()
+        await busy(made, DUE_S)
+        (one,) = await made.cases()
+        with pytest.raises(NotFound, match="nothing is kept"):
+            await made.store.evidence(one.id)
+
+
+async def publish_models_plan(made: Ledger, warm: tuple[Warm, ...] = ()) -> None:
     """Put a plan in force that a model called tiny has proposed."""
     (before,) = await made.world.journal(agent="planner")
     given, decided = before.input, before.output
@@ -348,7 +381,7 @@ async def publish_models_plan(made: Ledger) -> None:
         in_time=True,
     )
     plan = decided.plan.model_copy(
-        update={"generation": 2, "parent": 1, "source": "llm", "created_at_s": made.world.clock.now_s()}
+        update={"generation": 2, "parent": 1, "source": "llm", "warm": warm, "created_at_s": made.world.clock.now_s()}
     )
     record = before.model_copy(
         update={

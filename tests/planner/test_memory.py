@@ -123,8 +123,8 @@ class Fleeting(MemoryStore):
     """A store whose cases are gone whenever some are to be read in full."""
 
     async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
-        for case in cases:
-            await self.delete_case(case)
+        for name in cases:
+            await self.delete_case(name)
         return await super().some_cases(cases)
 
 
