@@ -15,8 +15,8 @@ NodeAlias = Annotated[str, StringConstraints(pattern=r"^n[0-9]{2,4}$")]
 ModelAlias = Annotated[str, StringConstraints(pattern=r"^m[0-9]{2,4}$")]
 ZoneAlias = Annotated[str, StringConstraints(pattern=r"^(\*|z[0-9]{2,4})$")]
 CaseAlias = Annotated[str, StringConstraints(pattern=r"^c[0-9]$")]
-RatesAlias = Annotated[str, StringConstraints(pattern=r"^[co][0-9]$")]
-"""Of what says rates: a case, or a note of an operator."""
+RatesAlias = Annotated[str, StringConstraints(pattern=r"^[cor][0-9]$")]
+"""Of what says rates: a case, a note of an operator, or a regime of the forecast."""
 
 PLANNER_WHY_CHARS = 280
 SLOT_WHY_CHARS = 140
@@ -63,7 +63,9 @@ class PlannerReply(Message):
     models: Many[ModelWish]
     warm: Annotated[Many[WarmWish], Field(max_length=8)]
     rates_of: RatesAlias | None
-    """The case or note whose rates are expected, in place of `expected` of each model."""
+    """The case, note or regime whose rates are expected, in place of `expected` of each model."""
+    rates_at: Literal["now"] | Annotated[int, Field(ge=0, le=86_400)] = "now"
+    """When they begin to hold, as in `warm`; of no meaning without `rates_of`."""
     confidence: Level
     """Journaled only."""
     cases_cited: Annotated[Many[CaseAlias], Field(max_length=5)]

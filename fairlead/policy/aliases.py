@@ -1,7 +1,7 @@
 """Aliases: what stands in a prompt for an id, because an id that somebody chose must not speak to a model (CONTROL §3).
 
 An alias has a letter and a number by position: `n01` the first node or group of nodes, `m01` of models, `c1` the first
-case shown, `o1` the first note. The one zone is `*`.
+case shown, `o1` the first note, `r1` the first regime. The one zone is `*`.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ class Aliases:
     zones: Named = ANYWHERE
     cases: Named = ()
     notes: Named = ()
+    regimes: Named = ()
 
     @property
     def grouped(self) -> bool:

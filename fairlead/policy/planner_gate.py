@@ -6,6 +6,7 @@ that name it: each takes the next one that fits, and further ones up to three, s
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from fairlead.policy.aliases import Aliases, by_alias, by_id
 from fairlead.policy.arrays import lean
 from fairlead.policy.draft import GB
 from fairlead.policy.epoch import NEUTRAL_PRIORITY, check, with_demand
+from fairlead.policy.forecast_words import remembered_regimes
 from fairlead.policy.note_words import noted, rates_told
 from fairlead.policy.parsing import Fault, listed, printable
 
@@ -66,6 +68,7 @@ def drafted(reply: PlannerReply, given: EpochInput, aliases: Meant) -> PlanDraft
         warm=_warm(reply, given, aliases),
         why=printable(reply.why),
         rates=_rates(reply, given, aliases),
+        rates_at_s=None if reply.rates_of is None else _at_s(reply.rates_at, given),
     )
     faults = (*check(draft, given.cluster, given.snapshot), *_too_late(reply, given))
     if faults:
@@ -116,7 +119,7 @@ def _unknown(reply: PlannerReply, given: EpochInput, aliases: Meant) -> Fault | 
     named: tuple[tuple[str, list[str], Mapping[str, object]], ...] = (
         ("node", nodes, aliases.nodes),
         ("model", models, aliases.models),
-        ("case", cases, {**aliases.cases, **noted(given)}),
+        ("case", cases, {**aliases.cases, **noted(given), **remembered_regimes(given)}),
     )
     for what, said, known in named:
         strange = [one for one in said if one not in known]
@@ -201,13 +204,15 @@ def _priorities(reply: PlannerReply, given: EpochInput, aliases: Meant) -> tuple
 
 
 def _rates(reply: PlannerReply, given: EpochInput, aliases: Meant) -> tuple[Rate, ...]:
-    """Return the rates of the case that a reply expects again, of models that there are, or of the note it believes."""
+    """Return the rates of the case or regime that a reply expects, of known models, or of the note it believes."""
     if reply.rates_of is None:
         return ()
     if (note := noted(given).get(reply.rates_of)) is not None:
         return rates_told(note, given)
+    regime = remembered_regimes(given).get(reply.rates_of)
+    rates = regime.rates if regime is not None else aliases.cases[reply.rates_of].rates
     known = {m.id for m in given.cluster.models}
-    return tuple(r for r in aliases.cases[reply.rates_of].rates if r.model in known)
+    return tuple(r for r in rates if r.model in known)
 
 
 def _warm(reply: PlannerReply, given: EpochInput, aliases: Meant) -> tuple[Warm, ...]:
@@ -219,7 +224,7 @@ def _warm(reply: PlannerReply, given: EpochInput, aliases: Meant) -> tuple[Warm,
         model = max(aliases.models[wish.model], key=lambda m: rates.get(m, 0.0))
         nodes = aliases.nodes[wish.node]
         node = next((n for n in nodes if n not in closed and _takes(n, model, given)), nodes[0])
-        found.setdefault((node, model), Warm(model=model, node=node, at_s=_at_s(wish, given)))
+        found.setdefault((node, model), Warm(model=model, node=node, at_s=_at_s(wish.at, given)))
     return tuple(found.values())
 
 
@@ -231,10 +236,10 @@ def _takes(node: str, model: str, given: EpochInput) -> bool:
     return view is not None and view.up and size <= room and all(p.model != model for p in view.pods)
 
 
-def _at_s(wish: WarmWish, given: EpochInput) -> float:
-    """Return the instant of a wish: times count from the epoch's begin; `now` is then, or now where it has begun."""
+def _at_s(at: Literal["now"] | int, given: EpochInput) -> float:
+    """Return the instant of a time: it counts from the epoch's begin; `now` is then, or now where it has begun."""
     begins_at_s = given.begins_at_s if given.begins_at_s is not None else given.now_s
-    return max(begins_at_s, given.now_s) if wish.at == "now" else begins_at_s + wish.at
+    return max(begins_at_s, given.now_s) if at == "now" else begins_at_s + at
 
 
 def _too_late(reply: PlannerReply, given: EpochInput) -> tuple[Reason, ...]:

@@ -16,6 +16,7 @@ from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.aliases import Aliases, case_aliases
 from fairlead.policy.epoch_tables import epoch_models, epoch_nodes
 from fairlead.policy.figures import figure, tokens_most
+from fairlead.policy.forecast_words import forecast_lines, regime_aliases
 from fairlead.policy.grouping import Limits, grouped, heaviest
 from fairlead.policy.note_words import note_aliases, note_lines, quoted
 from fairlead.policy.plan_words import HOURS, case_words, plan_words
@@ -81,17 +82,22 @@ def planner_question(
 ) -> Question:
     """Return what the planner is asked: of `cases`, with their similarities, the first five."""
     cases, similarities = cases[:CASES_MOST], similarities[:CASES_MOST]
-    named, notes = case_aliases([c.id for c in cases]), note_aliases(given)
+    told = {
+        "cases": case_aliases([c.id for c in cases]),
+        "notes": note_aliases(given),
+        "regimes": regime_aliases(given),
+    }
     rates = {r.model: r.per_s for r in given.rates}
     first = heaviest(given.cluster, rates)
     settings = given.settings
 
     def about(limits: Limits) -> tuple[Question, int]:
-        aliases = replace(grouped(given.cluster, given.snapshot, rates, limits, first), cases=named, notes=notes)
+        aliases = replace(grouped(given.cluster, given.snapshot, rates, limits, first), **told)
         values = {
             **_times(given),
             "weights": _weights(settings) + _goal(given, aliases),
             "notes": note_lines(given, aliases),
+            "forecast": forecast_lines(given, aliases),
             "cases": case_words(cases, similarities, aliases),
             "plan": plan_words(given.parent, aliases),
             "models": epoch_models(given, aliases),

@@ -27,7 +27,7 @@ HALF_COUNT = 0.5
 """Added to each count: without it one request of a model that was silent would be proof (Jeffreys' prior of a Poisson
 rate)."""
 
-THRESHOLD_P = 2e-6
+THRESHOLD_P = 2e-5
 """Chance that one look exceeds the threshold if the statistic were χ² distributed; see `FALSE_ALARMS_PER_DAY`."""
 
 BEFORE_MOST = 480
@@ -36,7 +36,7 @@ BEFORE_MOST = 480
 SWITCH_WINDOWS = (0, 1, 2)
 """Whole slots that may have passed since a change to a remembered regime: a later one the other rule finds too."""
 
-SWITCH_P = 1e-6
+SWITCH_P = 1e-4
 """The chance that one look takes steady demand for another remembered regime is at most this (Ville's inequality: the
 likelihood ratio of the wrong one has mean 1)."""
 

@@ -46,7 +46,7 @@ def planner_schema(aliases: Aliases, epoch_slots: int, slot_s: float) -> str:
         "model": _words(aliases.models),
         TIME: {"type": "integer", "enum": sorted({int(k * slot_s) for k in range(min(epoch_slots, TIMES_MOST))})},
     }
-    if rates := (*aliases.cases, *aliases.notes):
+    if rates := (*aliases.cases, *aliases.notes, *aliases.regimes):
         made["$defs"]["rates"] = _words(rates)
     else:
         properties["rates_of"] = {"type": "null"}
