@@ -187,13 +187,11 @@ class Engine:
         return self._controller.asked(self.now_s, readings.nodes, readings.sites)
 
     def follow(self, plan: EpochPlan | None) -> None:
-        """Have another plan from now on: the next decision follows it, at once where no slot begins now."""
+        """Have another plan from now on, and decide by it once all that happens now has happened."""
         if self._controller is None:
             raise AssertionError("nothing is decided in this run")
         self._controller.plan = plan
-        slots = self._agenda.slots
-        if slots.begins_at_s(slots.at(self.now_s)) != self.now_s:
-            self._decide_event(forced=True)
+        self._calendar.enter(self.now_s, Rung())
 
     def run(self, until_s: float = math.inf) -> None:
         """Let happen what happens before `until_s`, or until nothing is left to happen."""

@@ -32,7 +32,7 @@ def branch(situation: Situation, candidate: Candidate, demand: Demand, until_s: 
 
 def resumed(situation: Situation, candidate: Candidate, demand: Demand) -> Engine:
     """Return a run at the situation's instant, its first decision in force and its demand still to come."""
-    setup, now_s = _setup(situation), situation.now_s
+    setup, now_s = setup_of(situation), situation.now_s
     nodes = nodes_of(setup.cluster, setup.settings, yielding=yields(setup.policy, setup.settings))
     views = {site.id: view_of(setup, site.id, nodes) for site in setup.cluster.sites}
     how = rules(setup.settings, setup.seed, fresh=setup.fresh, origin_s=situation.origin_s)
@@ -50,7 +50,8 @@ def resumed(situation: Situation, candidate: Candidate, demand: Demand) -> Engin
     return engine
 
 
-def _setup(situation: Situation) -> Setup:
+def setup_of(situation: Situation) -> Setup:
+    """Return all that the branches of a situation have in common."""
     return Setup(
         cluster=situation.cluster,
         policy=situation.policy,

@@ -46,7 +46,8 @@ from fairlead.twin.compiled.reports import (
     woken,
 )
 from fairlead.twin.compiled.requests import carry, come, end, expire, look_again, patience_ends_s, reach, remind
-from fairlead.twin.compiled.world import DRAINING, coming, events, mishaps, models, nodes, pods, world
+from fairlead.twin.compiled.serving import foretell, pump
+from fairlead.twin.compiled.world import DRAINING, READY, coming, events, mishaps, models, nodes, pods, world
 
 
 @native
@@ -66,12 +67,32 @@ def begin(w: int, board: Board, tuning: Tuning, standing: Standing) -> None:
 
 
 @native
+def resume(w: int, board: Board, tuning: Tuning, standing: Standing) -> None:
+    """Go on with what was laid out as it is now; the first decision has a placement and a table in any case."""
+    now = world(w)
+    for n in range(now.node):
+        for m in range(now.model):
+            if pods(w, n, m).phase == READY:
+                pump(w, n, m)
+        foretell(w, n)
+    take_all(w)
+    if not decided(w, board, tuning, standing, now.slot_begins, True):
+        decide(Asked(now.policy, False, True, slot_now(w), now.now_s, now.seed), board, tuning, standing)
+    put_in_force(w, standing)
+    report(w)
+    enter(w, next_tick_s(w), TICKED, 0, 0)
+
+
+@native
 def run(w: int, board: Board, tuning: Tuning, standing: Standing, until_s: float) -> bool:
     """Let happen what happens before `until_s`; False if there is no more room for what may follow from an event."""
     now = world(w)
     if not now.begun:
         now.begun = True
-        begin(w, board, tuning, standing)
+        if now.resumed:
+            resume(w, board, tuning, standing)
+        else:
+            begin(w, board, tuning, standing)
     while True:
         at_s, kind = next_event(w)
         if at_s >= until_s:
@@ -179,7 +200,7 @@ def decide_now(w: int, board: Board, tuning: Tuning, standing: Standing, tick: b
         for s in range(world(w).site):
             remind(w, s)
             look_again(w, s)
-        slot = period(now.now_s, 0.0, world(w).slot_s) * world(w).slot_s == now.now_s
+        slot = slot_now(w) * world(w).slot_s + world(w).origin_s == now.now_s
     else:
         now.rung = False
     read(w)
@@ -202,8 +223,7 @@ def decided(w: int, board: Board, tuning: Tuning, standing: Standing, slot: bool
         return False
     remember_shape(w)
     woken(w, board)
-    number = period(now.now_s, 0.0, world(w).slot_s)
-    question = Asked(world(w).policy, slot, False, number, now.now_s, world(w).seed)
+    question = Asked(world(w).policy, slot, False, slot_now(w), now.now_s, world(w).seed)
     new = decide(question, board, tuning, standing)
     if slot:
         for m in range(now.model):
@@ -254,10 +274,16 @@ def period(now_s: float, origin_s: float, length_s: float) -> int:
 
 
 @native
+def slot_now(w: int) -> int:
+    """Return the number of the slot that is now."""
+    return period(world(w).now_s, world(w).origin_s, world(w).slot_s)
+
+
+@native
 def next_tick_s(w: int) -> float:
     """Return the first instant from now at which a slot or a refresh begins (`policy.periods.Agenda`)."""
     now_s, slot_s, refresh_s = world(w).now_s, world(w).slot_s, world(w).refresh_s
-    slot = period(now_s, 0.0, slot_s)
-    begun_s = slot * slot_s
+    slot, origin_s = slot_now(w), world(w).origin_s
+    begun_s = origin_s + slot * slot_s
     refresh = period(now_s, begun_s, refresh_s)
-    return float(min(begun_s + (refresh + 1) * refresh_s, (slot + 1) * slot_s))
+    return float(min(begun_s + (refresh + 1) * refresh_s, origin_s + (slot + 1) * slot_s))

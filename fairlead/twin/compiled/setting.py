@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.settings import NodeAgentSettings
-from fairlead.contracts.tuning import PolicyName, PolicySettings
+from fairlead.contracts.tuning import PolicyName
 from fairlead.policy.arrays import Flags, Floats, Whole, flags
 from fairlead.policy.baselines import random_placement
 from fairlead.policy.snapshot import allowed_age_s
@@ -21,6 +21,7 @@ from fairlead.twin.compiled.plans import Wants, wanting
 from fairlead.twin.compiled.world import TABLES, WORLD
 from fairlead.twin.play import Game
 from fairlead.twin.requests import Network
+from fairlead.twin.setup import Setup
 from fairlead.twin.subjects import Subject
 
 Records = NDArray[np.void]
@@ -113,43 +114,59 @@ def crowd(subject: Subject) -> Crowd:
 
 def laid_out(game: Game, crowd: Crowd) -> Run:
     """Return the run of a game before anything is decided; `crowd` are the requests of its subject."""
-    settings, shape = game.policy.settings(), game.subject.cluster
-    world = _world(game, settings, len(crowd.sent_at_s))
-    tables = {name: np.zeros([int(world[0][one]) for one in along], record) for name, (record, along) in TABLES.items()}
-    _nodes(tables["nodes"], shape)
-    _models(tables["models"], shape, game.subject.network)
-    _words(tables["words"], shape, game.subject.network)
-    _requests(tables, crowd, np.array([game.subject.network.up_s[m.id] for m in shape.models]))
-    tables["desks"]["first"], tables["desks"]["last"], tables["desks"]["turn"] = -1, -1, -1
-    for name in ("asked_at_s", "missed_at_s", "waited_at_s", "said_asked_at_s"):
-        tables["desks"][name] = -np.inf
-    tables["wakes"]["at_s"], tables["wakes"]["rang_at_s"] = -np.inf, -np.inf
-    force = standing(_given(game), settings.rate_start_per_s)
-    wanted = wanting(board(shape), shape, Wants(overrides=game.subject.overrides))
-    run = pointed(Run(world, tables, wanted, tuning(settings), force))
+    subject = game.subject
+    setup = Setup(
+        cluster=subject.cluster,
+        policy=game.policy.name,
+        fresh=game.policy.fresh,
+        seed=game.seed,
+        network=subject.network,
+        settings=game.policy.settings(),
+        static=game.static,
+        overrides=subject.overrides,
+    )
+    run = laid(setup, crowd, len(subject.mishaps))
     _befall(run, game)
     return run
 
 
-def _given(game: Game) -> Flags:
+def laid(setup: Setup, crowd: Crowd, mishaps: int = 0) -> Run:
+    """Return a run in which nothing has happened, with these requests and room for so many mishaps."""
+    shape, network = setup.cluster, setup.network
+    world = _world(setup, len(crowd.sent_at_s), mishaps)
+    tables = {name: np.zeros([int(world[0][one]) for one in along], record) for name, (record, along) in TABLES.items()}
+    _nodes(tables["nodes"], shape)
+    _models(tables["models"], shape, network)
+    _words(tables["words"], shape, network)
+    _requests(tables, crowd, np.array([network.up_s[m.id] for m in shape.models]))
+    tables["desks"]["first"], tables["desks"]["last"], tables["desks"]["turn"] = -1, -1, -1
+    for name in ("asked_at_s", "missed_at_s", "waited_at_s", "said_asked_at_s"):
+        tables["desks"][name] = -np.inf
+    tables["wakes"]["at_s"], tables["wakes"]["rang_at_s"] = -np.inf, -np.inf
+    force = standing(_given(setup), setup.settings.rate_start_per_s)
+    wanted = wanting(board(shape), shape, Wants(overrides=setup.overrides))
+    return pointed(Run(world, tables, wanted, tuning(setup.settings), force))
+
+
+def _given(setup: Setup) -> Flags:
     """Return [n, m] the placement that a static policy has and an adaptive one begins with."""
-    shape = game.subject.cluster
-    named = game.static if game.policy.name not in ("marginal-dpp", "lru") else ()
+    shape = setup.cluster
+    named = setup.static if setup.policy not in ("marginal-dpp", "lru") else ()
     at_node = {n.id: k for k, n in enumerate(shape.nodes)}
     at_model = {m.id: k for k, m in enumerate(shape.models)}
-    return flags(named or random_placement(shape, game.seed), at_node, at_model)[0]
+    return flags(named or random_placement(shape, setup.seed), at_node, at_model)[0]
 
 
-def _world(game: Game, settings: PolicySettings, requests: int) -> Records:
-    """Return the world of a game with its rules and sizes, in which nothing has happened."""
-    shape, world = game.subject.cluster, np.zeros(1, WORLD)
+def _world(setup: Setup, requests: int, mishaps: int) -> Records:
+    """Return the world of a run with its rules and sizes, in which nothing has happened."""
+    shape, settings, world = setup.cluster, setup.settings, np.zeros(1, WORLD)
     cells = len(shape.nodes) * len(shape.models)
     values: dict[str, float | np.uint64] = {
-        "seed": np.uint64(game.seed & MASK),
-        "policy": POLICIES[game.policy.name],
-        "rule": RULES[game.policy.name],
-        "fresh": game.policy.fresh,
-        "yielding": yields(game.policy.name, settings),
+        "seed": np.uint64(setup.seed & MASK),
+        "policy": POLICIES[setup.policy],
+        "rule": RULES[setup.policy],
+        "fresh": setup.fresh,
+        "yielding": yields(setup.policy, settings),
         "patience_s": PATIENCE_SHARE * settings.hold_timeout_s,
         "allowed_age_s": allowed_age_s(settings),
         "placed_for_s": settings.placement_slots * settings.slot_s,
@@ -164,8 +181,8 @@ def _world(game: Game, settings: PolicySettings, requests: int) -> Records:
         "request": requests,
         "inside": max(m.concurrency for m in shape.models),
         "reason": 2,
-        "mishap": len(game.subject.mishaps),
-        "event": ROOM + len(game.subject.mishaps) + 8 * (cells + len(shape.nodes)),
+        "mishap": mishaps,
+        "event": ROOM + mishaps + 8 * (cells + len(shape.nodes)),
         "start": ROOM + 2 * cells,
     }
     for name in SETTINGS:

@@ -225,6 +225,8 @@ WORLD = np.dtype(
         ("stops", np.int64),
         ("decisions", np.int64),
         ("begun", np.bool_),
+        ("resumed", np.bool_),  # what it begins with was there before
+        ("slot_begins", np.bool_),  # … and a slot decision is due
         ("rows", np.int64),  # of the table in force
         ("looks", np.int64),  # how often tickets of an ingress were looked at to be moved
         ("placed_until_s", np.float64),  # when the placement in force expires
@@ -238,6 +240,7 @@ WORLD = np.dtype(
         ("explore", np.float64),
         ("hold_timeout_s", np.float64),
         ("slot_s", np.float64),
+        ("origin_s", np.float64),  # of the clock that slots are counted from
         ("refresh_s", np.float64),
         ("allowed_age_s", np.float64),
         ("placed_for_s", np.float64),  # how long a placement is in force
