@@ -19,7 +19,7 @@ from fairlead.twin.play import play as reference
 from fairlead.twin.requests import Arrival, Network, Request, at_once
 from fairlead.twin.scenarios import scenario
 from fairlead.twin.subjects import Subject, subject_of
-from tests.twin.scene import asks, cluster, model, placed
+from tests.twin.scene import GB, asks, cluster, model, placed
 
 pytestmark = pytest.mark.skipif(not installed(), reason="numba is not installed: the reference engine serves")
 
@@ -92,9 +92,13 @@ overrides = st.lists(
 
 @st.composite
 def games(draw: st.DrawFn) -> Game:
-    """Return a small game of any policy, with lost and slow nodes and operators who fix pods."""
+    """Return a small game of any policy, with lost, slow, hosting and pausing nodes and operators who fix pods."""
     speeds = draw(st.lists(st.sampled_from((0.5, 1.0, 1.0, 2.0)), min_size=len(NODES), max_size=len(NODES)))
     shape = cluster(MODELS, speeds=speeds, gb=draw(st.sampled_from((3, 4, 6))), sites=len(SITES))
+    special = {"host_memory_bytes": GB * draw(st.sampled_from((0, 0, 2, 5))), "pausing": draw(st.booleans())}
+    some = draw(st.sets(st.sampled_from(NODES)))
+    nodes = tuple(n.model_copy(update=special) if n.id in some else n for n in shape.nodes)
+    shape = shape.model_copy(update={"nodes": nodes})
     far = draw(distances)
     network = Network(
         {s: dict(zip(NODES, row, strict=True)) for s, row in zip(SITES, far, strict=True)},
@@ -152,6 +156,8 @@ def test_the_compiled_core_ends_each_request_as_the_reference_at_the_same_instan
         ("city7-maintenance", "marginal-dpp@fresh", 0.8),
         ("catalogue-crowded", "lru@fresh", 0.6),
         ("city7-burst", "random-static@5s", 0.9),
+        ("catalogue-crowded-sleeping", "marginal-dpp@fresh", 0.6),
+        ("city7-rotating-pausing", "marginal-dpp@5s", 0.8),
     ],
 )
 def test_the_compiled_core_measures_what_the_reference_measures(name: str, policy: str, load: float) -> None:
@@ -175,11 +181,6 @@ def test_room_is_made_where_a_run_turns_out_to_need_more_than_was_laid_out() -> 
     assert by_compiled(game) == by_reference(game)
 
 
-def unlike(game: Game, **changes: object) -> Game:
-    """Return the game with another subject's field."""
-    return replace(game, subject=replace(game.subject, **changes))  # type: ignore[arg-type]
-
-
 def small(policy: str) -> Game:
     """Return a game without requests."""
     nobody: Iterator[Arrival] = iter(())
@@ -196,13 +197,3 @@ def test_what_the_compiled_core_does_not_know_the_reference_plays_and_says_so() 
         player("compiled")(game, quiet)
     assert player("auto")(small("sed-static@fresh"), quiet).engine == "compiled"
     assert player("reference")(small("sed-static@fresh"), quiet).engine == "reference"
-
-
-def test_pausing_and_sleeping_are_the_references_until_the_compiled_core_has_them() -> None:
-    """A node that pauses or has host memory makes a game the reference's."""
-    game = small("marginal-dpp@fresh")
-    for change in ({"pausing": True}, {"host_memory_bytes": 1}):
-        nodes = tuple(n.model_copy(update=change) for n in game.subject.cluster.nodes)
-        shape = game.subject.cluster.model_copy(update={"nodes": nodes})
-        assert supported(unlike(game, cluster=shape)) is not None
-    assert supported(game) is None

@@ -162,7 +162,10 @@ def test_the_compiled_core_decides_as_the_reference(i: SlotInput, host: int, dat
 
     The same pods stay, go and start, the same rows and their priors, the same rates.
     """
-    nodes = tuple(n.model_copy(update={"host_memory_bytes": host * n.memory_bytes}) for n in i.cluster.nodes)
+    pausing = data.draw(st.booleans())
+    nodes = tuple(
+        n.model_copy(update={"host_memory_bytes": host * n.memory_bytes, "pausing": pausing}) for n in i.cluster.nodes
+    )
     cluster = i.cluster.model_copy(update={"nodes": nodes})
     update: dict[str, object] = {
         "cluster": cluster,

@@ -12,6 +12,7 @@ from fairlead.twin.compiled.world import (
     ABSENT,
     DRAINING,
     READY,
+    SLEEPING,
     STARTING,
     STOPPING,
     affected,
@@ -30,11 +31,12 @@ from fairlead.twin.compiled.world import (
 
 @native
 def open_pod(w: int, n: int, m: int) -> None:
-    """Have a new pod on a node; its start begins now and claims its memory."""
+    """Have a new pod on a node, or wake the one that sleeps there; its start begins now and claims its memory."""
     node, pod, now_s = nodes(w, n), pods(w, n, m), world(w).now_s
+    begin_s = models(w, m).wake_s if pod.phase == SLEEPING else models(w, m).start_s
     node.opened += 1
     turn(w, n, m, STARTING)
-    pod.instance, pod.ready_at_s, pod.queue, pod.used_at_s = node.opened, now_s + models(w, m).start_s, True, -math.inf
+    pod.instance, pod.ready_at_s, pod.queue, pod.used_at_s = node.opened, now_s + begin_s, True, -math.inf
     pod.waiting, pod.first, pod.last, pod.running, pod.given_s = 0, -1, -1, 0, 0.0
     k = node.queues
     while k > 0 and queued(w, n, k - 1).model > m:
@@ -78,8 +80,11 @@ def drain_pod(w: int, n: int, m: int) -> None:
 
 
 @native
-def stop_pod(w: int, n: int, m: int, lost: int) -> int:
-    """Begin to stop a pod; put those whom it served before the `lost` ones, and return the first; -1 if none."""
+def stop_pod(w: int, n: int, m: int, lost: int, dozes: bool) -> int:
+    """Begin to stop a pod; put those whom it served before the `lost` ones, and return the first; -1 if none.
+
+    In `dozes` it will sleep.
+    """
     node, pod, now = nodes(w, n), pods(w, n, m), world(w)
     work_on(w, n)
     count_up(w, n)
@@ -94,6 +99,7 @@ def stop_pod(w: int, n: int, m: int, lost: int) -> int:
     node.version += 1
     drop_queue(w, n, m)
     turn(w, n, m, STOPPING)
+    pod.dozes = dozes
     stops(w, now.stops).at_s = now.now_s
     now.stops += 1
     enter(w, now.now_s + STOP_S, GONE, n * world(w).model + m, pod.instance)
@@ -118,16 +124,16 @@ def start_pods(w: int, n: int) -> bool:
     now = world(w)
     free, acted = nodes(w, n).memory, False
     for m in range(world(w).model):
-        if pods(w, n, m).phase != ABSENT:
+        if not down(w, n, m):
             free -= models(w, m).claim
     for m in range(world(w).model):
-        if pods(w, n, m).awake and pods(w, n, m).phase == ABSENT and models(w, m).claim <= free:
+        if pods(w, n, m).awake and down(w, n, m) and models(w, m).claim <= free:
             free -= models(w, m).claim
             open_pod(w, n, m)
             starts(w, now.starts).at_s = now.now_s
             now.starts += 1
             pod = pods(w, n, m)
-            enter(w, now.now_s + models(w, m).start_s, READY_NOW, n * world(w).model + m, pod.instance)
+            enter(w, pod.ready_at_s, READY_NOW, n * world(w).model + m, pod.instance)
             acted = True
     return acted
 
@@ -139,15 +145,21 @@ def steer(w: int, n: int) -> None:
     in_force = now_s < world(w).placed_until_s
     lost, changed, acted = -1, False, True
     while acted:
-        acted = False
+        acted, rested = False, False
         for m in range(world(w).model):
             pod = pods(w, n, m)
             stoppable = in_force and pods(w, n, m).stoppable
             if pod.phase == DRAINING:
                 if not stoppable:
                     turn(w, n, m, READY)
-                elif pod.left_running + pod.left_waiting == 0 or now_s - pod.since_at_s >= world(w).drain_limit_s:
-                    lost = stop_pod(w, n, m, lost)
+                elif pod.left_running + pod.left_waiting == 0:
+                    sleeps = may_sleep(w, n, m)
+                    if sleeps and rested:
+                        continue
+                    rested = rested or sleeps
+                    lost = rest(w, n, m, lost) if sleeps else stop_pod(w, n, m, lost, False)
+                elif now_s - pod.since_at_s >= world(w).drain_limit_s:
+                    lost = stop_pod(w, n, m, lost, False)
                 else:
                     continue
                 acted = True
@@ -161,6 +173,39 @@ def steer(w: int, n: int) -> None:
         foretell(w, n)
         touch(w)
     look_later(w, n)
+
+
+@native
+def down(w: int, n: int, m: int) -> bool:
+    """Tell whether a model has no pod on a node, or one that sleeps."""
+    return bool(pods(w, n, m).phase == ABSENT or pods(w, n, m).phase == SLEEPING)
+
+
+@native
+def may_sleep(w: int, n: int, m: int) -> bool:
+    """Tell whether a drained pod can sleep in its node's host memory: it has been ready."""
+    pod = pods(w, n, m)
+    return bool(pod.ready_at_s <= pod.since_at_s and models(w, m).claim <= nodes(w, n).host_memory)
+
+
+@native
+def rest(w: int, n: int, m: int, lost: int) -> int:
+    """Let a pod fall asleep, or else the one sleep no more that has slept longest and need not be awake.
+
+    Where nobody can make room, the pod stops. Return the first of the `lost` ones, as `stop_pod`.
+    """
+    free, longest = nodes(w, n).host_memory, -1
+    for j in range(world(w).model):
+        pod = pods(w, n, j)
+        if pod.phase == SLEEPING or (pod.phase == STOPPING and pod.dozes):
+            free -= models(w, j).claim
+        sooner = longest < 0 or pod.since_at_s < pods(w, n, longest).since_at_s
+        if pod.phase == SLEEPING and not pod.awake and sooner:
+            longest = j
+    if models(w, m).claim > free and longest >= 0:
+        pods(w, n, longest).phase = ABSENT
+        return lost
+    return stop_pod(w, n, m, lost, models(w, m).claim <= free)
 
 
 @native
@@ -219,7 +264,7 @@ def gone(w: int, n: int, m: int, instance: int) -> None:
     """Let a stop be over."""
     pod = pods(w, n, m)
     if pod.phase != ABSENT and pod.instance == instance:
-        pod.phase = ABSENT
+        turn(w, n, m, SLEEPING if pod.dozes else ABSENT)
         steer(w, n)
 
 

@@ -124,6 +124,7 @@ def board(cluster: Cluster) -> Board:
     nodes["memory"] = [one.memory_bytes for one in cluster.nodes]
     nodes["host_memory"] = [one.host_memory_bytes for one in cluster.nodes]
     nodes["speed"] = [one.speed for one in cluster.nodes]
+    nodes["pausing"] = [one.pausing for one in cluster.nodes]
     models["claim"] = [one.memory_bytes for one in cluster.models]
     models["work_s"] = tables["priced"]["work_s"] = [one.work_s for one in cluster.models]
     models["start_s"] = [one.start_delay_s for one in cluster.models]

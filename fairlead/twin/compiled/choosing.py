@@ -68,7 +68,7 @@ def drain_word(w: int, s: int, n: int) -> None:
         busy = busy or belief.count > 0 or belief.ready_in_s > 0.0
     if not busy:
         return
-    drain(w, word.pods, word.speed, for_s)
+    drain(w, word.pods, word.speed, for_s, nodes(w, n).pausing)
     for k in range(word.pods):
         q = queues(w, k)
         belief = beliefs(w, s, n, q.model)
@@ -121,7 +121,7 @@ def priced_at(w: int, s: int, n: int, m: int, thought: bool) -> tuple[float, flo
     while queues(w, own).model != m:
         own += 1
     network_s = 2.0 * words(w, s, n).far_s
-    finish_s, delays_s = priced(w, size, own, speed)
+    finish_s, delays_s = priced(w, size, own, speed, nodes(w, n).pausing)
     delay_s = network_s + queues(w, own).ready_in_s + finish_s
     own_s = models(w, m).work_s / speed + network_s
     return delay_s, delays_s, max(0.0, delay_s + delays_s - own_s)

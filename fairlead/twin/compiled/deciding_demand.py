@@ -119,7 +119,7 @@ def pod_price(b: int, n: int, m: int) -> tuple[float, float]:
             queue.model, queue.ready_in_s, queue.work_s, queue.count = j, pod.ready_in_s, pod.left_s, pod.count
             own = size if j == m else own
             size += 1
-    finish_s, delays_s = priced(w, size, own, nodes(b, n).speed)
+    finish_s, delays_s = priced(w, size, own, nodes(b, n).speed, nodes(b, n).pausing)
     return pods(b, n, m).ready_in_s + finish_s, delays_s
 
 

@@ -14,6 +14,7 @@ NODE = np.dtype(
         ("speed", np.float64),  # v as the newest report has it; the declared one of a node that was never heard
         ("up", np.bool_),  # heard within the allowed age
         ("seen", np.bool_),  # was ever heard
+        ("pausing", np.bool_),  # one pod runs at a time
         ("drains", np.bool_),  # by the plan; so too the next one
         ("closed", np.bool_),  # starts nothing new: drain or standby
         # written by the rules

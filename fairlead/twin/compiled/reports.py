@@ -11,6 +11,7 @@ from fairlead.twin.compiled.world import (
     ABSENT,
     DRAINING,
     READY,
+    SLEEPING,
     STARTING,
     STOPPING,
     beliefs,
@@ -128,7 +129,7 @@ def folded_node(w: int, board: Board, n: int) -> bool:
             lay(w, size, m, here.ready_in_s, here.work_s, here.count)
             size += 1
     if up and now_s > said.at_s:
-        drain_said(w, size, said.speed, now_s - said.at_s)
+        drain_said(w, size, said.speed, now_s - said.at_s, nodes(w, n).pausing)
     changed, k = up != said.shown_up, 0
     said.seen_up = up
     for m in range(world(w).model):
@@ -137,7 +138,7 @@ def folded_node(w: int, board: Board, n: int) -> bool:
         changed = changed or phase != here.shown
         here.seen = phase
         pod.starting, pod.ready = phase == STARTING, phase == READY
-        pod.leaving, pod.stopping = phase == DRAINING, phase == STOPPING
+        pod.leaving, pod.stopping, pod.sleeping = phase == DRAINING, phase == STOPPING, phase == SLEEPING
         pod.left_s, pod.count, pod.running, pod.ready_in_s, pod.used_at_s = 0.0, 0, 0, 0.0, -math.inf
         pod.since_at_s = 0.0
         if phase == ABSENT:
@@ -154,11 +155,11 @@ def folded_node(w: int, board: Board, n: int) -> bool:
 
 
 @native
-def drain_said(w: int, size: int, speed: float, for_s: float) -> None:
+def drain_said(w: int, size: int, speed: float, for_s: float, pausing: bool) -> None:
     """Let reported queues be as they are now if nothing more arrived."""
     for k in range(size):
         if queues(w, k).count > 0 or queues(w, k).ready_in_s > 0.0:
-            drain(w, size, speed, for_s)
+            drain(w, size, speed, for_s, pausing)
             return
 
 

@@ -19,10 +19,41 @@ def count_up(w: int, n: int) -> None:
     node.counted_at_s = now_s
     if node.busy == 0:
         return
+    if node.pausing:
+        one = pods(w, n, runner(w, n))
+        one.given_s += for_s * node.learned / one.running
+        return
     for k in range(node.queues):
         pod = pods(w, n, queued(w, n, k).model)
         if pod.running > 0:
             pod.given_s += for_s * node.learned / (node.busy * pod.running)
+
+
+@native
+def runner(w: int, n: int) -> int:
+    """Return the model whose pod runs while the others pause, as the account has it: `policy.backlog.Backlog.runner`.
+
+    There must be a busy one. Of equals it is the pod that was opened first.
+    """
+    best, least_s = -1, math.inf
+    for k in range(nodes(w, n).queues):
+        m = queued(w, n, k).model
+        if pods(w, n, m).running == 0:
+            continue
+        left_s = least_left(w, n, m)
+        if best < 0 or left_s < least_s or (left_s == least_s and pods(w, n, m).instance < pods(w, n, best).instance):
+            best, least_s = m, left_s
+    return best
+
+
+@native
+def least_left(w: int, n: int, m: int) -> float:
+    """Return the work that is left of that request of a busy pod that has least left."""
+    pod, work_s = pods(w, n, m), models(w, m).work_s
+    began_s = places(w, n, m, 0).began_s
+    for j in range(1, pod.running):
+        began_s = min(began_s, places(w, n, m, j).began_s)
+    return float(max(work_s - (pod.given_s - began_s), LEAST_LEFT_RATIO * work_s))
 
 
 @native
@@ -55,13 +86,22 @@ def work_on(w: int, n: int) -> None:
     node.at_s = now_s
     if node.busy == 0:
         return
+    if node.pausing:
+        one = runner(w, n)
+        work_in(w, n, one, for_s * node.speed / pods(w, n, one).running)
+        return
     for k in range(node.queues):
         m = queued(w, n, k).model
         running = pods(w, n, m).running
         if running > 0:
-            done_s = for_s * node.speed / (node.busy * running)
-            for j in range(running):
-                places(w, n, m, j).left_s -= done_s
+            work_in(w, n, m, for_s * node.speed / (node.busy * running))
+
+
+@native
+def work_in(w: int, n: int, m: int, done_s: float) -> None:
+    """Do so much work of each request in a pod."""
+    for j in range(pods(w, n, m).running):
+        places(w, n, m, j).left_s -= done_s
 
 
 @native
@@ -178,10 +218,13 @@ def foretell(w: int, n: int) -> None:
         return
     node.foretold = node.version
     due_s, found = math.inf, False
+    only, sharing = -1, node.busy
+    if node.pausing and node.busy > 0:
+        only, sharing = runner(w, n), 1
     for k in range(node.queues):
         m = queued(w, n, k).model
         running = pods(w, n, m).running
-        if running == 0:
+        if running == 0 or (only >= 0 and m != only):
             continue
         first = places(w, n, m, 0)
         r, left_s = first.request, first.left_s
@@ -189,7 +232,7 @@ def foretell(w: int, n: int) -> None:
             other = places(w, n, m, j)
             if other.left_s < left_s or (other.left_s == left_s and other.request < r):
                 r, left_s = other.request, other.left_s
-        at_s = node.at_s + max(left_s, 0.0) * (node.busy * running) / node.speed
+        at_s = node.at_s + max(left_s, 0.0) * (sharing * running) / node.speed
         if not found or at_s < due_s:
             due_s, found = at_s, True
             node.due_model, node.due_request = m, r

@@ -195,6 +195,8 @@ def _world(setup: Setup, requests: int, mishaps: int) -> Records:
 def _nodes(nodes: Records, shape: Cluster) -> None:
     nodes["up"], nodes["foretold"], nodes["looks_at_s"] = True, -1, -np.inf
     nodes["memory"] = [one.memory_bytes for one in shape.nodes]
+    nodes["host_memory"] = [one.host_memory_bytes for one in shape.nodes]
+    nodes["pausing"] = [one.pausing for one in shape.nodes]
     for name in ("speed", "learned", "declared"):
         nodes[name] = [one.speed for one in shape.nodes]
 
@@ -202,6 +204,7 @@ def _nodes(nodes: Records, shape: Cluster) -> None:
 def _models(models: Records, shape: Cluster, network: Network) -> None:
     models["work_s"] = [one.work_s for one in shape.models]
     models["start_s"] = [one.start_delay_s for one in shape.models]
+    models["wake_s"] = [one.wake_delay_s for one in shape.models]
     models["down_s"] = [network.down_s[one.id] for one in shape.models]
     models["deadline_s"] = [one.deadline_s for one in shape.models]
     models["claim"] = [one.memory_bytes for one in shape.models]

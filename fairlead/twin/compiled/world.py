@@ -10,7 +10,7 @@ import numpy as np
 
 from fairlead.twin.compiled.tables import At, table, whole
 
-ABSENT, STARTING, READY, DRAINING, STOPPING = range(5)
+ABSENT, STARTING, READY, DRAINING, STOPPING, SLEEPING = range(6)
 """Phases of a pod."""
 
 TRANSFER, HELD, QUEUED, RUNNING = range(4)
@@ -36,6 +36,8 @@ NODE = np.dtype(
         ("counted_at_s", np.float64),  # up to when that account has counted
         ("declared", np.float64),
         ("memory", np.int64),
+        ("host_memory", np.int64),  # for pods that sleep
+        ("pausing", np.bool_),  # one pod runs at a time
     ],
     align=True,
 )
@@ -43,6 +45,7 @@ MODEL = np.dtype(
     [
         ("work_s", np.float64),
         ("start_s", np.float64),
+        ("wake_s", np.float64),
         ("down_s", np.float64),
         ("deadline_s", np.float64),
         ("claim", np.int64),
@@ -61,6 +64,7 @@ POD = np.dtype(
         ("since_at_s", np.float64),
         ("ready_at_s", np.float64),
         ("queue", np.bool_),  # takes or has taken requests: it starts, serves or drains
+        ("dozes", np.bool_),  # its stop ends in sleep
         ("used_at_s", np.float64),
         ("left_waiting", np.int64),  # of a draining pod, as its agent knows; -1 while it does not
         ("left_running", np.int64),
