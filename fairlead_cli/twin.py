@@ -193,5 +193,6 @@ def _run_rows(game: "Game", load: float, played: "Played", took_s: float) -> lis
 def _talks(talks: "TalkFigures") -> str:
     return (
         f"{talks.dialogues} dialogues, {talks.acting} acted; {talks.questions} questions, "
-        f"{talks.unanswered} unanswered, {talks.malformed} malformed; {talks.tokens} tokens"
+        f"{talks.unanswered} unanswered, {talks.malformed} malformed; {talks.judged} judged by the twin, "
+        f"{talks.worse} refused; {talks.tokens} tokens"
     )

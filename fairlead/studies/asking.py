@@ -11,7 +11,8 @@ from fairlead.adapters.openai_llm import connected
 from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.contracts.dialogue import AgentName, Answer, Ask, Sampling
 from fairlead.contracts.settings import LlmSettings
-from fairlead.twin.talking import Asker, Counsel
+from fairlead.twin.arbiters import arbiter
+from fairlead.twin.talking import Arbiter, Asker, Counsel
 
 ModeAt = Literal["auto", "shadow"]
 """What passes the gates acts, or is judged only."""
@@ -73,8 +74,11 @@ def taking(ask: Asker, seconds: float) -> Asker:
     return slow
 
 
-def counsel_of(settings: LlmSettings, ask: Asker, mode: ModeAt, llm: str) -> Counsel:
-    """Return how agents ask a model, by the settings that they have live; `llm` names it in the journal."""
+def counsel_of(settings: LlmSettings, ask: Asker, mode: ModeAt, llm: str, judge: Arbiter | None = None) -> Counsel:
+    """Return how agents ask a model, by the settings that they have live; `llm` names it in the journal.
+
+    The twin judges, in the compiled core where it can, unless somebody else is given.
+    """
     limits = {"planner": settings.planner_reply_tokens, "slot-agent": settings.slot_reply_tokens}
     return Counsel(
         ask=ask,
@@ -83,4 +87,6 @@ def counsel_of(settings: LlmSettings, ask: Asker, mode: ModeAt, llm: str) -> Cou
         deadline_slots={"planner": settings.planner_deadline_slots, "slot-agent": settings.slot_deadline_ratio},
         mode=mode,
         llm=llm,
+        arbiter=judge or arbiter("auto"),
+        proposals=settings.planner_proposals,
     )

@@ -19,7 +19,7 @@ from fairlead.policy.snapshot import Shape, allowed_age_s, fold, shape_of, total
 from fairlead.policy.wakes import Wakes
 from fairlead.twin.node import Reading
 from fairlead.twin.site import SiteReading
-from fairlead.twin.talking import SnapshotSince, Talks
+from fairlead.twin.talking import Known, SnapshotSince, Talks
 
 Sight = tuple[tuple[str, bool, tuple[tuple[str, Phase], ...]], ...]
 
@@ -108,7 +108,7 @@ class Controller:
             if trigger == "slot":
                 self._foreseeing.slot_begins(self._slots.at(now_s), gateways)
         if trigger == "slot" and self.talks is not None:
-            self.talks.slot_begins(now_s, since)
+            self.talks.slot_begins(now_s, self._known(now_s, since))
         given = self._given(trigger, now_s, with_wakes(snapshot, wakes))
         decision = decide_slot(given)
         if trigger == "slot":
@@ -134,8 +134,14 @@ class Controller:
         """Do what is due in the talks with a language model; return what is put in force by that."""
         if self.talks is None:
             return None
-        trigger = self.talks.attend(now_s, self._folding(now_s, nodes, sites))
+        trigger = self.talks.attend(now_s, self._known(now_s, self._folding(now_s, nodes, sites)))
         return None if trigger is None else self.decide(trigger, now_s, nodes, sites)
+
+    def _known(self, now_s: float, since: SnapshotSince) -> Known:
+        return Known(since, self.placement, self._overrides(now_s))
+
+    def _overrides(self, now_s: float) -> tuple[Override, ...]:
+        return tuple(one for one in self._case.overrides if one.created_at_s <= now_s)
 
     def _folding(self, now_s: float, nodes: Sequence[Reading], sites: Sequence[SiteReading]) -> SnapshotSince:
         """Return how to see what is reported now, with the arrivals since some totals."""
@@ -173,7 +179,7 @@ class Controller:
             state=self._state,
             plan=self.plan if talks is None else talks.plan,
             placement=self.placement,
-            overrides=tuple(one for one in case.overrides if one.created_at_s <= now_s),
+            overrides=self._overrides(now_s),
             static=case.static,
             next_placement=number,
             next_table=self._table + 1,

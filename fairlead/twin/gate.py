@@ -12,6 +12,7 @@ demand as the forecast has it may cost a little.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from fairlead.contracts.decisions import EpochInput, SlotInput
 from fairlead.contracts.dialogue import Judge, Judgement, Trial
@@ -26,8 +27,23 @@ from fairlead.twin.scenes import Outlook, believed, outlook, scene
 FINALISTS = 2
 """So many candidates are played to the end."""
 
+IDLE = "it changes nothing against the fallback"
+"""Said of a plan that is not played."""
+
+TEXT_CHARS = 256
+"""Length of a judgement's words."""
+
 SAMPLES_LEAST = 2
 """Demands of a round: of one alone there is no interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What came of one demand."""
+
+    objective: float
+    """F."""
+    latency_s: float
 
 
 @dataclass(slots=True)
@@ -36,20 +52,19 @@ class World:
 
     given: Outlook
     demands: list[Demand] = field(default_factory=list)
-    fallback: list[float] = field(default_factory=list)
-    """F on each demand."""
+    fallback: list[Score] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class Contender:
-    """A candidate, and its F on the demands that it was played on."""
+    """A candidate, and what came of it on the demands that it was played on."""
 
     name: str
     candidate: Candidate
     world: World | None
     """What it expects, where the forecast would be surprised by that."""
-    plain: list[float] = field(default_factory=list)
-    hoped: list[float] = field(default_factory=list)
+    plain: list[Score] = field(default_factory=list)
+    hoped: list[Score] = field(default_factory=list)
     """In its own world."""
 
 
@@ -69,17 +84,18 @@ class Court:
         if one.world is not None:
             self._play(one.candidate, one.world, one.hoped, times)
 
-    def _play(self, candidate: Candidate, world: World, found: list[float], times: int) -> None:
+    def _play(self, candidate: Candidate, world: World, found: list[Score], times: int) -> None:
         for k in range(len(found), len(found) + times):
             if k == len(world.demands):
                 # worlds of one situation differ in their rates alone, so that what chance there is they share
                 world.demands.append(scene(world.given, self.situation.seed, int(self.situation.now_s), k))
-                world.fallback.append(self._objective(self.base, world.demands[k]))
-            found.append(self._objective(candidate, world.demands[k]))
+                world.fallback.append(self._score(self.base, world.demands[k]))
+            found.append(self._score(candidate, world.demands[k]))
 
-    def _objective(self, candidate: Candidate, demand: Demand) -> float:
+    def _score(self, candidate: Candidate, demand: Demand) -> Score:
         found = self.branch(self.situation, candidate, demand, self.until_s)
-        return objective_of(found, self.situation.cluster, self.situation.settings.weights).total
+        weights = self.situation.settings.weights
+        return Score(objective_of(found, self.situation.cluster, weights).total, found.latency_s)
 
 
 def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, branch: Branch) -> Judgement:
@@ -90,12 +106,13 @@ def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, 
     from_s = _begins_at_s(asked)
     until_s = from_s + (settings.horizon_s if isinstance(asked, EpochInput) else settings.guide_horizon_s)
     world = World(outlook(asked, until_s))
-    contenders = _contenders(asked, judge, world.given, settings.candidates)
+    fitting = _contenders(asked, judge, world.given, settings.candidates)
     horizon_s = until_s - asked.now_s
-    if not contenders:
+    if not fitting:
         return Judgement(code="worse", text="it does not fit the cluster as it is", horizon_s=horizon_s)
-    if all(_idle(one.candidate) for one in contenders):
-        return Judgement(code="no-worse", text="it changes nothing against the fallback", horizon_s=horizon_s)
+    contenders = [one for one in fitting if not _idle(one.candidate)]
+    if not contenders or fitting[0] is not contenders[0]:
+        return Judgement(code="no-worse", text=IDLE, chosen=fitting[0].name, horizon_s=horizon_s)
     base = Candidate("fallback", plan=asked.plan if isinstance(asked, SlotInput) else None)
     court = Court(situation_of(asked), base, until_s, branch, world)
     finalists = halved(court, contenders, settings)
@@ -139,15 +156,15 @@ def _better(left: Sequence[Contender], plain: World, settings: GateSettings) -> 
 
 def _rank(one: Contender, plain: World, settings: GateSettings) -> tuple[bool, float]:
     """Return what orders candidates: whether what it costs is bearable, then its gain where it comes true."""
-    cost = _mean_gain(one.plain, plain)
+    gain = fmean(_gains(one.plain, plain))
     if one.world is None:
-        return True, cost
-    fallback = math.fsum(plain.fallback[: len(one.plain)]) / len(one.plain)
-    return cost >= -settings.disbelief_ratio * fallback, _mean_gain(one.hoped, one.world)
+        return True, gain
+    fallback = fmean(score.objective for score in plain.fallback[: len(one.plain)])
+    return gain >= -settings.disbelief_ratio * fallback, fmean(_gains(one.hoped, one.world))
 
 
-def _mean_gain(found: Sequence[float], world: World) -> float:
-    return math.fsum(f - own for f, own in zip(world.fallback, found, strict=False)) / len(found)
+def _gains(found: Sequence[Score], world: World) -> list[float]:
+    return [fallback.objective - own.objective for fallback, own in zip(world.fallback, found, strict=False)]
 
 
 def _trials(one: Contender, plain: World, miss: float) -> tuple[Trial, ...]:
@@ -156,18 +173,19 @@ def _trials(one: Contender, plain: World, miss: float) -> tuple[Trial, ...]:
     return (first,) if one.world is None else (first, _trial(one.name, one.hoped, one.world, miss, hoped=True))
 
 
-def _trial(name: str, found: Sequence[float], world: World, miss: float, *, hoped: bool) -> Trial:
-    count = len(found)
-    gains = interval([f - own for f, own in zip(world.fallback, found, strict=False)], miss)
+def _trial(name: str, found: Sequence[Score], world: World, miss: float, *, hoped: bool) -> Trial:
+    gains, fallback = interval(_gains(found, world), miss), world.fallback[: len(found)]
     return Trial(
         name=name,
         believed=hoped,
-        scenarios=count,
-        objective=math.fsum(found) / count,
-        fallback=math.fsum(world.fallback[:count]) / count,
+        scenarios=len(found),
+        objective=fmean(score.objective for score in found),
+        fallback=fmean(score.objective for score in fallback),
         gain=gains.mean,
         low=gains.low,
         high=gains.high,
+        latency_s=fmean(score.latency_s for score in found),
+        fallback_latency_s=fmean(score.latency_s for score in fallback),
     )
 
 
@@ -196,7 +214,7 @@ def _words(name: str, trials: Sequence[Trial], settings: GateSettings) -> str:
         f"of F {trial.fallback:.4f}, at least {least_gain(trial, trials, settings):.4f}, {trial.scenarios} demands"
         for trial in trials
     ]
-    return f"{name}: {'; '.join(said)}"
+    return f"{name}: {'; '.join(said)}"[:TEXT_CHARS]
 
 
 def _begins_at_s(asked: SlotInput | EpochInput) -> float:

@@ -11,12 +11,23 @@ from typing import Literal, assert_never
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import EpochInput, SlotDecision, SlotInput, Snapshot, Step
-from fairlead.contracts.dialogue import AgentName, Answer, Ask, DialogueSettings, PromptText, Sampling
-from fairlead.contracts.plans import EpochPlan, Guide, PlanDraft
+from fairlead.contracts.dialogue import (
+    AgentName,
+    Answer,
+    Ask,
+    DialogueSettings,
+    Judge,
+    Judgement,
+    PromptText,
+    Sampling,
+)
+from fairlead.contracts.notes import Note
+from fairlead.contracts.plans import EpochPlan, Guide, Override, Placement, PlanDraft
 from fairlead.contracts.tuning import PolicySettings
-from fairlead.policy.dialogue import NOT_JUDGED, Briefing, Conversation, Held, advise, settled
+from fairlead.policy.dialogue import Briefing, Conversation, Held, advise, settled
 from fairlead.policy.epoch import decide_epoch
 from fairlead.policy.foreseeing import Foreseeing
+from fairlead.policy.note_words import touching
 from fairlead.policy.periods import Periods
 from fairlead.policy.planning import Agenda
 from fairlead.policy.snapshot import totals
@@ -24,8 +35,21 @@ from fairlead.policy.snapshot import totals
 Asker = Callable[[Ask, str, float], Answer]
 """Question, its id, and the seconds in which an answer is of use; never raises, `Answer.took_s` counts in the twin."""
 
+Arbiter = Callable[[SlotInput | EpochInput, Judge], Judgement]
+"""The twin's judgement of a proposal for what was asked; it takes `GateSettings.judging_s` of virtual time."""
+
 SnapshotSince = Callable[[Mapping[str, int]], Snapshot]
 """The state of now, with the arrivals since these totals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the slot agent knows at an instant."""
+
+    since: SnapshotSince
+    placement: Placement | None
+    """In force."""
+    overrides: tuple[Override, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +64,10 @@ class Counsel:
     mode: Literal["auto", "shadow"]
     llm: str
     """What is asked, for the journal."""
+    arbiter: Arbiter
+    """Who judges what passes the other gates."""
+    proposals: int = 1
+    """That the planner's model is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +104,7 @@ class Talks:
         settings: PolicySettings,
         seed: int,
         foreseeing: Foreseeing | None = None,
+        notes: tuple[Note, ...] = (),
     ) -> None:
         """Begin at instant 0 with no plan; the first epoch is asked about while it runs."""
         self.plan: EpochPlan | None = None
@@ -88,6 +117,7 @@ class Talks:
         self._appointments: list[float] = []
         self._counsel = counsel
         self._foreseeing = foreseeing
+        self._notes = notes
         self._cluster, self._settings, self._seed = cluster, settings, seed
         self._agenda = Agenda(
             epochs=Periods(0.0, settings.slot_s * settings.epoch_slots),
@@ -108,7 +138,7 @@ class Talks:
         taken, self._appointments = self._appointments, []
         return taken
 
-    def slot_begins(self, now_s: float, since: SnapshotSince) -> None:
+    def slot_begins(self, now_s: float, known: Known) -> None:
         """Have a plan for the epoch that `now_s` is in, before its first slot is decided."""
         self.guide, self.ladder, self.llm = None, (), "asked"
         epoch = self._agenda.epochs.at(now_s)
@@ -117,7 +147,7 @@ class Talks:
         first, self._epoch = self._epoch < 0, epoch
         answered = self._ahead if self._ahead is not None and self._ahead.number == epoch else None
         self._ahead = None
-        self._decide(self._asked(epoch, now_s, since), answered, publish=True)
+        self._decide(self._asked(epoch, now_s, known), answered, publish=True)
         if first:
             self._enter(self._agenda.beside_at_s(now_s), Due("ask", epoch))
         self._enter(self._agenda.ahead_at_s(epoch + 1), Due("ask", epoch + 1))
@@ -134,34 +164,34 @@ class Talks:
         if self._agenda.fits(now_s, self._agenda.ahead_at_s(epoch + 1)):
             self._enter(now_s, Due("ask", epoch))
 
-    def attend(self, now_s: float, since: SnapshotSince) -> Literal["event", "advice"] | None:
+    def attend(self, now_s: float, known: Known) -> Literal["event", "advice"] | None:
         """Do the first thing that is due; return what the slot agent has to decide now, if anything."""
         if not self._due or self._due[0][0] > now_s:
             return None
         due = heapq.heappop(self._due)[2]
         match due.what:
             case "ask":
-                self._ask_plan(due.number, now_s, since)
+                self._ask_plan(due.number, now_s, known)
                 return None
             case "plan":
-                return "event" if self._plan_answered(due, now_s, since) else None
+                return "event" if self._plan_answered(due, now_s, known) else None
             case "slot":
                 return "advice" if self._slot_answered(due, now_s) else None
             case _:
                 assert_never(due.what)
 
-    def _ask_plan(self, epoch: int, now_s: float, since: SnapshotSince) -> None:
-        asked = self._asked(epoch, now_s, since)
+    def _ask_plan(self, epoch: int, now_s: float, known: Known) -> None:
+        asked = self._asked(epoch, now_s, known)
         asked = asked.model_copy(update={"llm": "asked", "publish": epoch > self._agenda.epochs.at(now_s)})
         self._hold("planner", asked, Due("plan", epoch), self._agenda.deadline_for_s)
 
-    def _plan_answered(self, due: Due, now_s: float, since: SnapshotSince) -> bool:
+    def _plan_answered(self, due: Due, now_s: float, known: Known) -> bool:
         """Keep a plan for the epoch that comes, or put it in force in place of the running one; True if one is now."""
         if due.number > self._agenda.epochs.at(now_s):
             self._ahead = due
             return False
         before = self.plan
-        self._decide(self._asked(due.number, now_s, since), due, publish=False)
+        self._decide(self._asked(due.number, now_s, known), due, publish=False)
         return self.plan is not before
 
     def _slot_answered(self, due: Due, now_s: float) -> bool:
@@ -172,7 +202,7 @@ class Talks:
         self.ladder, self.llm = due.steps, "answered"
         return True
 
-    def _asked(self, epoch: int, now_s: float, since: SnapshotSince) -> EpochInput:
+    def _asked(self, epoch: int, now_s: float, known: Known) -> EpochInput:
         generation = self.plan.generation + 1 if self.plan is not None else 1
         learned = self._learned
         return EpochInput(
@@ -181,16 +211,25 @@ class Talks:
             seed=self._seed,
             settings=self._settings,
             cluster=self._cluster,
-            snapshot=since(self._arrived),
+            snapshot=known.since(self._arrived),
             parent=self.plan,
             next_plan=generation,
             decision=f"epoch-{generation}",
             rates=learned.state.rates if learned is not None else (),
             prices=learned.prices if learned is not None else (),
             begins_at_s=self._agenda.epochs.begins_at_s(epoch),
+            placement=known.placement,
+            overrides=known.overrides,
+            notes=self._noted(epoch, now_s),
             recent=self._foreseeing.recent if self._foreseeing is not None else (),
             forecast=self._foreseeing.forecast(now_s) if self._foreseeing is not None else None,
         )
+
+    def _noted(self, epoch: int, now_s: float) -> tuple[Note, ...]:
+        """Return what operators have said by now of the time of an epoch."""
+        periods = self._agenda.epochs
+        said = [note for note in self._notes if note.created_at_s <= now_s]
+        return touching(said, periods.begins_at_s(epoch), periods.begins_at_s(epoch + 1))
 
     def _decide(self, given: EpochInput, answered: Due | None, *, publish: bool) -> None:
         update: dict[str, object] = {"publish": publish}
@@ -206,17 +245,26 @@ class Talks:
 
     def _hold(self, agent: AgentName, asked: SlotInput | EpochInput, due: Due, deadline_s: float) -> None:
         counsel, now_s = self._counsel, asked.now_s
-        settings = DialogueSettings(deadline_s=deadline_s, sampling=counsel.sampling[agent], llm=counsel.llm)
+        settings = DialogueSettings(
+            deadline_s=deadline_s,
+            sampling=counsel.sampling[agent],
+            llm=counsel.llm,
+            proposals=counsel.proposals if agent == "planner" else 1,
+        )
         briefing = Briefing(asked, counsel.prompts[agent], settings, (), ())
         conversation = Conversation(f"{agent}-{due.number}-{round(now_s * 1000)}", advise(briefing), deadline_s)
-        while (ask := conversation.ask) is not None or conversation.judge is not None:
-            if ask is None:
-                conversation.judged(NOT_JUDGED)
-            else:
+        took_s = 0.0
+        while True:
+            if (ask := conversation.ask) is not None:
                 conversation.answered(ask, counsel.ask(ask, conversation.name, conversation.left_s))
+            elif (judge := conversation.judge) is not None:
+                conversation.judged(counsel.arbiter(asked, judge))
+                took_s += self._settings.gate.judging_s
+            else:
+                break
         held = conversation.held()
         proposal, steps = settled(held.advice, counsel.mode, None, in_time=True)
-        took_s = deadline_s - conversation.left_s
+        took_s += deadline_s - conversation.left_s
         self.spoken.append(Spoken(agent, now_s, took_s, held, steps, proposal is not None))
         self._enter(now_s + took_s, Due(due.what, due.number, proposal, steps))
 
@@ -238,6 +286,10 @@ class TalkFigures:
     """Questions without a reply: late, refused, broken off."""
     malformed: int
     """Replies that were no proposal: not JSON, outside of the schema, or infeasible."""
+    judged: int
+    """Proposals that passed all other gates and were judged by the twin."""
+    worse: int
+    """Of these, those that it did not find no worse."""
     tokens: int
     money: float
     took_s: float
@@ -252,12 +304,15 @@ def talk_figures(spoken: Sequence[Spoken]) -> TalkFigures:
     """Return what dialogues came to."""
     answers = [exchange.answer for one in spoken for exchange in one.held.exchanges]
     steps = [step for one in spoken for step in one.held.advice.steps]
+    verdicts = [verdict for one in spoken for verdict in one.held.judgements]
     return TalkFigures(
         dialogues=len(spoken),
         acting=sum(one.acts for one in spoken),
         questions=len(answers),
         unanswered=sum(one.code != "ok" for one in answers),
         malformed=sum(step.name in MALFORMED and not step.ok for step in steps),
+        judged=len(verdicts),
+        worse=sum(one.code != "no-worse" for one in verdicts),
         tokens=sum(one.prompt_tokens + one.reply_tokens for one in answers),
         money=sum(one.money for one in answers),
         took_s=sum(one.took_s for one in spoken),

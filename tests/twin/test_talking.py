@@ -5,7 +5,8 @@ from typing import Literal
 
 import pytest
 
-from fairlead.contracts.dialogue import Answer, Ask
+from fairlead.contracts.decisions import EpochInput, SlotInput
+from fairlead.contracts.dialogue import Answer, Ask, Judge, Judgement
 from fairlead.contracts.errors import InputError
 from fairlead.contracts.settings import LlmSettings
 from fairlead.studies.asking import counsel_of, taking
@@ -20,9 +21,19 @@ SUBJECT = subject_of(scenario("city7-rotating"), 0.8, 3, warm_up_s=200.0, run_s=
 SLOTS = 30
 
 
+def agreeing(asked: SlotInput | EpochInput, judge: Judge) -> Judgement:
+    """Find everything no worse."""
+    return Judgement(code="no-worse", text="a test")
+
+
+def refusing(asked: SlotInput | EpochInput, judge: Judge) -> Judgement:
+    """Find everything worse."""
+    return Judgement(code="worse", text="a test")
+
+
 def counsel(ask: Asker, mode: Literal["auto", "shadow"] = "auto") -> Counsel:
     """Return how agents ask."""
-    return counsel_of(LlmSettings(), ask, mode, "a test")
+    return counsel_of(LlmSettings(), ask, mode, "a test", agreeing)
 
 
 def ran(ask: Asker, mode: Literal["auto", "shadow"] = "auto") -> Engine:
@@ -45,11 +56,11 @@ def test_each_slot_and_each_epoch_is_asked_about_once() -> None:
     spoken = ran(scripted("good=1", 1, 2.0)).spoken
     assert [one.asked_at_s for one in spoken if one.agent == "slot-agent"] == [30.0 * k for k in range(SLOTS)]
     planned = [one.asked_at_s for one in spoken if one.agent == "planner"]
-    assert planned == [18.0, 258.0, 558.0, 858.0]
-    assert {one.took_s for one in spoken} == {2.0}
+    assert planned == [18.0, 258.0, 558.0, 660.0, 858.0]  # a minute after demand has changed, too
+    assert {one.took_s for one in spoken} == {3.0}  # a second of it the twin's
     assert all(one.acts for one in spoken if one.agent == "planner")
     figures = talk_figures(spoken)
-    assert (figures.dialogues, figures.questions) == (SLOTS + 4, SLOTS + 4)
+    assert (figures.dialogues, figures.questions) == (SLOTS + 5, SLOTS + 5)
     assert (figures.unanswered, figures.malformed) == (0, 0)
     assert figures.tokens > 10_000
 
