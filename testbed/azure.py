@@ -16,8 +16,9 @@ from fairlead.contracts.cluster import Cluster, ModelSpec
 from fairlead.contracts.errors import TraceError
 from fairlead.studies.episodes import azure
 from fairlead.studies.episodes.traces import FileTrace, found, surveyed
+from fairlead.twin.courses import Span
 from fairlead.twin.demand import Demand, draw
-from fairlead.twin.scenarios import RUN_S, Scenario, Span, mean_rates
+from fairlead.twin.scenarios import RUN_S, Scenario, mean_rates
 from fairlead.twin.streams import stream
 
 

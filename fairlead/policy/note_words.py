@@ -9,6 +9,7 @@ from fairlead.contracts.decisions import EpochInput
 from fairlead.contracts.notes import Note
 from fairlead.contracts.plans import Rate
 from fairlead.policy.aliases import Aliases, Named, by_id
+from fairlead.policy.epoch import WARM_FOR_S
 from fairlead.policy.figures import MINUTE_S, figure
 from fairlead.policy.note_reading import SIGNS, models_named, told, told_rates
 
@@ -50,8 +51,12 @@ def note_lines(given: EpochInput, aliases: Aliases) -> str:
 
 
 def rates_told(note: Note, given: EpochInput) -> tuple[Rate, ...]:
-    """Return the rate of each model where a note comes true, as the code reads it; empty where it reads nothing."""
-    said = told(note.text, given.cluster)
+    """Return the rate of each model where a note comes true, as the code reads it; empty where it reads nothing.
+
+    Empty too once its time has begun: what it says is in the counters by then, and would count twice.
+    """
+    begun = given.now_s >= note.from_s + WARM_FOR_S
+    said = () if begun else told(note.text, given.cluster)
     return told_rates(said, given.rates, given.cluster) if said else ()
 
 

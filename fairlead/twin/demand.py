@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from fairlead.contracts.cluster import Cluster, ModelSpec
-from fairlead.twin.scenarios import Span
+from fairlead.twin.courses import Span
 from fairlead.twin.streams import stream
 
 Z95 = 1.6448536269514722

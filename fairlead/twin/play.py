@@ -171,6 +171,7 @@ def engine_of(game: Game) -> Engine:
         settings=game.policy.settings(),
         static=game.static,
         overrides=subject.overrides,
+        notes=subject.notes,
         counsel=game.counsel,
         knowledge=game.knowledge,
     )

@@ -6,20 +6,19 @@ end, so that a run lasts as long as somebody wants.
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
-from fairlead.twin import mishaps
-from fairlead.twin.clusters import total_speed
+from fairlead.contracts.notes import Note
+from fairlead.twin import announced, mishaps
+from fairlead.twin.announced import Notes
+from fairlead.twin.courses import WARM_UP_S as WARM_UP_S
+from fairlead.twin.courses import Course, Span, Variant, orders_of, ranked, steady
 from fairlead.twin.mishaps import Trouble, Troubles
 from fairlead.twin.streams import stream
-
-WARM_UP_S = 1200.0
-"""Twenty minutes that the scoreboard does not measure (CONTROL §5)."""
 
 RUN_S = 6000.0
 """Warm-up and a window of eighty minutes (CONTROL §5)."""
@@ -46,62 +45,11 @@ REGIME_S = 1200.0
 RECUR_S = (600.0, 1800.0)
 """`-recur`: a regime lasts 10 to 30 min (CONTROL §5)."""
 
-ORDERS = 4
-"""How many fixed orders `-cycle` and `-recur` have (CONTROL §5)."""
-
-ORDERS_SEED = 2602
-"""Of the stream that the fixed orders are drawn from: any number, the same for every run."""
-
 WAVE = 5
 """`metro100` and `nation1000`: each ten minutes one model in so many surges, as in `rotating`. Own choice."""
 
 ROOMY, CROWDED = 8, 18
 """How many models of the catalogue are asked for in a regime (CONTROL §5)."""
-
-CITY7_MIX = MappingProxyType({"small-text": 0.4, "large-text": 0.2, "vision-language": 0.25, "image": 0.15})
-"""Shares of requests (CONTROL §5)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of domain time, from the demand's start, in which rates are constant."""
-
-    start_s: float
-    end_s: float
-    """May be infinite."""
-    rates: tuple[tuple[str, float], ...]
-    """Requests per second of each model of the cluster, sorted by id; 0 for silent ones."""
-
-    def total_per_s(self) -> float:
-        """Return the rate of all models together."""
-        return sum(rate for _, rate in self.rates)
-
-
-@dataclass(frozen=True, slots=True)
-class Course:
-    """What the course of demand depends on."""
-
-    cluster: Cluster
-    load: float
-    seed: int
-    warm_up_s: float = WARM_UP_S
-
-    def mix(self) -> tuple[float, ...]:
-        """Return the share of requests of each model, in order of id: city7's, elsewhere an even one."""
-        ids = [model.id for model in self.cluster.models]
-        if set(ids) == set(CITY7_MIX):
-            return tuple(CITY7_MIX[one] for one in ids)
-        return tuple(1.0 / len(ids) for _ in ids)
-
-    def scaled(self, mix: tuple[float, ...], factor: float = 1.0) -> tuple[tuple[str, float], ...]:
-        """Return rates in the proportions of `mix` whose offered work is `factor` times the load."""
-        models = self.cluster.models
-        mean_work_s = sum(share * model.work_s for share, model in zip(mix, models, strict=True))
-        scale = factor * self.load * total_speed(self.cluster) / mean_work_s
-        return tuple((model.id, share * scale) for share, model in zip(mix, models, strict=True))
-
-
-Variant = Callable[[Course], Iterator[Span]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +67,8 @@ class Scenario:
     work: Literal["deterministic", "lognormal"] = "deterministic"
     """Of a request; lognormal with cv 0.5 (`-cv`)."""
     troubles: Troubles = mishaps.none
+    notes: Notes = announced.nothing
+    """What operators say will be."""
     live: bool = True
     """`fairlead up` can play it; else only the twin can."""
 
@@ -131,6 +81,10 @@ class Scenario:
     def trouble(self, cluster: Cluster, seed: int, warm_up_s: float = WARM_UP_S) -> Trouble:
         """Return what goes wrong in a run with this seed."""
         return self.troubles(cluster, seed, warm_up_s)
+
+    def said(self, cluster: Cluster, load: float, seed: int, warm_up_s: float = WARM_UP_S) -> tuple[Note, ...]:
+        """Return what operators say in a run at `load` with this seed, each from its `created_at_s` on."""
+        return self.notes(Course(cluster, load, seed, warm_up_s))
 
     def check_live(self) -> None:
         """Raise `ConfigError` if `fairlead up` cannot play this scenario."""
@@ -171,10 +125,6 @@ def mean_rates(spans: Iterator[Span], until_s: float) -> dict[str, float]:
     return {model: total / until_s for model, total in sums.items()}
 
 
-def _stationary(course: Course) -> Iterator[Span]:
-    yield Span(0.0, math.inf, course.scaled(course.mix()))
-
-
 def _rotating(course: Course) -> Iterator[Span]:
     mix = course.mix()
     for turn in itertools.count():
@@ -213,25 +163,10 @@ def _waves(course: Course) -> Iterator[Span]:
     """Shares ∝ 1/rank in an order that the seed draws; each ten minutes another fifth of the models surges."""
     count = len(course.cluster.models)
     order = tuple(int(one) for one in stream(course.seed, "waves").permutation(count))
-    mix = _ranked(order, count)
+    mix = ranked(order, count)
     for turn in itertools.count():
         surged = tuple(share * (SURGE if order[at] % WAVE == turn % WAVE else 1.0) for at, share in enumerate(mix))
         yield Span(turn * TURN_S, (turn + 1) * TURN_S, course.scaled(surged))
-
-
-def _ranked(order: tuple[int, ...], active: int) -> tuple[float, ...]:
-    """Return shares ∝ 1/rank for the first `active` models of an order, 0 for the others."""
-    mix = [0.0] * len(order)
-    for rank, model in enumerate(order[:active], start=1):
-        mix[model] = 1.0 / rank
-    total = sum(mix)
-    return tuple(share / total for share in mix)
-
-
-def _orders(course: Course) -> tuple[tuple[int, ...], ...]:
-    draws = stream(ORDERS_SEED, "orders")
-    count = len(course.cluster.models)
-    return tuple(tuple(int(one) for one in draws.permutation(count)) for _ in range(ORDERS))
 
 
 def _rerank(active: int) -> Variant:
@@ -240,31 +175,31 @@ def _rerank(active: int) -> Variant:
         count = len(course.cluster.models)
         for regime in itertools.count():
             order = tuple(int(one) for one in draws.permutation(count))
-            yield Span(regime * REGIME_S, (regime + 1) * REGIME_S, course.scaled(_ranked(order, active)))
+            yield Span(regime * REGIME_S, (regime + 1) * REGIME_S, course.scaled(ranked(order, active)))
 
     return variant
 
 
 def _cycle(active: int) -> Variant:
     def variant(course: Course) -> Iterator[Span]:
-        orders = _orders(course)
+        orders = orders_of(course)
         for regime in itertools.count():
             order = orders[(course.seed + regime) % len(orders)]
-            yield Span(regime * REGIME_S, (regime + 1) * REGIME_S, course.scaled(_ranked(order, active)))
+            yield Span(regime * REGIME_S, (regime + 1) * REGIME_S, course.scaled(ranked(order, active)))
 
     return variant
 
 
 def _recur(active: int) -> Variant:
     def variant(course: Course) -> Iterator[Span]:
-        orders = _orders(course)
+        orders = orders_of(course)
         draws = stream(course.seed, "recur")
         at_s, last = 0.0, -1
         while True:
             others = [one for one in range(len(orders)) if one != last]
             last = others[int(draws.integers(len(others)))]
             end_s = at_s + float(draws.uniform(*RECUR_S))
-            yield Span(at_s, end_s, course.scaled(_ranked(orders[last], active)))
+            yield Span(at_s, end_s, course.scaled(ranked(orders[last], active)))
             at_s = end_s
 
     return variant
@@ -275,16 +210,16 @@ CATALOGUE_LOADS = (0.6, 0.75)
 LARGE_LOADS = (0.8,)
 
 SCENARIOS = (
-    Scenario("city7-stationary", "city7", _stationary, CITY7_LOADS),
+    Scenario("city7-stationary", "city7", steady, CITY7_LOADS),
     Scenario("city7-rotating", "city7", _rotating, CITY7_LOADS),
     Scenario("city7-cyclic", "city7", _cyclic, CITY7_LOADS),
     Scenario("city7-redraw", "city7", _redraw, CITY7_LOADS),
     Scenario("city7-burst", "city7", _burst, CITY7_LOADS),
-    Scenario("city7-node-loss", "city7", _stationary, CITY7_LOADS, troubles=mishaps.node_loss, live=False),
-    Scenario("city7-slow-node", "city7", _stationary, CITY7_LOADS, troubles=mishaps.slow_node, live=False),
-    Scenario("city7-maintenance", "city7", _stationary, CITY7_LOADS, troubles=mishaps.maintenance, live=False),
+    Scenario("city7-node-loss", "city7", steady, CITY7_LOADS, troubles=mishaps.node_loss, live=False),
+    Scenario("city7-slow-node", "city7", steady, CITY7_LOADS, troubles=mishaps.slow_node, live=False),
+    Scenario("city7-maintenance", "city7", steady, CITY7_LOADS, troubles=mishaps.maintenance, live=False),
     Scenario("city7-rotating-pausing", "city7-pausing", _rotating, CITY7_LOADS, live=False),
-    Scenario("city7-stationary-cv", "city7", _stationary, CITY7_LOADS, work="lognormal"),
+    Scenario("city7-stationary-cv", "city7", steady, CITY7_LOADS, work="lognormal"),
     Scenario("city7-rotating-cv", "city7", _rotating, CITY7_LOADS, work="lognormal"),
     Scenario("catalogue-roomy", "catalogue", _rerank(ROOMY), CATALOGUE_LOADS),
     Scenario("catalogue-roomy-cycle", "catalogue", _cycle(ROOMY), CATALOGUE_LOADS),
@@ -294,7 +229,15 @@ SCENARIOS = (
     Scenario("catalogue-crowded-recur", "catalogue", _recur(CROWDED), CATALOGUE_LOADS),
     Scenario("catalogue-roomy-sleeping", "catalogue-sleeping", _rerank(ROOMY), CATALOGUE_LOADS, live=False),
     Scenario("catalogue-crowded-sleeping", "catalogue-sleeping", _rerank(CROWDED), CATALOGUE_LOADS, live=False),
+    Scenario("city7-event", "city7", announced.surging, (0.6,), notes=announced.surges, live=False),
+    Scenario("city7-event-untrue", "city7", steady, (0.6,), notes=announced.surges, live=False),
+    Scenario("catalogue-roomy-event", "catalogue", announced.appearing, (0.6,), notes=announced.news, live=False),
+    Scenario("catalogue-roomy-event-untrue", "catalogue", announced.quiet, (0.6,), notes=announced.news, live=False),
+    Scenario("catalogue-roomy-switch", "catalogue", announced.switching, (0.6,), notes=announced.switches, live=False),
+    Scenario(
+        "catalogue-roomy-switch-untrue", "catalogue", announced.quiet, (0.6,), notes=announced.switches, live=False
+    ),
     Scenario("metro100", "metro100", _waves, LARGE_LOADS, live=False),
     Scenario("nation1000", "nation1000", _waves, LARGE_LOADS, live=False),
-    Scenario("home3", "home3", _stationary, (0.3,), fixed_speed=1.0),
+    Scenario("home3", "home3", steady, (0.3,), fixed_speed=1.0),
 )

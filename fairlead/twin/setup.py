@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.forecasts import Knowledge
+from fairlead.contracts.notes import Note
 from fairlead.contracts.plans import NodePlacement, Override
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.foreseeing import Foreseeing
@@ -35,6 +36,8 @@ class Setup:
     """The placement of policies that are given one; a random one without."""
     overrides: tuple[Override, ...] = ()
     """What operators order."""
+    notes: tuple[Note, ...] = ()
+    """What operators say will be."""
     counsel: Counsel | None = None
     """The language model that the agents ask; they ask none without."""
     knowledge: Knowledge | None = None
@@ -47,9 +50,9 @@ def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
     views = {site.id: view_of(setup, site.id, nodes) for site in setup.cluster.sites}
     case = Case(setup.cluster, setup.policy, setup.settings, setup.seed, setup.static, setup.overrides)
     foreseeing = foreseeing_of(setup)
-    talks = (
-        None if setup.counsel is None else Talks(setup.counsel, setup.cluster, setup.settings, setup.seed, foreseeing)
-    )
+    talks = None
+    if setup.counsel is not None:
+        talks = Talks(setup.counsel, setup.cluster, setup.settings, setup.seed, foreseeing, setup.notes)
     controller = Controller(case, talks, foreseeing)
     engine = Engine(
         nodes, views, setup.network, demand, rules(setup.settings, setup.seed, fresh=setup.fresh), controller

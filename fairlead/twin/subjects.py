@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.notes import Note
 from fairlead.contracts.plans import Override
 from fairlead.policy.measuring import Window
 from fairlead.twin.calendar import Mishap
@@ -29,6 +30,8 @@ class Subject:
     """Instant and what befalls a node then; whoever decides is not told."""
     overrides: tuple[Override, ...] = ()
     """What operators order, each from its `created_at_s` on: whoever decides follows it."""
+    notes: tuple[Note, ...] = ()
+    """What operators say will be, each from its `created_at_s` on: it stands in the planner's prompts."""
 
 
 def subject_of(
@@ -44,4 +47,5 @@ def subject_of(
 
     trouble = scenario.trouble(shape, seed, warm_up_s)
     window = Window(warm_up_s, run_s)
-    return Subject(scenario.name, shape, network_of(shape), demand, window, trouble.mishaps, trouble.overrides)
+    notes = scenario.said(shape, load, seed, warm_up_s)
+    return Subject(scenario.name, shape, network_of(shape), demand, window, trouble.mishaps, trouble.overrides, notes)

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead.twin.clusters import cluster, default_ports, total_speed
+from fairlead.twin.courses import Span
 from fairlead.twin.demand import WORK_CV, Demand, Shape, draw, gap, lognormal_work, profile, until
-from fairlead.twin.scenarios import Span, scenario
+from fairlead.twin.scenarios import scenario
 from fairlead.twin.streams import stream
 from tests.hash_seeds import run_under
 

@@ -12,13 +12,16 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
 from fairlead.twin.calendar import NodeBack, NodeLost, SpeedTurned
 from fairlead.twin.clusters import cluster, default_ports, total_speed
-from fairlead.twin.scenarios import REDRAW_LOADS, SCENARIOS, Scenario, Span, mean_rates, scenario
+from fairlead.twin.courses import Span
+from fairlead.twin.scenarios import REDRAW_LOADS, SCENARIOS, Scenario, mean_rates, scenario
 from fairlead.twin.subjects import subject_of
 
 CITY7 = cluster("city7", default_ports("city7"))
 loads = st.floats(0.05, 2.0)
 seeds = st.integers(0, 2**32)
-STEADY = [one.name for one in SCENARIOS if one.name not in ("city7-burst", "city7-redraw")]
+SURGING = ("city7-burst", "city7-redraw", "city7-event", "catalogue-roomy-event")
+"""Where offered work is more than the load for a while."""
+STEADY = [one.name for one in SCENARIOS if one.name not in SURGING]
 
 
 @cache

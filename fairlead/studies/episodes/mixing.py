@@ -9,7 +9,7 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.episodes import RequestLine, Thinned
 from fairlead.contracts.errors import InputError
 from fairlead.studies.episodes.traces import Row, Trace
-from fairlead.twin.scenarios import Course
+from fairlead.twin.courses import Course
 from fairlead.twin.streams import stream
 
 FIT = 1e-6

@@ -1,0 +1,161 @@
+"""Scenarios in which an operator says what will be: events that come true, and notes of events that never come.
+
+Demand is steady but for events of ten minutes, every twenty minutes, that begin inside an epoch; each is noted ten
+minutes before. In the `-untrue` scenarios the notes are there and the events are not. All numbers are own choices.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fairlead.contracts.notes import Note
+from fairlead.twin.courses import Course, Span, orders_of, ranked
+
+Notes = Callable[[Course], tuple[Note, ...]]
+"""Equal courses have equal notes."""
+
+FIRST_S, EVERY_S, FOR_S = 690.0, 1200.0, 600.0
+"""After the warm-up; 690 s are inside of an epoch of 300 s, as an operator's times are."""
+
+AHEAD_S = 600.0
+"""So long before it begins an event is noted."""
+
+EVENTS = 5
+"""So many are noted: those of a window of 80 minutes and one more."""
+
+TRIPLE = 3.0
+"""`city7-event`: what the rate of one model is multiplied by, as in the issue's own example."""
+
+SURGING = ("large-text", "small-text", "vision-language")
+"""Models whose turn it is: image alone is half of the work, tripled it is more than the cluster can do."""
+
+ACTIVE, NEW, NEW_WORK = 8, 2, 0.15
+"""`catalogue-roomy-event`: models that are always asked for, models that an event adds, and the work that each of these
+brings, of the load."""
+
+MINUTE_S = 60.0
+
+DIGITS = 2
+"""Of rates in words, behind the point, requests a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What comes for a while."""
+
+    from_s: float
+    until_s: float
+    rates: tuple[tuple[str, float], ...]
+    """Of all models meanwhile, sorted by id."""
+    words: str
+
+
+def nothing(course: Course) -> tuple[Note, ...]:
+    """Return that nobody says anything."""
+    return ()
+
+
+def surging(course: Course) -> Iterator[Span]:
+    """Yield city7's usual mix, with one model tripled in each event."""
+    return _with(_surges(course), course.scaled(course.mix()))
+
+
+def surges(course: Course) -> tuple[Note, ...]:
+    """Return the notes of these."""
+    return _noted(_surges(course))
+
+
+def quiet(course: Course) -> Iterator[Span]:
+    """Yield the first eight models of a fixed order, always."""
+    yield Span(0.0, math.inf, _usual(course))
+
+
+def appearing(course: Course) -> Iterator[Span]:
+    """Yield the same, with two models that nobody else asks for in each event."""
+    return _with(_appearances(course), _usual(course))
+
+
+def news(course: Course) -> tuple[Note, ...]:
+    """Return the notes of these."""
+    return _noted(_appearances(course))
+
+
+def switching(course: Course) -> Iterator[Span]:
+    """Yield the same, with eight other models in their place in each event."""
+    return _with(_changes(course), _usual(course))
+
+
+def switches(course: Course) -> tuple[Note, ...]:
+    """Return the notes of these."""
+    return _noted(_changes(course))
+
+
+def _times(course: Course) -> Iterator[tuple[int, float]]:
+    """Yield number and begin of each event, without end."""
+    return ((k, course.warm_up_s + FIRST_S + k * EVERY_S) for k in itertools.count())
+
+
+def _surges(course: Course) -> Iterator[Event]:
+    usual = course.scaled(course.mix())
+    for k, at_s in _times(course):
+        chosen = SURGING[(course.seed + k) % len(SURGING)]
+        rates = tuple((model, rate * (TRIPLE if model == chosen else 1.0)) for model, rate in usual)
+        yield Event(at_s, at_s + FOR_S, rates, f"stadium event, {chosen} triples")
+
+
+def _order(course: Course) -> tuple[int, ...]:
+    orders = orders_of(course)
+    return orders[course.seed % len(orders)]
+
+
+def _usual(course: Course) -> tuple[tuple[str, float], ...]:
+    return course.scaled(ranked(_order(course), ACTIVE))
+
+
+def _appearances(course: Course) -> Iterator[Event]:
+    """Yield that models beyond the first eight are asked for, two in each event, in their turn."""
+    work = {m.id: m.work_s for m in course.cluster.models}
+    order, usual = _order(course)[ACTIVE:], _usual(course)
+    offered = sum(rate * work[model] for model, rate in usual)
+    for k, at_s in _times(course):
+        new = {course.cluster.models[order[(NEW * k + j) % len(order)]].id for j in range(NEW)}
+        rates = tuple((m, NEW_WORK * offered / work[m] if m in new else rate) for m, rate in usual)
+        yield Event(at_s, at_s + FOR_S, rates, f"launch: {_listed(rates, new)}")
+
+
+def _changes(course: Course) -> Iterator[Event]:
+    """Yield that the models of another fixed order are asked for."""
+    orders = orders_of(course)
+    for k, at_s in _times(course):
+        order = orders[(course.seed + 1 + k % (len(orders) - 1)) % len(orders)]
+        rates = course.scaled(ranked(order, ACTIVE))
+        yield Event(at_s, at_s + FOR_S, rates, f"fair: {_listed(rates, {m for m, rate in rates if rate})}")
+
+
+def _listed(rates: tuple[tuple[str, float], ...], which: set[str]) -> str:
+    """Return rates in an operator's words."""
+    return ", ".join(f"{m} {round(MINUTE_S * rate, DIGITS):g} a minute" for m, rate in rates if m in which)
+
+
+def _with(events: Iterator[Event], usual: tuple[tuple[str, float], ...]) -> Iterator[Span]:
+    """Yield what is usual, and each event in its time."""
+    at_s = 0.0
+    for event in events:
+        yield Span(at_s, event.from_s, usual)
+        yield Span(event.from_s, event.until_s, event.rates)
+        at_s = event.until_s
+
+
+def _noted(events: Iterator[Event]) -> tuple[Note, ...]:
+    return tuple(
+        Note(
+            id=f"note-{k}",
+            text=event.words,
+            from_s=event.from_s,
+            until_s=event.until_s,
+            by="scenario",
+            created_at_s=max(0.0, event.from_s - AHEAD_S),
+        )
+        for k, event in enumerate(itertools.islice(events, EVENTS))
+    )
