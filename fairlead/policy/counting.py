@@ -43,12 +43,13 @@ class Turnstile:
 
         Where slots were missed, what came in them is shared out evenly; of too many nothing is told.
         """
-        now, before = counted(reports), self._before
-        self._before = {**before, **now} if before is not None else now
-        first = self.foresight.next_slot
+        now, before, first = counted(reports), self._before, self.foresight.next_slot
+        if before is not None and slot <= first:
+            return None  # it was told before
         missed = slot - first
+        self._before = {**before, **now} if before is not None else now
         self.foresight.next_slot = slot
-        if before is None or not 0 < missed <= RECENT_SLOTS:
+        if before is None or missed > RECENT_SLOTS:
             return None
         arrived, found = since(before, now), None
         for k in range(missed):
