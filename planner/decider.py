@@ -13,9 +13,11 @@ from fairlead.contracts.decisions import (
     EpochInput,
     ShadowPrice,
     SlotDecision,
+    SlotInput,
     Step,
 )
 from fairlead.contracts.dialogue import ModeName
+from fairlead.contracts.forecasts import Forecast, SlotArrivals
 from fairlead.contracts.plans import EpochPlan, PlanDraft, Rate
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
@@ -25,6 +27,9 @@ from planner.metrics import PlannerMetrics
 
 SUMMARIES = 60
 """So many lines of the journal are looked through for a slot's decision: an epoch has ten, and events between them."""
+
+Learned = tuple[tuple[Rate, ...], tuple[ShadowPrice, ...], tuple[SlotArrivals, ...], Forecast | None]
+"""Rates, prices, newest arrivals and forecast."""
 
 DecideEpoch = Callable[[EpochInput], EpochDecision]
 
@@ -129,12 +134,13 @@ class Decider:
         return await self._given(standing, epoch, Counselled("asked"), publish=ahead)
 
     async def _given(self, standing: Standing, epoch: int, counselled: Counselled, *, publish: bool) -> EpochInput:
-        nodes, gateways, arrived, (rates, prices) = await asyncio.gather(
+        nodes, gateways, arrived, learned = await asyncio.gather(
             self._store.latest_node_reports(),
             self._store.latest_gateway_reports(),
             self._store.arrived(),
             self._learned(),
         )
+        rates, prices, recent, forecast = learned
         controller = self._case.settings.controller
         parent, cluster, now_s = standing.plan, standing.cluster, standing.now_s
         generation = parent.generation + 1 if parent is not None else 1
@@ -155,14 +161,18 @@ class Decider:
             llm=counselled.llm,
             publish=publish,
             begins_at_s=self._epochs.begins_at_s(epoch),
+            recent=recent,
+            forecast=forecast,
         )
 
-    async def _learned(self) -> tuple[tuple[Rate, ...], tuple[ShadowPrice, ...]]:
-        """Return rates and shadow prices as the newest decision of a slot has them; nothing without one."""
+    async def _learned(self) -> Learned:
+        """Return rates, shadow prices and forecast as the newest decision of a slot has them; nothing without one."""
         page = await self._store.decision_summaries(agent="slot-agent", limit=SUMMARIES, cursor=None)
         newest = next((line.id for line in page.items if line.kind == "slot"), None)
-        output = (await self._store.decision(newest)).output if newest is not None else None
-        return (output.state.rates, output.prices) if isinstance(output, SlotDecision) else ((), ())
+        record = await self._store.decision(newest) if newest is not None else None
+        if record is None or not isinstance(record.input, SlotInput) or not isinstance(record.output, SlotDecision):
+            return (), (), (), None
+        return record.output.state.rates, record.output.prices, record.input.recent, record.input.forecast
 
     async def _published(
         self, given: EpochInput, decision: EpochDecision, dialogue: Dialogue | None, began_s: float

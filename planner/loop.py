@@ -19,7 +19,7 @@ from planner.metrics import PlannerMetrics
 TRIES = 5
 """Plans made again in a row because another was first: an operator may be, five times in a row nobody is."""
 
-WATCHED: Sequence[EventKind] = ("plan", "node", "mode", "proposal")
+WATCHED: Sequence[EventKind] = ("plan", "node", "mode", "proposal", "wake")
 
 
 class Planner:
@@ -49,6 +49,10 @@ class Planner:
         """The newest epoch that was asked about."""
         self._owed: tuple[int, float] | None = None
         """A running epoch that is still to be asked about, and when."""
+        self._woken = False
+        """Something has changed, and the planner was not asked since."""
+        self._early_at_s: float | None = None
+        """When it was asked early, the last time."""
 
     async def run(self) -> None:
         """Plan until cancelled."""
@@ -65,13 +69,20 @@ class Planner:
                 async with aclosing(changes):
                     async for event in changes:
                         outage.over()
-                        if event.kind in ("mode", "proposal"):
-                            self._advisor.noticed()
-                        self._bell.set()
+                        self._noticed(event)
             except Exception as error:  # the top of this loop
                 await outage.failed(error)
             self._advisor.noticed()
             self._bell.set()
+
+    def _noticed(self, event: Event) -> None:
+        if event.kind == "wake":
+            if event.text != "changed":
+                return  # a model is missed: that is the slot agent's
+            self._woken = True
+        if event.kind in ("mode", "proposal"):
+            self._advisor.noticed()
+        self._bell.set()
 
     async def _keep_planning(self, tasks: asyncio.TaskGroup) -> None:
         outage = Outage("planning", self._clock, self._metrics.loop.failures)
@@ -115,6 +126,7 @@ class Planner:
         standing = await self._decider.standing()
         now_s, epochs = standing.now_s, self._agenda.epochs
         epoch = epochs.at(now_s)
+        self._owe(standing, epoch)
         due_at_s = due_at(standing.plan, standing.cluster, now_s, epochs, standing.mode)
         if due_at_s <= now_s:
             await self._plan(standing, epoch)
@@ -167,6 +179,16 @@ class Planner:
                 return at_s, epoch
         at_s = max(now_s, agenda.ahead_at_s(epoch + 1))
         return (at_s, epoch + 1) if self._asked <= epoch and agenda.fits(at_s, next_at_s) else None
+
+    def _owe(self, standing: Standing, epoch: int) -> None:
+        """Ask about the running epoch at once if something has changed, but not again so soon."""
+        if not self._woken:
+            return
+        self._woken = False
+        cool_down_s = self._case.settings.controller.wake_cool_down_s
+        rested = self._early_at_s is None or standing.now_s >= self._early_at_s + cool_down_s
+        if rested and standing.stance == "asked" and epoch not in self._talking:
+            self._early_at_s, self._owed = standing.now_s, (epoch, standing.now_s)
 
     async def _ask(self, standing: Standing, epoch: int, tasks: asyncio.TaskGroup) -> None:
         """Begin a dialogue about an epoch."""

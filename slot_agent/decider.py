@@ -6,13 +6,14 @@ from dataclasses import replace
 from typing import Literal
 
 from fairlead.agents.advice import Advising, Talk
-from fairlead.contracts.decisions import DecisionRecord, GenerationSeen, SlotDecision, SlotInput, Snapshot
+from fairlead.contracts.decisions import DecisionRecord, SlotDecision, SlotInput, Snapshot
 from fairlead.contracts.errors import Conflict, StoreUnavailable
 from fairlead.contracts.plans import EpochPlan, Guide, Override
 from fairlead.contracts.ports import Clock, Store
 from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import Shape, fold, shape_of, totals, with_wakes
 from fairlead.policy.wakes import Wakes
+from slot_agent.foreseen import Foreseen
 from slot_agent.memory import Memory, recall
 from slot_agent.metrics import SlotMetrics
 from slot_agent.occasion import Case, Counselled, Occasion, taken_back
@@ -42,6 +43,7 @@ class Decider:
         self._decide = decide
         self._advisor = advisor
         self._metrics = metrics
+        self._foreseen = Foreseen(case.settings, metrics)
         self._slots = Periods(case.settings.clock_origin_s, controller.slot_s)
         self.decided = -1
         """The newest slot that is known to have a decision; -1 before the first."""
@@ -141,7 +143,7 @@ class Decider:
         if not standing.cluster.nodes:
             self.decided = max(self.decided, slot)  # there is nothing to decide about yet
             return "empty"
-        memory = await self._remembered(standing.seen, slot, arrived)
+        memory = await self._remembered(standing, slot, arrived)
         if _is_done(occasion, memory):
             return "done"
         now_s = self._clock.now_s()
@@ -152,6 +154,8 @@ class Decider:
         if occasion.patient and _is_deaf(snapshot):
             self._metrics.deaf.inc()
             return "deaf"
+        if (changed := self._foreseen.seen(occasion, standing.cluster, snapshot, gateways)) is not None:
+            await self._store.wake(changed)
         if not (occasion.forced or wakes or shape != self._shape or any(m.held for m in snapshot.models)):
             return "unchanged"
         counselled = self._counselled(occasion, memory, now_s, llm)
@@ -179,11 +183,13 @@ class Decider:
         guide = settled.proposal if isinstance(settled.proposal, Guide) else None
         return Counselled("answered", guide, settled.steps, settled.dialogue)
 
-    async def _remembered(self, seen: GenerationSeen, slot: int, arrived: Mapping[str, int]) -> Memory:
+    async def _remembered(self, standing: Standing, slot: int, arrived: Mapping[str, int]) -> Memory:
         """Return what the last decision left, from the journal where that was not ours or is not known."""
+        seen = standing.seen
         if self._memory is None or self._memory_of != (seen.placement, seen.table):
             newest = await self._store.decisions(agent="slot-agent", limit=1, cursor=None)
             self._memory = recall(newest.items[0] if newest.items else None, slot, arrived)
+            self._foreseen.resume(newest.items[0] if newest.items else None, standing.cluster)
             self._memory_of = (seen.placement, seen.table)
             self.decided = max(self.decided, self._memory.decided)
         return self._memory
@@ -193,6 +199,7 @@ class Decider:
     ) -> SlotInput:
         settings = self._case.settings
         now_s = snapshot.taken_at_s
+        recent, forecast = self._foreseen.given(occasion.trigger, now_s)
         return SlotInput(
             trigger=occasion.trigger,
             slot=occasion.slot,
@@ -213,6 +220,8 @@ class Decider:
             guide=counselled.guide,
             ladder=counselled.ladder,
             llm=counselled.llm,
+            recent=recent,
+            forecast=forecast,
         )
 
     def _made(self, given: SlotInput) -> tuple[SlotInput, SlotDecision]:

@@ -105,6 +105,8 @@ class SlotAgent:
         if event.kind in ("mode", "proposal"):
             self._mode_changed()
             return
+        if event.kind == "wake" and event.text == "changed":
+            return  # our own word to the planner
         self._decider.standings.forget_changed(event.kind)
         if event.kind != "wake" or self._decider.wakes.add(wake_of(event), self._clock.now_s()):
             self._ring(forced=True)

@@ -1,6 +1,6 @@
 """What the slot agent counts of itself."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fairlead.agents.metrics import DECISION_SECONDS, DialogueMetrics, LoopMetrics
 
@@ -40,6 +40,15 @@ class SlotMetrics:
         )
         self.deaf = Counter(
             "fairlead_slot_deaf", "Decisions put off because no node at all was heard any more", registry=self.registry
+        )
+        self.changes = Counter(
+            "fairlead_slot_changes", "Changes that woke the planner early", ["cause"], registry=self.registry
+        )
+        self.forecast_error = Gauge(
+            "fairlead_slot_forecast_error_ratio",
+            "Mean absolute error of an epoch's arrivals by model over their mean: of the forecast, of the plain rate",
+            ["method"],
+            registry=self.registry,
         )
         self.slots = Counter("fairlead_slots", "Slots that ended", registry=self.registry)
         self.late = Counter(

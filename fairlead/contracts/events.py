@@ -9,10 +9,11 @@ from fairlead.contracts.dialogue import AgentName, ModeName
 
 
 class Wake(Message):
-    """A gateway misses a model: nobody has a pod of it, or its wait grows."""
+    """A gateway misses a model: nobody has a pod of it, or its wait grows. Or the slot agent wakes the planner."""
 
     model: Id
-    reason: Literal["missing", "wait", "node-lost"]
+    reason: Literal["missing", "wait", "node-lost", "changed"]
+    """`changed`: demand or a node is not what it was; `model` is then any one."""
     site: Id | None
     wait_s: Seconds
     """How long the oldest request has been held, or what its best pod would take."""
