@@ -11,7 +11,7 @@ from fairlead.contracts.cases import Case, CaseFeatures
 from fairlead.contracts.plans import Intent, ModelPriority, Warm
 from fairlead.policy.cases_kernel import agreement, decision_marks, encoded, likeness, same_demand, similarity, stacked
 from fairlead.policy.cases_retrieval import SHORTLIST, retrieve, select
-from fairlead.policy.cases_shelf import REGIMES_MOST, ROOM, SKETCH, Shelf, forgettable, remembered, shelf
+from fairlead.policy.cases_shelf import Shelf, forgettable, remembered, shelf
 from tests.policy.remembering import EPOCH_S, case, memories, model, node, situation, situations
 
 NOW_S = 100_000.0
@@ -239,6 +239,37 @@ def test_a_near_duplicate_gives_way_to_another_decision() -> None:
     )
     assert shown(retrieve(BUSY, cases, now_s=NOW_S, k=3)) == [3, 4, 5]
     assert len(retrieve(BUSY, cases, now_s=NOW_S, k=5)) == 5
+
+
+def test_one_place_is_for_the_fallbacks_own_result() -> None:
+    """The most similar neutral plan stands before the bad one, unless one is there already or places are few."""
+    warm = (Warm(model="m1", node="n1", at_s=5.0),)
+    gains = tuple(case(n, 0.3, BUSY, low=0.05, warm=(Warm(model=f"m{n}", node="n2", at_s=5.0),)) for n in range(1, 5))
+    own = (case(5, 0.5, OTHER), case(6, 0.5, situation(-1.5, -3.0, -4.0)))
+    bad = case(7, 0.9, BUSY, low=-0.2, warm=warm)
+    assert shown(retrieve(BUSY, (*gains, *own, bad), now_s=NOW_S, k=4))[2:] == [6, 7]
+    assert shown(retrieve(BUSY, (*gains, *own, bad), now_s=NOW_S, k=2))[1:] == [7]
+    assert len(shown(retrieve(BUSY, (*gains, bad), now_s=NOW_S, k=4))) == 4
+
+
+def test_what_nobody_has_judged_counts_at_most_as_the_fallback_does() -> None:
+    """A splendid F without a label is no proof; a small proven gain is."""
+    warm = (Warm(model="m1", node="n1", at_s=5.0),)
+    cases = (case(1, 0.05, BUSY, warm=warm), case(2, 0.5, BUSY, low=0.001, warm=warm), case(3, 0.9, OTHER))
+    assert shown(retrieve(BUSY, cases, now_s=NOW_S, k=2))[0] == 2
+
+
+@given(memories(most=12), situations())
+def test_only_what_can_be_alike_is_compared_and_nothing_else_changes(
+    cases: tuple[Case, ...], now: CaseFeatures
+) -> None:
+    """A crowd of cases of quite other rates leaves the choice as it is, but for what is bad."""
+    far = situation(60.0, 60.0, 60.0)
+    crowd = tuple(case(100 + n, 0.3, far) for n in range(SHORTLIST))
+    usable = [c for c in cases if not c.quarantined]
+    alone, among = (retrieve(now, some, now_s=NOW_S, k=1) for some in (cases, (*cases, *crowd)))
+    if usable and alone[0][1] > 0.0:
+        assert alone == among
 
 
 def test_without_a_difference_there_is_no_bad_case() -> None:
