@@ -21,6 +21,7 @@ from fairlead.contracts.forecasts import Forecast, SlotArrivals
 from fairlead.contracts.plans import EpochPlan, PlanDraft, Rate
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
+from fairlead.policy.ladder import FALLBACK, barred
 from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import fold, totals
 from planner.metrics import PlannerMetrics
@@ -102,7 +103,9 @@ class Decider:
         began_s = self._clock.wall_s()
         epoch = self._epochs.at(standing.now_s)
         if talk is None:
-            given = await self._given(standing, epoch, Counselled(llm), publish=True)
+            held_back = self._advisor.held_back()
+            ladder = (barred(held_back), FALLBACK) if held_back else ()
+            given = await self._given(standing, epoch, Counselled(llm, ladder=ladder), publish=True)
             await self._published(given, self._decide(given), None, began_s)
             return
         settled = talk.settle(standing.now_s < talk.question.ends_at_s)

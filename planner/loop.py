@@ -53,6 +53,7 @@ class Planner:
         """Something has changed, and the planner was not asked since."""
         self._early_at_s: float | None = None
         """When it was asked early, the last time."""
+        advisor.heed(self._bell.set)
 
     async def run(self) -> None:
         """Plan until cancelled."""

@@ -106,7 +106,8 @@ class Decider:
             return False
         if self.guiding(slot) is None or (mode := await self._advisor.mode()) in ("auto", "assist"):
             return True
-        return await self._decided(Occasion("advice", slot, ladder=taken_back(mode))) != "deaf"
+        ladder = taken_back(mode, self._advisor.held_back())
+        return await self._decided(Occasion("advice", slot, ladder=ladder)) != "deaf"
 
     def guiding(self, slot: int) -> Guide | None:
         """Return the proposal that steers the decisions of `slot`, as far as is known."""

@@ -54,6 +54,7 @@ class SlotAgent:
         self._talks: deque[Talk] = deque()
         """Dialogues that have ended and are to be decided, oldest first."""
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        advisor.heed(self._mode_changed)
 
     async def run(self) -> None:
         """Decide until cancelled."""

@@ -8,7 +8,7 @@ from fairlead.contracts.decisions import Dialogue, Step
 from fairlead.contracts.dialogue import ModeName
 from fairlead.contracts.plans import Guide, NodePlacement
 from fairlead.contracts.settings import Settings
-from fairlead.policy.ladder import FALLBACK
+from fairlead.policy.ladder import FALLBACK, barred
 
 Trigger = Literal["slot", "event", "advice"]
 
@@ -49,7 +49,9 @@ class Counselled:
     dialogue: Dialogue | None = None
 
 
-def taken_back(mode: ModeName) -> tuple[Step, ...]:
-    """Return the ladder of a decision that takes a proposal back because of the mode."""
+def taken_back(mode: ModeName, held_back: str) -> tuple[Step, ...]:
+    """Return the ladder of a decision that takes a proposal back because of the watchdog, or of the mode."""
+    if held_back:
+        return (barred(held_back), FALLBACK)
     text = f"the mode is {mode} now: what was accepted before acts no longer"
     return (Step(name="mode", ok=False, code=mode, text=text), FALLBACK)

@@ -1,5 +1,6 @@
 """An agent without a language model: the fallback acts, and the agent says so."""
 
+from collections.abc import Callable
 from typing import Literal
 
 from fairlead.agents.advice import Question, Recall, Settled, Stance, Talk
@@ -23,6 +24,13 @@ class Unadvised:
     async def mode(self) -> ModeName:
         """Return `off`: there is nobody to act."""
         return "off"
+
+    def held_back(self) -> str:
+        """Return nothing: what does not act is not held back."""
+        return ""
+
+    def heed(self, bell: Callable[[], None]) -> None:
+        """Do nothing: nothing will ring."""
 
     async def hold(self, question: Question, recall: Recall) -> Talk | None:
         """Return None: there is nobody to talk to."""

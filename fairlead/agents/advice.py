@@ -42,6 +42,8 @@ class Settled:
     dialogue: Dialogue
     passed: bool
     """Whether the proposal has passed all gates, whoever acts."""
+    cited: tuple[str, ...] = ()
+    """Cases that what was proposed says it rests on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,16 @@ class Advising(Protocol):
         """Return whether a model would be asked now. Raises `StoreUnavailable`."""
 
     async def mode(self) -> ModeName:
-        """Return who may act now; `off` where there is no model. Raises `StoreUnavailable`."""
+        """Return who may act now; `off` where there is no model, `shadow` while the watchdog lets nothing act.
+
+        Raises `StoreUnavailable`.
+        """
+
+    def held_back(self) -> str:
+        """Return why the watchdog lets nothing act now; empty where it does not hold."""
+
+    def heed(self, bell: Callable[[], None]) -> None:
+        """Ring this when the watchdog begins or ends to hold."""
 
     async def hold(self, question: Question, recall: Recall) -> Talk | None:
         """Hold a dialogue and wait for whatever has to be waited for; None if that failed, which was counted."""

@@ -1,6 +1,7 @@
 """An agent's dialogue with its language model, beside the loop that goes on without it (DESIGN §4)."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -9,6 +10,7 @@ from fairlead.adapters.outage import Outage, describe
 from fairlead.agents.advice import Question, Recall, Recalled, Settled, Stance, Talk
 from fairlead.agents.approving import Desk
 from fairlead.agents.bounded import Bounded
+from fairlead.agents.following import Follower
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.outcome import outcome_of, why_of
 from fairlead.agents.status import StatusKeeper
@@ -18,6 +20,9 @@ from fairlead.contracts.dialogue import (
     AgentName,
     Approval,
     DialogueSettings,
+    GateStatus,
+    Judge,
+    Judgement,
     ModeName,
     PromptText,
     Proposal,
@@ -25,9 +30,10 @@ from fairlead.contracts.dialogue import (
 )
 from fairlead.contracts.errors import Unavailable
 from fairlead.contracts.plans import Source
-from fairlead.contracts.ports import Clock, Llm, Store
+from fairlead.contracts.ports import Clock, Judging, Llm, Store
 from fairlead.contracts.settings import LlmSettings
 from fairlead.policy.dialogue import Briefing, Held, advise, hold, settled
+from fairlead.policy.worth import added
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,14 @@ class Counsel:
     """What language model, without credentials."""
     origin_s: float
     """Of the clock: dialogues are numbered by the time since."""
+    judging: Judging
+    """The twin that what is proposed has to pass."""
+    judging_s: float
+    """Wall seconds that it may take beyond the deadline of the answers."""
+    follower: Follower
+    """What watches what was accepted."""
+    proposals: int = 1
+    """So many are asked for in a dialogue; see `DialogueSettings`."""
 
 
 def sampling(settings: LlmSettings, agent: AgentName) -> Sampling:
@@ -61,6 +75,7 @@ class Advisor:
         self._store = store
         self._clock = clock
         self._status = status
+        status.gate, status.watchdog = self._gate, counsel.follower.status
         self._metrics = metrics
         self._bells: set[asyncio.Event] = set()
         """One for each proposal that waits for a person."""
@@ -78,22 +93,41 @@ class Advisor:
 
     async def mode(self) -> ModeName:
         """Return who may act now. Raises `StoreUnavailable`."""
+        mode = await self._set_mode()
+        return "shadow" if mode in ("auto", "assist") and self.held_back() else mode
+
+    async def _set_mode(self) -> ModeName:
         return (await self._store.mode(self._counsel.agent)).mode
+
+    def held_back(self) -> str:
+        """Return why the watchdog lets nothing act now."""
+        return self._counsel.follower.held_back()
+
+    def heed(self, bell: Callable[[], None]) -> None:
+        """Ring this when the watchdog begins or ends to hold."""
+        self._counsel.follower.heed(bell)
 
     async def hold(self, question: Question, recall: Recall) -> Talk | None:
         """Hold a dialogue and wait for a person where one is to approve; None if that failed, which was counted."""
         self._asking += 1
+        self._counsel.judging.wanted()
         try:
             try:
                 briefing = await self._briefed(question, recall)
                 name = self._name(question)
-                held = await hold(name, advise(briefing), self._llm, question.deadline_s)
+
+                until_s = self._clock.wall_s() + question.deadline_s + self._counsel.judging_s
+
+                async def judged(judge: Judge) -> Judgement:
+                    return await self._judgement(question, judge, until_s)
+
+                held = await hold(name, advise(briefing), self._llm, question.deadline_s, judged)
             finally:
                 self._asking -= 1
             for exchange in held.exchanges:
                 self._metrics.answered(exchange)
                 self._status.tally.answered(exchange)
-            return await self._judged(name, question, briefing, held)
+            return await self._permitted(name, question, briefing, held)
         except Exception as error:  # the top of a dialogue
             self._metrics.failures("dialogue").inc()
             self._log.error("a dialogue failed: the fallback acts", error=describe(error), exc_info=error)
@@ -105,7 +139,12 @@ class Advisor:
     async def _briefed(self, question: Question, recall: Recall) -> Briefing:
         cases, similarities = await self._recalled(question, recall)
         counsel = self._counsel
-        settings = DialogueSettings(deadline_s=question.deadline_s, sampling=counsel.sampling, llm=counsel.configured)
+        settings = DialogueSettings(
+            deadline_s=question.deadline_s,
+            sampling=counsel.sampling,
+            llm=counsel.configured,
+            proposals=counsel.proposals,
+        )
         return Briefing(question.asked, counsel.prompt, settings, cases, similarities)
 
     async def _recalled(self, question: Question, recall: Recall) -> Recalled:
@@ -126,17 +165,31 @@ class Advisor:
         period = asked.epoch if isinstance(asked, EpochInput) else asked.slot
         return f"{self._counsel.agent}-{period}-{round((self._clock.now_s() - self._counsel.origin_s) * 1000)}"
 
-    async def _judged(self, name: str, question: Question, briefing: Briefing, held: Held) -> Talk:
+    def _gate(self) -> GateStatus:
+        """Return how the twin is, and how far its predictions were off."""
+        return self._counsel.judging.status().model_copy(update={"error": self._counsel.follower.error.error})
+
+    async def _judgement(self, question: Question, judge: Judge, until_s: float) -> Judgement:
+        """Return what the twin says of a proposal, while that is of use; one too often wrong is not believed."""
+        counsel = self._counsel
+        left_s = (question.ends_at_s - self._clock.now_s()) / self._clock.speed
+        left_s = min(left_s, until_s - self._clock.wall_s())
+        said = await counsel.judging.judge(question.asked, judge, deadline_s=left_s)
+        wrong = counsel.follower.error.wrong()
+        return said.model_copy(update={"code": "wrong", "text": wrong}) if wrong and said.trials else said
+
+    async def _permitted(self, name: str, question: Question, briefing: Briefing, held: Held) -> Talk:
         """Return a dialogue with the mode as it stands now, and with a person's answer where that mode asks for it."""
-        mode = await self._insisting.got(self.mode)
+        mode = await self._insisting.got(self._set_mode)
         approval = None
-        if mode == "assist":
+        if mode == "assist" and not self.held_back():
             mode, approval = await self._approved(name, question, held)
         if held.advice.cited:
             await self._insisting.got(lambda: self._store.cite_cases(held.advice.cited))
 
         def settle(in_time: bool) -> Settled:
-            proposal, steps = settled(held.advice, mode, approval, in_time)
+            held_back = self.held_back()
+            proposal, steps = settled(held.advice, mode, approval, in_time, held_back)
             dialogue = Dialogue(
                 id=name,
                 asked=question.asked,
@@ -149,8 +202,9 @@ class Advisor:
                 mode=mode,
                 approval=approval,
                 in_time=in_time,
+                held_back=held_back,
             )
-            return Settled(proposal, steps, dialogue, held.advice.proposal is not None)
+            return Settled(proposal, steps, dialogue, held.advice.proposal is not None, held.advice.cited)
 
         return Talk(name, question, settle)
 
@@ -180,7 +234,9 @@ class Advisor:
         outcome = outcome_of(ended, source)
         self._metrics.concluded(outcome, steps)
         acts = outcome == "accepted"
+        self._counsel.follower.concluded(ended, acts=acts)
         tally = self._status.tally
+        tally.worth = added(tally.worth, ended.dialogue.judgements, ended.dialogue.exchanges)
         tally.dialogues += 1
         tally.accepted += ended.passed
         tally.fallbacks += not acts
@@ -195,5 +251,9 @@ class Advisor:
         self._status.news.set()
 
     async def run(self) -> None:
-        """Keep the agent's status until cancelled."""
-        await self._status.run()
+        """Keep the agent's status, its twin and its watchdog until cancelled."""
+        self.heed(self.noticed)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._status.run(), name=f"{self._counsel.agent}: status")
+            tasks.create_task(self._counsel.judging.run(), name=f"{self._counsel.agent}: twin")
+            tasks.create_task(self._counsel.follower.run(), name=f"{self._counsel.agent}: watchdog")

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fairlead.contracts.decisions import DecisionRecord, Step
-from fairlead.contracts.dialogue import AgentName, BudgetLimits, BudgetSpent, Exchange
+from fairlead.contracts.dialogue import AgentName, BudgetLimits, BudgetSpent, Exchange, Judgement
 
 DECISION_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Bounds of a decision's wall seconds: 5 to 15 ms is usual at 7 nodes × 4 models, the database's time-out the most."""
 
 ANSWER_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 18.0, 30.0, 60.0, 120.0)
 """Bounds of an answer's wall seconds: 0.6 of a slot of 30 s is 18 s, three slots for the planner are 90 s."""
+
+JUDGED_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 9.0)
+"""Bounds of a judgement's wall seconds: a second for 16 candidates of `city7`, 0.3 of a slot of 30 s is 9 s."""
 
 MODELS_MOST = 16
 """Names of models that are told apart; further ones, which a server may make up, are counted as `other`."""
@@ -76,6 +79,28 @@ class DialogueMetrics:
             ["window"],
             registry=registry,
         )
+        self._judged = Counter(
+            "fairlead_gate_judgements",
+            "Proposals that the twin judged, or could not",
+            ["agent", "code"],
+            registry=registry,
+        )
+        self._judged_seconds = Histogram(
+            "fairlead_gate_seconds",
+            "Wall seconds from a proposal to the twin's judgement",
+            ["agent"],
+            buckets=JUDGED_SECONDS,
+            registry=registry,
+        )
+        self._twin_memory = Gauge(
+            "fairlead_gate_memory_bytes", "Resident memory of the twin's process", ["agent"], registry=registry
+        )
+        self._trips = Counter(
+            "fairlead_watchdog_trips",
+            "Times that something was out of bounds after a proposal was accepted",
+            ["agent", "reason"],
+            registry=registry,
+        )
         self._failures = Counter(
             "fairlead_llm_failures",
             "Errors beside the loop, after which the fallback acts",
@@ -84,7 +109,7 @@ class DialogueMetrics:
         )
 
     def failures(self, place: str) -> Counter:
-        """Return the counter of failures in `place`: `dialogue`, `store` or `status`."""
+        """Return the counter of failures in `place`: `dialogue`, `store`, `status` or `watchdog`."""
         return self._failures.labels(self._agent, place)
 
     def answered(self, exchange: Exchange) -> None:
@@ -96,6 +121,19 @@ class DialogueMetrics:
         self._prompt_tokens.labels(*labels).inc(answer.prompt_tokens)
         self._reply_tokens.labels(*labels).inc(answer.reply_tokens)
         self._money.labels(*labels).inc(answer.money)
+
+    def judged(self, judgement: Judgement) -> None:
+        """Count a judgement."""
+        self._judged.labels(self._agent, judgement.code).inc()
+        self._judged_seconds.labels(self._agent).observe(judgement.took_s)
+
+    def twin_memory(self, size: int) -> None:
+        """Show what the twin's process takes, bytes."""
+        self._twin_memory.labels(self._agent).set(size)
+
+    def tripped(self, reason: str) -> None:
+        """Count that the watchdog found something out of bounds."""
+        self._trips.labels(self._agent, reason).inc()
 
     def concluded(self, outcome: str, steps: tuple[Step, ...]) -> None:
         """Count a dialogue and its ladder; `outcome` is one of `fairlead.agents.outcome`."""

@@ -19,13 +19,14 @@ Outcome = Literal[
     "declined",
     "expired",
     "late",
+    "held-back",
     "operator",
     "fallback",
 ]
 """`accepted`: the proposal acts. `outdated`: it might, but fits nothing any more. `unasked`: there was nothing to ask
 about. `unanswered`: the model gave no reply. `rejected`: its reply did not pass a gate. `shadow`, `off`: by mode.
-`declined`, `expired`: by a person, or by nobody. `late`: its slot or epoch was over. `operator`: a person's plan was in
-force. `fallback`: for any other reason."""
+`declined`, `expired`: by a person, or by nobody. `late`: its slot or epoch was over. `held-back`: by the watchdog.
+`operator`: a person's plan was in force. `fallback`: for any other reason."""
 
 _BY_STEP: dict[str, Outcome] = {
     "absent": "unasked",
@@ -37,6 +38,7 @@ _BY_STEP: dict[str, Outcome] = {
     "twin": "rejected",
     "repair": "rejected",
     "operator": "operator",
+    "watchdog": "held-back",
 }
 _BY_CODE: dict[tuple[str, str], Outcome] = {
     ("approval", "declined"): "declined",

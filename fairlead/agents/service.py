@@ -50,13 +50,26 @@ async def advised(
     from fairlead.adapters.openai_llm import connected
     from fairlead.adapters.prompt_files import prompt_texts
     from fairlead.agents.advisor import Advisor, Counsel, sampling
+    from fairlead.agents.following import Follower, Sight
+    from fairlead.agents.judging import TwinProcess, twin_command
 
     llm = connected(settings.llm, agent, store, os.environ)
     try:
-        prompt = prompt_texts()[agent]
         status.tally.why = "no dialogue has ended yet"
         status.llm, status.limits = llm, settings.llm.budget
-        counsel = Counsel(agent, llm, prompt, sampling(settings.llm, agent), status.configured, settings.clock_origin_s)
+        follower = Follower(Sight(agent, store, clock, settings, metrics))
+        counsel = Counsel(
+            agent=agent,
+            llm=llm,
+            prompt=prompt_texts()[agent],
+            sampling=sampling(settings.llm, agent),
+            configured=status.configured,
+            origin_s=settings.clock_origin_s,
+            judging=TwinProcess(twin_command(settings), clock, metrics, status.news.set),
+            judging_s=settings.llm.gate_deadline_slots * settings.controller.slot_s / settings.speed,
+            follower=follower,
+            proposals=settings.llm.planner_proposals if agent == "planner" else 1,
+        )
         yield Advisor(counsel, store, clock, status, metrics)
     finally:
         await llm.close()

@@ -1,15 +1,26 @@
 """What an agent says of itself in the store: sums over its dialogues, its mode, why the fallback acts."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fairlead.adapters.outage import Outage
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.outcome import budget_words
-from fairlead.contracts.dialogue import AgentName, AgentStatus, BudgetLimits, EndpointStatus, Exchange, ModeName
+from fairlead.contracts.dialogue import (
+    AgentName,
+    AgentStatus,
+    BudgetLimits,
+    EndpointStatus,
+    Exchange,
+    GateStatus,
+    ModeName,
+    WatchdogStatus,
+)
 from fairlead.contracts.errors import foreign
 from fairlead.contracts.plans import Source
 from fairlead.contracts.ports import Clock, Llm, Store
+from fairlead.policy.worth import Sums, worth
 
 
 @dataclass(slots=True)
@@ -27,6 +38,7 @@ class Tally:
     money: float = 0.0
     seconds: float = 0.0
     acting: Source = "fallback"
+    worth: Sums = field(default_factory=Sums)
 
     def answered(self, exchange: Exchange) -> None:
         """Add a question and its answer."""
@@ -52,6 +64,8 @@ class StatusKeeper:
     """What language model, without credentials."""
     llm: Llm | None = None
     limits: BudgetLimits = field(default_factory=BudgetLimits)
+    gate: Callable[[], GateStatus] | None = None
+    watchdog: Callable[[], WatchdogStatus] | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> None:
@@ -79,8 +93,12 @@ class StatusKeeper:
 
     def _status(self, mode: ModeName, budget: str) -> AgentStatus:
         tally = self.tally
-        acts = tally.acting == "llm" and mode in ("auto", "assist")
+        watchdog = self.watchdog() if self.watchdog is not None else None
+        held = watchdog is not None and watchdog.holds and mode in ("auto", "assist")
+        acts = tally.acting == "llm" and mode in ("auto", "assist") and not held
         switched = f"mode {mode}" if tally.acting == "llm" or mode == "off" else tally.why
+        if held and watchdog is not None:
+            switched = f"watchdog {watchdog.text}"
         why = "" if acts else f"{switched}; spent: {budget}" if budget else switched
         return AgentStatus(
             agent=self.agent,
@@ -98,6 +116,9 @@ class StatusKeeper:
             seconds=tally.seconds,
             acting="llm" if acts else "fallback",
             why=foreign(why),
+            gate=self.gate() if self.gate is not None else None,
+            worth=worth(tally.worth, mode) if self.llm is not None else None,
+            watchdog=watchdog,
         )
 
     def _endpoints(self) -> tuple[EndpointStatus, ...]:

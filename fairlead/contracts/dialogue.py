@@ -199,10 +199,9 @@ class GateStatus(Message):
     """The twin that judges an agent's proposals, as that agent sees it since its process began."""
 
     state: Literal["idle", "starting", "ready", "away"]
-    """`idle`: nothing was to be judged yet; `starting`: its process loads or compiles; `away`: it ended, and is started
-    again."""
+    """`idle`: nothing was to be judged yet; `starting`: its process begins; `away`: it ended, and is started again."""
     text: Text = ""
-    """Why it is away; how long it has been starting."""
+    """Why it is away; how long it took to begin."""
     twin: Text = ""
     """Which engine and version; empty before it was ready."""
     no_worse: Count = 0

@@ -1,6 +1,6 @@
 """What `fairlead.yaml` and `FAIRLEAD_*` set: read once into one frozen value that is handed down."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -124,9 +124,12 @@ class LlmSettings(Message):
     replay: str | None = None
     """Such a file, asked in place of an endpoint."""
     gate_deadline_slots: Annotated[float, Field(gt=0, le=9)] = 0.3
-    """Wall slots that the twin may take to judge a proposal, after the answers."""
+    """Wall slots that the twin may take to judge a proposal, beyond the deadline of the answers."""
     gate_nice: Annotated[int, Field(ge=0, le=19)] = 5
-    """By how much the twin's process yields the processor to others; 19 while its core is compiled."""
+    """By how much the twin's process yields the processor to others; its thread that compiles the core by 19."""
+    gate_engine: Literal["auto", "reference"] = "auto"
+    """`auto` judges by the compiled core once that is loaded, or compiled, which takes 75 s of a processor once;
+    `reference` without it, in a third of the memory and some fifty times the time."""
     watchdog: WatchdogSettings = WatchdogSettings()
     case_capacity: Annotated[int, Field(ge=8, le=100_000)] = 2000
     """Cases kept for one cluster; the oldest of the commonest regime go first."""

@@ -24,7 +24,7 @@ from fairlead.contracts.dialogue import (
 from fairlead.contracts.plans import Guide, PlanDraft
 from fairlead.contracts.ports import Llm
 from fairlead.policy.differences import plan_changes
-from fairlead.policy.ladder import FALLBACK
+from fairlead.policy.ladder import FALLBACK, barred
 from fairlead.policy.planner_gate import meant
 from fairlead.policy.questions import Question, another_question, planner_question, repair_question, slot_question
 from fairlead.policy.registry import decide_slot
@@ -267,14 +267,17 @@ async def hold(
 
 
 def settled(
-    advice: Advice, mode: ModeName, approval: Approval | None, in_time: bool
+    advice: Advice, mode: ModeName, approval: Approval | None, in_time: bool, held_back: str = ""
 ) -> tuple[Guide | PlanDraft | None, tuple[Step, ...]]:
     """Return what of an advice may act, and the whole ladder: in its mode, approved where that is asked for, in time.
 
-    `in_time` tells whether the slot or epoch that the advice is for is not over yet.
+    `in_time` tells whether the slot or epoch that the advice is for is not over yet, `held_back` why the watchdog lets
+    nothing act.
     """
     if advice.proposal is None:
         return None, (*advice.steps, FALLBACK)
+    if held_back and mode in ("auto", "assist"):
+        return None, (*advice.steps, barred(held_back), FALLBACK)
     last = _permission(mode, approval)
     if last.ok and not in_time:
         period = "slot" if isinstance(advice.proposal, Guide) else "epoch"

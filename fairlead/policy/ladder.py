@@ -14,6 +14,11 @@ _WHY_ABSENT = {
 }
 
 
+def barred(held_back: str) -> Step:
+    """Return that the watchdog lets nothing act, and why."""
+    return Step(name="watchdog", ok=False, code="out-of-bounds", text=held_back)
+
+
 def absent(code: str, unconfigured: str) -> Step:
     """Return why no reply is in a decision, by its code; `unconfigured` says it where there is no model."""
     text = unconfigured if code == "no-llm" else _WHY_ABSENT.get(code, "")

@@ -23,7 +23,9 @@ class Agenda:
     share: float
     """Of a slot, after which the slot agent's question of that slot is answered."""
     deadline_slots: float
-    """How long a dialogue may take."""
+    """How long the answers of a dialogue may take together."""
+    gate_slots: float = 0.0
+    """How long the twin may take to judge, after that."""
 
     @property
     def deadline_for_s(self) -> float:
@@ -31,9 +33,9 @@ class Agenda:
         return self.deadline_slots * self.slots.length_s
 
     def ahead_at_s(self, epoch: int) -> float:
-        """Return when to ask about an epoch: after a slot's question, the deadline not later than its begin."""
+        """Return when to ask about an epoch: after a slot's question, and judged not later than its begin."""
         first = round((self.epochs.begins_at_s(epoch) - self.slots.origin_s) / self.slots.length_s)
-        slot = first - ceil(self.share + self.deadline_slots)
+        slot = first - ceil(self.share + self.deadline_slots + self.gate_slots)
         return self.slots.begins_at_s(slot) + self.share * self.slots.length_s
 
     def beside_at_s(self, now_s: float) -> float:
@@ -42,7 +44,7 @@ class Agenda:
 
     def fits(self, asked_at_s: float, until_s: float) -> bool:
         """Tell whether a dialogue that begins then has all its time until `until_s`."""
-        return asked_at_s + self.deadline_for_s <= until_s
+        return asked_at_s + self.deadline_for_s + self.gate_slots * self.slots.length_s <= until_s
 
 
 def agenda(settings: Settings) -> Agenda:
@@ -53,6 +55,7 @@ def agenda(settings: Settings) -> Agenda:
         slots=Periods(settings.clock_origin_s, controller.slot_s),
         share=llm.slot_deadline_ratio,
         deadline_slots=min(llm.planner_deadline_slots, DEADLINE_MOST * controller.epoch_slots),
+        gate_slots=llm.gate_deadline_slots,
     )
 
 

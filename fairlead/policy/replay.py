@@ -44,7 +44,9 @@ def again(record: DecisionRecord, prompts: Mapping[AgentName, PromptText]) -> Re
 
 def _brought(given: SlotInput | EpochInput, dialogue: Dialogue, prompt: PromptText) -> SlotInput | EpochInput:
     """Return the input with what the dialogue brings when its recorded answers are weighed again."""
-    proposal, ladder = settled(reheld(dialogue, prompt), dialogue.mode, dialogue.approval, dialogue.in_time)
+    proposal, ladder = settled(
+        reheld(dialogue, prompt), dialogue.mode, dialogue.approval, dialogue.in_time, dialogue.held_back
+    )
     if given.ladder[-1:] and given.ladder[-1].name == "operator":  # somebody's plan was in force
         proposal, ladder = None, (*ladder, given.ladder[-1])
     name = "guide" if isinstance(given, SlotInput) else "draft"

@@ -79,7 +79,7 @@ async def check_replays(w: World) -> None:
 
 
 FAILURES: tuple[AnswerCode, ...] = ("unreachable", "busy", "server-error", "budget-tokens", "breaker-open")
-PASSED = ("call:ok", "parse:ok", "schema:ok", "feasibility:ok", "trust:ok", "twin:not-judged")
+PASSED = ("call:ok", "parse:ok", "schema:ok", "feasibility:ok", "trust:ok", "twin:no-worse")
 
 
 @BOTH

@@ -1,4 +1,4 @@
-"""Both agents as they run: their services on a real MongoDB, with a model's server over HTTP, at speed 30."""
+"""Both agents as they run: their services on a real MongoDB, a model's server over HTTP, twins in their processes."""
 
 import asyncio
 import time
@@ -15,11 +15,15 @@ from fairlead.contracts.decisions import DecisionRecord, SlotInput
 from fairlead.contracts.dialogue import AgentName, Approval, ModeName
 from fairlead.contracts.events import Mode
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings, MongoSettings, Settings
+from fairlead.contracts.tuning import GateSettings, PolicySettings
 from fairlead.policy.replay import again
 from testbed.scripted_behaviours import mix_of
 from testbed.scripted_llm import Script, serving
 from tests.slot_agent.edge import Edge, cluster
-from tests.slot_agent.test_on_mongo import SPEED, report, reporting, within
+from tests.slot_agent.test_on_mongo import report, reporting, within
+
+JUDGED_SPEED = 15.0
+"""A slot lasts two seconds: two reference twins and what else the tests of a machine do leave no time in one."""
 
 AGENTS: tuple[AgentName, ...] = ("planner", "slot-agent")
 
@@ -51,9 +55,15 @@ async def cancelled(*tasks: asyncio.Task[None]) -> None:
 
 
 def settings_of(url: str, mongodb: MongoSettings, state_dir: Path, speed: float) -> Settings:
-    """Return the settings of both agents with a model at this address."""
-    llm = LlmSettings(endpoints=(LlmEndpoint(url=url, key_variable=None),))
-    return Settings(clock_origin_s=time.time(), speed=speed, mongodb=mongodb, state_dir=str(state_dir), llm=llm)
+    """Return the settings of both agents with a model at this address, and a twin that needs not be compiled."""
+    return Settings(
+        clock_origin_s=time.time(),
+        speed=speed,
+        mongodb=mongodb,
+        state_dir=str(state_dir),
+        llm=LlmSettings(endpoints=(LlmEndpoint(url=url, key_variable=None),), gate_engine="reference"),
+        controller=PolicySettings(gate=GateSettings(scenarios=2, variations=False)),
+    )
 
 
 async def journal(store: MongoStore, agent: AgentName) -> list[DecisionRecord]:
@@ -65,7 +75,7 @@ async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
     mongo_settings: MongoSettings, mongo_store: MongoStore, tmp_path: Path
 ) -> None:
     """Every slot is decided, proposals act, each question of the journal is in the server's log, all of it replays."""
-    script = Script(mix_of("good=0.6,bad=0.4"), seed=5, slot_s=30.0 / SPEED)
+    script = Script(mix_of("good=0.6,bad=0.4"), seed=5, slot_s=30.0 / JUDGED_SPEED)
 
     async def lived() -> bool:
         planned, routed = await journal(mongo_store, "planner"), await journal(mongo_store, "slot-agent")
@@ -73,7 +83,7 @@ async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
         return acted and sum(r.kind == "advice" for r in routed) >= 6
 
     async with serving(script, 0) as (url, server):
-        settings = settings_of(url, mongo_settings, tmp_path, SPEED)
+        settings = settings_of(url, mongo_settings, tmp_path, JUDGED_SPEED)
         async with edge_of_three(settings, mongo_store, "auto"):
             services = (slot_agent.service.serve(settings), planner.service.serve(settings))
             tasks = [asyncio.create_task(service) for service in services]
@@ -90,6 +100,9 @@ async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
         statuses = await mongo_store.agent_statuses()
         assert [s.agent for s in statuses] == ["planner", "slot-agent"]
         assert all(s.dialogues and s.llm.endswith(url) for s in statuses)
+        assert all(s.gate is not None and s.gate.no_worse and s.gate.twin.startswith("reference") for s in statuses)
+        judged = [j for d in dialogues for j in d.judgements]
+        assert all(j.trials or "changes nothing" in j.text for j in judged if j.code in ("no-worse", "worse"))
         for record in records:
             replayed = again(DecisionRecord.from_json(record.to_json()), prompt_texts())
             assert replayed.identical, replayed.difference

@@ -9,17 +9,19 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from fairlead.adapters.clock import VirtualClock
+from fairlead.adapters.memory_judging import MemoryJudging
 from fairlead.adapters.memory_store import MemoryStore
 from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.agents.absent import Unadvised
 from fairlead.agents.advice import Advising, Recall, nothing
 from fairlead.agents.advisor import Advisor, Counsel, sampling
+from fairlead.agents.following import Follower, Sight
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.status import StatusKeeper
 from fairlead.contracts.decisions import DecisionRecord
 from fairlead.contracts.dialogue import AgentName, ModeName
 from fairlead.contracts.events import Mode, Wake
-from fairlead.contracts.ports import Llm
+from fairlead.contracts.ports import Judging, Llm
 from fairlead.contracts.settings import Settings
 from fairlead.contracts.tuning import PolicyName
 from fairlead.policy.epoch import decide_epoch
@@ -45,6 +47,8 @@ class World:
     store: MemoryStore
     edge: Edge
     settings: Settings
+    judging: Judging = field(default_factory=MemoryJudging)
+    """The twin of all agents."""
     steps: int = 0
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
@@ -77,7 +81,10 @@ class World:
             return Unadvised("no-llm", status)
         prompt = prompt_texts()[agent]
         chosen = sampling(self.settings.llm, agent)
-        counsel = Counsel(agent, llm, prompt, chosen, "a test", self.settings.clock_origin_s)
+        follower = Follower(Sight(agent, self.store, self.clock, self.settings, metrics))
+        counsel = Counsel(
+            agent, llm, prompt, chosen, "a test", self.settings.clock_origin_s, self.judging, 9.0, follower
+        )
         return Advisor(counsel, self.store, self.clock, replace(status, llm=llm), metrics)
 
     async def _started(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

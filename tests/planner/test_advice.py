@@ -353,21 +353,22 @@ async def test_cases_that_a_reply_rests_on_are_counted() -> None:
     slot_s=st.floats(1.0, 120.0),
     share=st.floats(0.05, 0.9),
     deadline=st.floats(0.05, 9.0),
+    gate=st.floats(0.05, 9.0),
     epoch=st.integers(1, 10_000),
 )
-def test_a_question_ahead_ends_before_its_epoch_begins_and_begins_behind_a_slots_question(
-    epoch_slots: int, slot_s: float, share: float, deadline: float, epoch: int
+def test_a_question_ahead_is_judged_before_its_epoch_begins_and_begins_behind_a_slots_question(
+    epoch_slots: int, slot_s: float, share: float, deadline: float, gate: float, epoch: int
 ) -> None:
     """As late as both allow."""
     settings = Settings(
         clock_origin_s=ORIGIN_S,
         controller=PolicySettings(slot_s=slot_s, epoch_slots=epoch_slots),
-        llm=LlmSettings(slot_deadline_ratio=share, planner_deadline_slots=deadline),
+        llm=LlmSettings(slot_deadline_ratio=share, planner_deadline_slots=deadline, gate_deadline_slots=gate),
     )
     times = agenda(settings)
     begin_s = times.epochs.begins_at_s(epoch)
     at_s = times.ahead_at_s(epoch)
     assert times.deadline_for_s <= 0.9 * epoch_slots * slot_s + 1e-6
-    assert at_s + times.deadline_for_s <= begin_s + 1e-6
-    assert at_s + times.deadline_for_s > begin_s - slot_s - 1e-6
+    judged_s = at_s + times.deadline_for_s + gate * slot_s
+    assert begin_s - slot_s - 1e-6 < judged_s <= begin_s + 1e-6
     assert (at_s - ORIGIN_S) / slot_s % 1.0 == pytest.approx(share, abs=1e-6)

@@ -1,0 +1,151 @@
+"""The twin in a process of its own: it judges one proposal after another, so that no agent's loop ever waits for it.
+
+    python -m fairlead.agents.twin_child --nice 5 --engine auto --lock FILE
+
+Reads questions from standard input and writes verdicts to standard output (`fairlead.agents.frames`), until its input
+ends. The reference engine judges at once. Beside it a thread of the lowest priority loads the compiled core, or
+compiles it where it is not kept on disk, one process of a machine at a time: the next finds it there.
+"""
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+
+from fairlead.agents.frames import Verdict, read_question
+from fairlead.contracts.decisions import EpochInput, SlotInput, SlotState
+from fairlead.contracts.dialogue import Judge
+from fairlead.contracts.errors import foreign
+from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.snapshot import fold
+from fairlead.twin.branching import Branched, Candidate, Demand, Situation
+from fairlead.twin.clusters import cluster, default_ports
+from fairlead.twin.engines import EngineName, brancher
+from fairlead.twin.gate import judged
+from fairlead.twin.network import network_of
+
+LOWEST = 19
+"""Niceness at which the core is compiled: some 75 s of a processor in a minute in which an agent has just begun."""
+
+
+class Twin:
+    """Judges, and says of itself which engine it is and what memory it takes."""
+
+    def __init__(self) -> None:
+        self._play = brancher("reference")
+        self._engine: EngineName = "reference"
+        """That played the newest branch."""
+        self._process = psutil.Process()
+
+    def compile(self) -> None:
+        """Let the compiled core judge what it can once this returns. Raises what compiling does."""
+        play = brancher("auto")
+        self._engine = play(_nothing(), Candidate("fallback"), (), 1.0).engine
+        self._play = play
+
+    def judge(self, number: int, asked: SlotInput | EpochInput, judge: Judge) -> Verdict:
+        """Return the judgement of a proposal, or why there is none."""
+        began_s = time.perf_counter()
+        try:
+            found = judged(asked, judge, asked.settings.gate, self._branch)
+        except Exception as error:  # the top of a judgement: whatever it is, the agent is told and the next is judged
+            return self.verdict(number).model_copy(update={"fault": foreign(f"{type(error).__name__}: {error}")})
+        verdict = self.verdict(number)
+        took = {"twin": verdict.twin, "took_s": time.perf_counter() - began_s}
+        return verdict.model_copy(update={"judgement": found.model_copy(update=took)})
+
+    def verdict(self, number: int) -> Verdict:
+        """Return a verdict without a judgement; of number 0 it says that the twin is ready."""
+        name = f"{self._engine} {version('fairlead')}"
+        return Verdict(number=number, twin=name, memory_bytes=self._process.memory_info().rss)
+
+    def _branch(self, situation: Situation, candidate: Candidate, demand: Demand, until_s: float) -> Branched:
+        found = self._play(situation, candidate, demand, until_s)
+        self._engine = found.engine
+        return found
+
+
+def _nothing() -> Situation:
+    """Return a cluster of which nothing was ever heard."""
+    settings, city7 = PolicySettings(), cluster("city7", default_ports("city7"))
+    return Situation(
+        now_s=0.0,
+        seed=0,
+        policy="marginal-dpp",
+        settings=settings,
+        cluster=city7,
+        network=network_of(city7),
+        snapshot=fold(0.0, city7, (), (), {}, {}, settings),
+        state=SlotState(slot=0, rates=(), rotation=0),
+        plan=None,
+        placement=None,
+    )
+
+
+def serve(twin: Twin, heard: BinaryIO, said: BinaryIO) -> None:
+    """Answer what is heard until that ends."""
+    while (head := heard.readline()).endswith(b"\n"):
+        asked, judge = heard.readline(), heard.readline()
+        if not judge.endswith(b"\n"):
+            return
+        tell(said, twin.judge(*read_question(head, asked, judge)))
+
+
+def tell(said: BinaryIO, verdict: Verdict) -> None:
+    """Write a verdict."""
+    said.write(f"{verdict.to_json()}\n".encode())
+    said.flush()
+
+
+@contextmanager
+def alone(lock: str) -> Iterator[None]:
+    """Wait until no other process of this machine is in here."""
+    Path(lock).parent.mkdir(parents=True, exist_ok=True)
+    with open(lock, "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def compiled_beside(twin: Twin, lock: str) -> threading.Thread:
+    """Begin to load or compile the twin's core in a thread that yields to everything else."""
+
+    def compiled() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)  # on Linux a thread has its own
+        with alone(lock):
+            twin.compile()
+
+    thread = threading.Thread(target=compiled, name="twin: compiling", daemon=True)
+    thread.start()
+    return thread
+
+
+def main() -> int:
+    """Judge until standard input ends."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--nice", type=int, default=5)
+    parser.add_argument("--engine", choices=("auto", "reference"), default="auto")
+    parser.add_argument("--lock", required=True)
+    options = parser.parse_args()
+    os.nice(options.nice)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's Ctrl-C: whoever started it ends it
+    said, sys.stdout = sys.stdout.buffer, sys.stderr  # what anybody prints is no verdict
+    twin = Twin()
+    tell(said, twin.verdict(0))
+    if options.engine == "auto":
+        compiled_beside(twin, options.lock)
+    serve(twin, sys.stdin.buffer, said)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

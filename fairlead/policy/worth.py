@@ -1,0 +1,108 @@
+"""What an agent's proposals are worth, as the twin judged them, and whether that says to let the agent act.
+
+Each dialogue counts: with the gain that the gate saw where its proposal passed, with 0 where the fallback acts anyway.
+In `shadow` and `assist` this is what the agent would have gained. Where the best of several candidates was chosen, its
+gain is a little too high on average; that is why a suggestion needs the whole interval.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from fairlead.contracts.dialogue import Exchange, Judgement, ModeName, Worth
+
+LEAST = 30
+"""Dialogues without which there is no interval: the normal distribution stands for Student's, 4 % off by then."""
+
+Z95 = 1.959963984540054
+"""97.5 % quantile of the standard normal distribution."""
+
+CORRELATION_MOST = 0.95
+"""Of dialogues that follow one another, at most believed: a constant series would have no interval at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """Sums over dialogues, in order."""
+
+    dialogues: int = 0
+    gain: float = 0.0
+    squares: float = 0.0
+    products: float = 0.0
+    """Of each gain and the one before it."""
+    last: float = 0.0
+    tokens: int = 0
+    money: float = 0.0
+
+
+def gain_of(judgement: Judgement) -> float:
+    """Return what a proposal gains in F where it may act, on demand as the forecast has it; 0 where it may not."""
+    if judgement.code != "no-worse":
+        return 0.0
+    return next((t.gain for t in judgement.trials if t.name == judgement.chosen and not t.believed), 0.0)
+
+
+def added(sums: Sums, judgements: Sequence[Judgement], exchanges: Sequence[Exchange]) -> Sums:
+    """Return the sums with one dialogue more."""
+    gain = gain_of(judgements[-1]) if judgements else 0.0
+    answers = [exchange.answer for exchange in exchanges]
+    return replace(
+        sums,
+        dialogues=sums.dialogues + 1,
+        gain=sums.gain + gain,
+        squares=sums.squares + gain * gain,
+        products=sums.products + (gain * sums.last if sums.dialogues else 0.0),
+        last=gain,
+        tokens=sums.tokens + sum(a.prompt_tokens + a.reply_tokens for a in answers),
+        money=sums.money + sum(a.money for a in answers),
+    )
+
+
+def worth(sums: Sums, mode: ModeName) -> Worth:
+    """Return what the dialogues so far are worth, and what that suggests in this mode."""
+    count = max(1, sums.dialogues)
+    mean = sums.gain / count
+    half = _half_width(sums, mean) if sums.dialogues >= LEAST else None
+    advice = _advice(mean, half, mode)
+    return Worth(
+        dialogues=sums.dialogues,
+        gain=mean,
+        low=None if half is None else mean - half,
+        high=None if half is None else mean + half,
+        tokens=sums.tokens / count,
+        money=sums.money / count,
+        advice=advice,
+        text=_words(sums.dialogues, half, advice),
+    )
+
+
+def _half_width(sums: Sums, mean: float) -> float:
+    """Return half the interval of the mean; each gain is as like the one before as a process of order 1 has it.
+
+    Such a mean knows as much as n·(1 − ρ)/(1 + ρ) independent ones (Bayley, Hammersley, "The effective number of
+    independent observations in an autocorrelated time series", 1946).
+    """
+    count = sums.dialogues
+    variance = max(0.0, sums.squares / count - mean * mean)
+    if variance == 0.0:
+        return 0.0
+    together = sums.products / (count - 1) - mean * mean
+    correlation = min(CORRELATION_MOST, max(0.0, together / variance))
+    return Z95 * math.sqrt(variance / count * (1.0 + correlation) / (1.0 - correlation))
+
+
+def _advice(mean: float, half: float | None, mode: ModeName) -> Literal["none", "promote", "demote"]:
+    if half is None:
+        return "none"
+    if mean - half > 0.0 and mode in ("shadow", "assist"):
+        return "promote"
+    return "demote" if mean + half < 0.0 and mode in ("auto", "assist") else "none"
+
+
+def _words(dialogues: int, half: float | None, advice: Literal["none", "promote", "demote"]) -> str:
+    if half is None:
+        return f"{dialogues} of {LEAST} dialogues that an interval takes"
+    if advice == "promote":
+        return "it surely gains, and does not act by itself: mode auto would let it"
+    return "it surely loses: mode shadow would not let it act" if advice == "demote" else ""
