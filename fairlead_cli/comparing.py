@@ -51,6 +51,10 @@ def compare(
     load: Annotated[float, typer.Option("--load", help="Of the live runs.")] = 0.8,
     speed: Annotated[float, typer.Option("--speed", min=0.1, max=MOST_SPEED, help="Of the live runs.")] = MOST_SPEED,
     requests: Annotated[int, typer.Option("--requests", min=100, help="Live requests to compare.")] = REQUESTS,
+    calibrate_requests: Annotated[
+        int,
+        typer.Option("--calibrate-requests", min=0, help="Live requests of the run to calibrate on; 0: as declared."),
+    ] = CALIBRATED_ON,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the live runs; the first has the next one.")] = 1,
     keep: Annotated[
         Path | None, typer.Option("--keep", metavar="DIR", help="Keep the live runs' episodes there.")
@@ -75,9 +79,10 @@ def compare(
         where = Path(folder) if keep is None else keep
         where.mkdir(parents=True, exist_ok=True)
         first, second = where / f"calibration-{seed + 1}.jsonl.gz", where / f"compared-{seed}.jsonl.gz"
-        _live(_order(scenario, load, speed, seed + 1, CALIBRATED_ON), first)
+        if calibrate_requests:
+            _live(_order(scenario, load, speed, seed + 1, calibrate_requests), first)
         _live(_order(scenario, load, speed, seed, requests), second)
-        calibration = calibrated(first)
+        calibration = calibrated(first) if calibrate_requests else AS_DECLARED
         _tell(compared(second, calibration), calibration, as_json=as_json)
 
 

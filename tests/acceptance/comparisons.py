@@ -34,6 +34,10 @@ CATALOGUE = (("catalogue-roomy", 0.85), ("catalogue-crowded", 0.88))
 CATALOGUE_SEEDS = 10
 """The fewest that have the bootstrap's intervals."""
 
+FIDELITY_REQUESTS = 100
+FIDELITY_MOST = 0.05
+"""Error of the mean (CONTROL §4). 2000 requests take ten minutes and are measured by hand: docs/bounds.md."""
+
 LIMIT_S = 1800.0
 """Before a case gives up."""
 
@@ -97,7 +101,21 @@ def _catalogue() -> str:
     return ", ".join(found)
 
 
+def _fidelity() -> str:
+    """Run the local cluster, and the twin as declared on what was recorded."""
+    words = ("--requests", str(FIDELITY_REQUESTS), "--calibrate-requests", "0")
+    ended = run("twin", "compare", *words, "--json", limit_s=LIMIT_S)
+    hold(ended.status == 0, f"twin compare: status {ended.status}: {ended.err[-600:]}")
+    document = json.loads(ended.out)
+    whole = document["models"][0]
+    said = f"{whole['requests']} requests, mean {whole['live_mean_s']:.2f} s, {100 * whole['mean_error_ratio']:+.1f} %"
+    hold(whole["model"] == "all" and whole["requests"] >= FIDELITY_REQUESTS // 2, f"too few were compared: {document}")
+    hold(abs(whole["mean_error_ratio"]) <= FIDELITY_MOST, f"the twin's mean is off: {said}; {document}")
+    return f"{said}, p99 {100 * whole['p99_error_ratio']:+.1f} %"
+
+
 CASES = (
+    Case("twin-compare", "the twin on the demand of a short live run has its mean latency", _fidelity),
     Case("replay-city7", "marginal-dpp against sed-static and random-static on city7-rotating, in 5 min", _city7),
     Case("replay-catalogue", "marginal-dpp against lru where the models do not fit", _catalogue),
 )
