@@ -132,9 +132,15 @@ class Decider:
         self._advisor.concluded(settled, record.source, record.output.steps)
 
     async def asked(self, standing: Standing, epoch: int) -> EpochInput:
-        """Return what a language model is told for its plan for an epoch, this one or the next."""
+        """Return what a language model is told for its plan for an epoch, this one or the next, and the twin with it."""
         ahead = epoch > self._epochs.at(standing.now_s)
-        return await self._given(standing, epoch, Counselled("asked"), publish=ahead)
+        given, placement, overrides = await asyncio.gather(
+            self._given(standing, epoch, Counselled("asked"), publish=ahead),
+            self._store.current_placement(),
+            self._store.overrides(),
+        )
+        lasting = tuple(o for o in overrides if o.expires_at_s is None or o.expires_at_s > standing.now_s)
+        return given.model_copy(update={"placement": placement, "overrides": lasting})
 
     async def _given(self, standing: Standing, epoch: int, counselled: Counselled, *, publish: bool) -> EpochInput:
         nodes, gateways, arrived, learned = await asyncio.gather(
