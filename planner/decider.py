@@ -132,7 +132,7 @@ class Decider:
         self._advisor.concluded(settled, record.source, record.output.steps)
 
     async def asked(self, standing: Standing, epoch: int) -> EpochInput:
-        """Return what a language model is told for its plan for an epoch, this one or the next, and the twin with it."""
+        """Return what a language model is told for its plan for an epoch, this one or the next; the twin too."""
         ahead = epoch > self._epochs.at(standing.now_s)
         given, placement, overrides = await asyncio.gather(
             self._given(standing, epoch, Counselled("asked"), publish=ahead),
