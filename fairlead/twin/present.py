@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fairlead.contracts.cluster import ModelSpec
-from fairlead.contracts.decisions import ModelView, PodView
+from fairlead.contracts.decisions import ModelView, NodeView, PodView
 from fairlead.policy.backlog import LEAST_LEFT_RATIO
+from fairlead.policy.snapshot import allowed_age_s
 from fairlead.twin.branching import Situation
 
 SERVING = ("ready", "starting", "draining")
@@ -59,6 +60,13 @@ def present(situation: Situation) -> tuple[Present, ...]:
         Present(model, sites[k % len(sites)], one.node, one.running, one.left_s, now_s - min(one.age_s, limit_s))
         for k, (model, one) in enumerate(found)
     )
+
+
+def silent_from_s(view: NodeView, situation: Situation) -> float | None:
+    """Return when a node that is not up was heard last, long ago in any case; None if it never was."""
+    if view.observed_at_s is None:
+        return None
+    return min(view.observed_at_s, situation.now_s - 2.0 * allowed_age_s(situation.settings))
 
 
 def running_in(pod: PodView, model: ModelSpec) -> tuple[int, float]:

@@ -9,7 +9,7 @@ from fairlead.twin.controller import Case, Controller
 from fairlead.twin.engine import Engine
 from fairlead.twin.node import Node
 from fairlead.twin.play import outcomes_of
-from fairlead.twin.present import Present, present
+from fairlead.twin.present import Present, present, silent_from_s
 from fairlead.twin.requests import Arrival, Place, Request
 from fairlead.twin.rules import nodes_of, rules
 from fairlead.twin.setup import Setup, view_of
@@ -39,7 +39,7 @@ def resumed(situation: Situation, candidate: Candidate, demand: Demand) -> Engin
     engine = Engine(nodes, views, setup.network, demand, how, _controller(setup, situation, candidate), now_s)
     seen = {view.node: view for view in situation.snapshot.nodes}
     for name, node in nodes.items():
-        _resume_node(node, seen.get(name), now_s, engine)
+        _resume_node(node, seen.get(name), situation, engine)
         node.placement = situation.placement if node.up else None
     for model in situation.snapshot.models:
         if model.asked_at_s is not None:
@@ -83,12 +83,14 @@ def _controller(setup: Setup, situation: Situation, candidate: Candidate) -> Con
     return controller
 
 
-def _resume_node(node: Node, view: NodeView | None, now_s: float, engine: Engine) -> None:
+def _resume_node(node: Node, view: NodeView | None, situation: Situation, engine: Engine) -> None:
     """Put on a node what is known to be there; one that is not heard is lost, with what was on it."""
+    now_s = situation.now_s
     if view is None or not view.up:
         node.up = False
-        if view is not None and view.observed_at_s is not None:
-            engine.readings.remember(node, view.observed_at_s)
+        heard_at_s = None if view is None else silent_from_s(view, situation)
+        if heard_at_s is not None:
+            engine.readings.remember(node, heard_at_s)
         return
     node.resume(now_s, view.speed)
     for pod in view.pods:

@@ -10,8 +10,8 @@ from fairlead.twin.branching import Situation
 from fairlead.twin.compiled.board import COUNTED_SLOT, PLACEMENT, TABLE
 from fairlead.twin.compiled.events import GONE, READY_NOW, enter
 from fairlead.twin.compiled.setting import Crowd, Records, Run, laid
-from fairlead.twin.compiled.world import ABSENT, DRAINING, HELD, QUEUED, READY, RUNNING, STARTING, STOPPING
-from fairlead.twin.present import SERVING, Present, present
+from fairlead.twin.compiled.world import ABSENT, DRAINING, HELD, QUEUED, READY, RUNNING, SLEEPING, STARTING, STOPPING
+from fairlead.twin.present import SERVING, Present, present, silent_from_s
 from fairlead.twin.resuming import SAID, setup_of
 
 PHASES: dict[Phase, int] = {
@@ -20,6 +20,7 @@ PHASES: dict[Phase, int] = {
     "ready": READY,
     "draining": DRAINING,
     "stopping": STOPPING,
+    "sleeping": SLEEPING,
 }
 """Number of each phase."""
 
@@ -42,7 +43,7 @@ def rebuilt(situation: Situation) -> Run:
     _count(run.tables, situation)
     seen = {view.node: view for view in situation.snapshot.nodes}
     for n, node in enumerate(cluster.nodes):
-        _put_node(run, n, seen.get(node.id), models, now_s)
+        _put_node(run, n, seen.get(node.id), models, situation)
     _put_requests(run, situation, here)
     return run
 
@@ -74,14 +75,15 @@ def _count(tables: dict[str, Records], situation: Situation) -> None:
             models["counted"][m] = SAID * len(desks)
 
 
-def _put_node(run: Run, n: int, view: NodeView | None, at_model: dict[str, int], now_s: float) -> None:
+def _put_node(run: Run, n: int, view: NodeView | None, at_model: dict[str, int], situation: Situation) -> None:
     """Put on a node what is known to be there; one that is not heard is lost, with what was on it."""
-    node = run.tables["nodes"][n]
+    node, now_s = run.tables["nodes"][n], situation.now_s
     if view is None or not view.up:
         node["up"] = False
-        if view is not None and view.observed_at_s is not None:
+        heard_at_s = None if view is None else silent_from_s(view, situation)
+        if heard_at_s is not None:
             said = run.tables["nodes_said"][n]
-            said["heard"], said["at_s"], said["speed"] = True, view.observed_at_s, node["learned"]
+            said["heard"], said["at_s"], said["speed"] = True, heard_at_s, node["learned"]
         return
     node["speed"] = node["learned"] = view.speed
     node["at_s"] = node["counted_at_s"] = now_s
