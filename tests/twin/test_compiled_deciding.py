@@ -124,7 +124,8 @@ def plans(draw: st.DrawFn, cluster: Cluster) -> EpochPlan | None:
         NOW_S + draw(st.sampled_from((0.0, 300.0, 300.0, 300.0))),
     )
     rates = tuple(Rate(model=m, per_s=draw(st.sampled_from((0.0, 0.01, 0.3, 2.0)))) for m in draw(some))
-    return draw(st.sampled_from((None, drawn, drawn.model_copy(update={"rates": rates}))))
+    told = {"rates": rates, "rates_at_s": draw(st.sampled_from((None, NOW_S, NOW_S - 30.0, NOW_S - 59.0, NOW_S + 1.0)))}
+    return draw(st.sampled_from((None, drawn, drawn.model_copy(update=told))))
 
 
 @st.composite

@@ -131,6 +131,7 @@ def board(cluster: Cluster) -> Board:
     models["wake_s"] = [one.wake_delay_s for one in cluster.models]
     models["deadline_s"] = [one.deadline_s for one in cluster.models]
     models["asked_at_s"] = pods["used_at_s"] = desk["planned_until_s"] = -np.inf
+    desk["told_at_s"] = np.inf
     models["expected"], pods["tilt"], pods["proposed"], desk["guided_slot"] = np.nan, 1.0, NOT_IN_ROW, -1
     for name, size in sizes.items():
         desk[name] = size

@@ -5,6 +5,7 @@
 
 import math
 
+from fairlead.policy.epoch import WARM_FOR_S
 from fairlead.twin.compiled.board import (
     COUNTED_SLOT,
     LRU,
@@ -27,7 +28,7 @@ from fairlead.twin.compiled.deciding_static import first_draft, nothing_runs, st
 from fairlead.twin.compiled.desk import desk, models, pods
 from fairlead.twin.compiled.drafting import begin_draft, stays
 from fairlead.twin.compiled.native import native
-from fairlead.twin.compiled.wanting import mark_orders
+from fairlead.twin.compiled.wanting import mark_orders, told
 
 
 @native
@@ -45,6 +46,7 @@ def decide(asked: Asked, board: Board, tuning: Tuning, standing: Standing) -> bo
     question.policy, question.slot_trigger, question.slot = asked.policy, asked.slot_trigger, asked.slot
     question.now_s, question.seed, question.advice = asked.now_s, asked.seed, asked.advice
     question.placed, question.planned = standing.number[PLACEMENT] > 0, question.planned_until_s > asked.now_s
+    question.news = told(b, WARM_FOR_S)
     set_up(b, tuning)
     learn(asked, board, tuning, standing)
     for m in range(len(standing.rate)):
@@ -86,15 +88,19 @@ def set_up(b: int, tuning: Tuning) -> None:
 
 @native
 def learn(asked: Asked, board: Board, tuning: Tuning, standing: Standing) -> None:
-    """Count a slot's arrivals into the rates, once (`policy.rates`)."""
+    """Count a slot's arrivals into the rates, once, or take those that the plan says from now on (`policy.rates`)."""
     before = standing.number[COUNTED_SLOT]
     if not asked.slot_trigger or asked.slot <= before:
         return
     slots = asked.slot - before if before >= 0 else 1
     gain = 1.0 - math.pow(2.0, -slots / tuning.rate_half_life_slots)
+    news = told(board.desk.ctypes.data, tuning.slot_s)
     for m in range(len(standing.rate)):
         seen = board.models[m].arrived / (slots * tuning.slot_s)
         standing.rate[m] = max(0.0, standing.rate[m] + gain * (seen - standing.rate[m]))
+        expected = board.models[m].expected
+        if news and not math.isnan(expected):
+            standing.rate[m] = max(0.0, expected)
     standing.number[COUNTED_SLOT] = asked.slot
 
 

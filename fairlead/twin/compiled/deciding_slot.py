@@ -18,7 +18,10 @@ STREAM = np.uint64(BLOCK_STREAM)
 
 @native
 def by_slot(b: int) -> None:
-    """Start the pairs that gain most where the active models fit, at most one for each so many nodes."""
+    """Start the pairs that gain most where the active models fit, at most one for each so many nodes.
+
+    Where the plan has news of rates, each node may start one.
+    """
     sum_up(b)
     warm_up(b)
     need, room, up, some = mark_active(b), 0, 0, False
@@ -30,6 +33,8 @@ def by_slot(b: int) -> None:
     if need > desk(b).fit_ratio * room or not some:
         return
     blocks, budget = max(1, min(BLOCKS, up // desk(b).nodes_per_start)), max(1, up // desk(b).nodes_per_start)
+    if desk(b).news:
+        budget = up
     deal(b, up, blocks)
     for k in range(blocks):
         grow(b, k, budget * (k + 1) // blocks - budget * k // blocks)
@@ -67,11 +72,16 @@ def foreseen(b: int, m: int) -> float:
 
 @native
 def mark_active(b: int) -> int:
-    """Mark the models with an arrival in the last ten minutes or a request waiting; return the bytes they need."""
+    """Mark the models with an arrival in the last ten minutes or a request waiting; return the bytes they need.
+
+    Where the plan has news of rates, those of which it says that they will be asked for, in place of those that were.
+    """
     need = 0
     for m in range(desk(b).model):
         model = models(b, m)
         recent = model.asked_at_s > desk(b).now_s - desk(b).active_window_s
+        if desk(b).news and not math.isnan(model.expected):
+            recent = model.expected > desk(b).rate_start_per_s
         model.column, model.weighed = recent or model.held > 0 or model.waiting > 0, model.pressed
         need += model.claim if model.column else 0
     return need

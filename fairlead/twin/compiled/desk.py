@@ -194,6 +194,8 @@ DESK = np.dtype(
         ("placed", np.bool_),  # there is a placement in force
         ("planned", np.bool_),  # there is a plan in force
         ("planned_until_s", np.float64),  # when it expires
+        ("told_at_s", np.float64),  # when its rates begin to hold; inf if that is never
+        ("news", np.bool_),  # they have begun to about now
         ("guided_slot", np.int64),  # of the proposed rows; -1 if there are none
         ("slot_s", np.float64),
         ("refresh_s", np.float64),

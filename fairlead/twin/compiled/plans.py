@@ -60,6 +60,7 @@ def wanting(board: Board, cluster: Cluster, wants: Wants) -> Board:
 
 def _plan(board: Board, plan: EpochPlan | None, at_node: Places, at_model: Places) -> None:
     board.desk["planned_until_s"] = -np.inf if plan is None else plan.expires_at_s
+    board.desk["told_at_s"] = np.inf if plan is None or plan.rates_at_s is None else plan.rates_at_s
     board.pods["tilt"] = np.exp2(lean(plan, at_node, at_model))
     board.nodes["drains"], board.nodes["closed"], board.models["expected"] = False, False, np.nan
     for intent in () if plan is None else plan.intents:

@@ -23,6 +23,13 @@ def tilt(b: int, n: int, m: int) -> float:
 
 
 @native
+def told(b: int, for_s: float) -> bool:
+    """Tell whether the plan's rates have begun to hold, less than `for_s` ago."""
+    at_s = desk(b).told_at_s
+    return bool(desk(b).planned and at_s <= desk(b).now_s < at_s + for_s)
+
+
+@native
 def mark_orders(b: int) -> None:
     """Mark what operators have fixed now; of two orders for one pod the newer holds."""
     now_s = desk(b).now_s
