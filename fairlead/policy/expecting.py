@@ -86,6 +86,14 @@ class Rates:
         return np.where(np.isnan(mean), self.level, mean)
 
 
+def edges(now_s: float, until_s: float) -> list[float]:
+    """Return the instants between which means by time of day stay the same."""
+    found = [now_s]
+    while (edge_s := BIN_S * (found[-1] // BIN_S + 1)) < until_s:
+        found.append(edge_s)
+    return [*found, until_s]
+
+
 @dataclass(slots=True)
 class Record:
     """How one way of forecasting has done."""

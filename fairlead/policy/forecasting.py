@@ -14,7 +14,7 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.forecasts import Coming, Forecast, ForecastMethod, Knowledge, RateForecast, Regime, SlotArrivals
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.arrays import Floats
-from fairlead.policy.expecting import BIN_S, Z80, Rates, Records, aged
+from fairlead.policy.expecting import Z80, Rates, Records, aged, edges
 from fairlead.policy.recurrence import Recurrence
 from fairlead.policy.regimes import FADE_S, Alarm, Detector
 from fairlead.policy.timetable import coming
@@ -203,7 +203,7 @@ class Foresight:
             case "trend":
                 return ((now_s, until_s, self._rates.trend((until_s - now_s) / self._slot_s)),)
             case "daily":
-                return tuple((a, b, self._rates.daily(a)) for a, b in pairwise(_edges(now_s, until_s)))
+                return tuple((a, b, self._rates.daily(a)) for a, b in pairwise(edges(now_s, until_s)))
             case "steady":
                 return ((now_s, until_s, self._steady()),)
             case "regime":
@@ -239,11 +239,3 @@ class Foresight:
 
     def _at_s(self, slot: int) -> float:
         return self._origin_s + slot * self._slot_s
-
-
-def _edges(now_s: float, until_s: float) -> list[float]:
-    """Return the instants between which means by time of day stay the same."""
-    edges = [now_s]
-    while (edge_s := BIN_S * (edges[-1] // BIN_S + 1)) < until_s:
-        edges.append(edge_s)
-    return [*edges, until_s]

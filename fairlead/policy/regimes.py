@@ -43,6 +43,9 @@ likelihood ratio of the wrong one has mean 1)."""
 SURE = 0.95
 """Posterior probability from which a regime counts as recognised."""
 
+NEW_PRIOR = 0.1
+"""A regime that was never seen is taken to be a tenth as likely as each that was: they come back. Own choice."""
+
 FADE_S = 600.0
 """A remembered rate is known as well as ten minutes of it would tell, however long it was seen: regimes that come back
 come back a little different."""
@@ -93,7 +96,7 @@ class Detector:
         """Arrivals of the steady stretch, without those of the newest slots."""
         self._before_slots = 0.0
         self._newest: deque[Floats] = deque(maxlen=WINDOWS[-1])
-        self.threshold = chi_square(models, THRESHOLD_P)
+        self.threshold = chi_square(max(1, models), THRESHOLD_P)
 
     def seen(self, counts: Floats) -> Alarm | None:
         """Take the arrivals of a slot that has ended; tell whether demand has changed."""
@@ -154,9 +157,12 @@ def recognised(counts: Floats, for_s: float, known: Mapping[str, Known]) -> Like
     A new regime is one whose models each have any rate, of the order of the mean one: its evidence is what every
     remembered one has to beat.
     """
-    usual = max(float(counts.sum()), 1.0) / (for_s * len(counts))
+    usual = max(float(counts.sum()), 1.0) / (for_s * max(1, len(counts)))
     new = Known(np.full(len(counts), HALF_COUNT), HALF_COUNT / usual)
-    scores = [(new.evidence(counts, for_s), ""), *((one.evidence(counts, for_s), name) for name, one in known.items())]
+    scores = [
+        (new.evidence(counts, for_s) + math.log(NEW_PRIOR), ""),
+        *((one.evidence(counts, for_s), name) for name, one in known.items()),
+    ]
     best, name = max(scores)
     return Likeness(name, 1.0 / sum(math.exp(score - best) for score, _ in scores))
 
