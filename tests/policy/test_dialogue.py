@@ -290,6 +290,14 @@ def test_what_has_not_passed_the_gates_acts_in_no_mode() -> None:
     assert codes(settled(PLANNED, "auto", None, False)[1])[-2:] == ["mode:epoch-over", "fallback:ok"]
 
 
+@pytest.mark.parametrize(("mode", "last"), [("auto", "watchdog"), ("assist", "watchdog"), ("shadow", "mode")])
+def test_what_the_watchdog_holds_back_does_not_act(mode: ModeName, last: str) -> None:
+    """Whoever approved it; where nothing would act anyway the mode is the reason."""
+    proposal, steps = settled(ADVICE, mode, approval("approved"), True, "backlog: too much waits")
+    assert (proposal, steps[-2].name, steps[-1].code) == (None, last, "ok")
+    assert last == "mode" or (steps[-2].code, steps[-2].text) == ("out-of-bounds", "backlog: too much waits")
+
+
 def test_long_lists_of_changes_are_counted() -> None:
     """A person reads a hundred lines at most, none longer than a text may be."""
     shown = epoch_asked(large_slot_asked(150, 30))
