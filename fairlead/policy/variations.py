@@ -29,7 +29,10 @@ def varied(draft: PlanDraft) -> tuple[Variation, ...]:
             "without preferences",
             draft.model_copy(update={"intents": _open(intents), "priorities": _level(priorities)}),
         ),
-        Variation("without expectations", draft.model_copy(update={"rates": (), "priorities": unexpecting})),
+        Variation(
+            "without expectations",
+            draft.model_copy(update={"rates": (), "rates_at_s": None, "priorities": unexpecting}),
+        ),
         Variation(
             "milder",
             draft.model_copy(update={"intents": _tilted(intents, -1), "priorities": _nearer(priorities)}),

@@ -236,7 +236,7 @@ def _contenders(asked: SlotInput | EpochInput, judge: Judge, plain: Outlook, mos
         given = asked.model_copy(update={"draft": draft, "now_s": from_s, "ladder": (), "llm": "answered"})
         plan = decide_epoch(given).plan
         if plan is not None and plan.source == "llm":
-            hope = believed(plain, draft, asked.cluster, from_s)
+            hope = believed(plain, draft, asked.cluster, from_s if draft.rates_at_s is None else draft.rates_at_s)
             candidate = Candidate(name, plan, None, from_s if from_s > asked.now_s else None)
             found.append(Contender(name, candidate, None if hope is None else World(hope)))
     return tuple(found)

@@ -170,6 +170,18 @@ def test_what_the_forecast_expects_too_is_judged_once() -> None:
     assert [trial.believed for trial in found.trials] == [False]
 
 
+def test_what_is_expected_for_later_comes_true_later() -> None:
+    """Rates that begin to hold after the end of what is played are none of its demand."""
+    late = draft(rates=TOLD, rates_at_s=epoch_asked().now_s + 900.0)
+    assert [trial.believed for trial in verdict(Made(slower()), late).trials] == [False]
+    soon = draft(rates=TOLD, rates_at_s=epoch_asked().now_s + 120.0)
+    made = Made(slower())
+    assert [trial.believed for trial in verdict(made, soon).trials] == [False, True]
+    hoped = made.heard[-1][1]
+    asked_for = [one.at_s - epoch_asked().now_s for one in hoped if one.model == "vision"]
+    assert sum(at_s < 120.0 for at_s in asked_for) < 5 < 50 < len(asked_for)
+
+
 def test_a_plan_that_changes_nothing_is_not_played_and_one_that_does_not_fit_neither() -> None:
     """The first may act, though there is nothing to act; a variation that does nothing is not chosen before it."""
     made = Made(slower())
