@@ -49,8 +49,7 @@ def _when(forecast: Forecast, regime: Regime, begins_at_s: float) -> str:
         since = forecast.since_s
         return "now" if since is None else f"now since {figure(since - begins_at_s)}"
     one = forecast.coming
-    if one is None:
-        return "-"
+    assert one is not None, "a regime that is not now is shown because it comes"
     early, late = figure(one.low_at_s - begins_at_s), figure(one.high_at_s - begins_at_s)
     return f"at {figure(one.at_s - begins_at_s)} ({early} to {late}), kept {one.seen}, missed {one.missed}"
 
