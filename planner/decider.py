@@ -21,7 +21,9 @@ from fairlead.contracts.forecasts import Forecast, SlotArrivals
 from fairlead.contracts.plans import EpochPlan, PlanDraft, Rate
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
+from fairlead.policy.goals import in_force, under
 from fairlead.policy.ladder import FALLBACK, barred
+from fairlead.policy.note_words import touching
 from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import fold, totals
 from planner.metrics import PlannerMetrics
@@ -143,15 +145,18 @@ class Decider:
         return given.model_copy(update={"placement": placement, "overrides": lasting})
 
     async def _given(self, standing: Standing, epoch: int, counselled: Counselled, *, publish: bool) -> EpochInput:
-        nodes, gateways, arrived, learned = await asyncio.gather(
+        nodes, gateways, arrived, notes, goals, learned = await asyncio.gather(
             self._store.latest_node_reports(),
             self._store.latest_gateway_reports(),
             self._store.arrived(),
+            self._store.notes(),
+            self._store.goals(),
             self._learned(),
         )
         rates, prices, recent, forecast = learned
-        controller = self._case.settings.controller
         parent, cluster, now_s = standing.plan, standing.cluster, standing.now_s
+        goal = in_force(goals, now_s)
+        controller = under(self._case.settings.controller, goal)
         generation = parent.generation + 1 if parent is not None else 1
         return EpochInput(
             epoch=epoch,
@@ -172,6 +177,8 @@ class Decider:
             begins_at_s=self._epochs.begins_at_s(epoch),
             recent=recent,
             forecast=forecast,
+            notes=touching(notes, self._epochs.begins_at_s(epoch), self._epochs.begins_at_s(epoch + 1)),
+            goal=goal,
         )
 
     async def _learned(self) -> Learned:

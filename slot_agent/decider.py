@@ -10,6 +10,7 @@ from fairlead.contracts.decisions import DecisionRecord, SlotDecision, SlotInput
 from fairlead.contracts.errors import Conflict, StoreUnavailable
 from fairlead.contracts.plans import EpochPlan, Guide, Override
 from fairlead.contracts.ports import Clock, Store
+from fairlead.policy.goals import in_force, under
 from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import Shape, fold, shape_of, totals, with_wakes
 from fairlead.policy.wakes import Wakes
@@ -67,7 +68,7 @@ class Decider:
         # what people and the planner may have changed is read even if no event said so, once an epoch everything
         if slot % self._case.settings.controller.epoch_slots == 0:
             self.standings.forget()
-        self.standings.forget("plan", "overrides")
+        self.standings.forget("plan", "overrides", "goals")
         made = await self._decided(Occasion("slot", slot, patient=patient))
         if isinstance(made, DecisionRecord) and isinstance(made.input, SlotInput) and made.input.llm == "asked":
             return made.input
@@ -207,7 +208,7 @@ class Decider:
             now_s=now_s,
             seed=settings.seed,
             policy=settings.policy,
-            settings=settings.controller,
+            settings=under(settings.controller, in_force(standing.goals, now_s)),
             cluster=standing.cluster,
             snapshot=snapshot,
             state=memory.state,

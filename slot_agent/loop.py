@@ -23,7 +23,17 @@ from slot_agent.occasion import Case
 DEAF_RATIO = 0.6
 """Share of a slot that its decision may wait for a first report when none is heard: leaves time to be punctual."""
 
-WATCHED: Sequence[EventKind] = ("wake", "override", "node", "model", "site", "plan", "mode", "proposal")
+WATCHED: Sequence[EventKind] = (
+    "wake",
+    "override",
+    "node",
+    "model",
+    "site",
+    "plan",
+    "mode",
+    "proposal",
+    "goal",
+)
 
 
 class SlotAgent:

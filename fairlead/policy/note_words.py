@@ -53,9 +53,10 @@ def note_lines(given: EpochInput, aliases: Aliases) -> str:
 def rates_told(note: Note, given: EpochInput) -> tuple[Rate, ...]:
     """Return the rate of each model where a note comes true, as the code reads it; empty where it reads nothing.
 
-    Empty too once its time has begun: what it says is in the counters by then, and would count twice.
+    Empty too once its time has begun, unless it was said just now: a plan has told its rates by then, counters show
+    them, and a factor would count twice.
     """
-    begun = given.now_s >= note.from_s + WARM_FOR_S
+    begun = given.now_s >= max(note.from_s, note.created_at_s + WARM_FOR_S)
     said = () if begun else told(note.text, given.cluster)
     return told_rates(said, given.rates, given.cluster) if said else ()
 

@@ -1,7 +1,8 @@
 """Scenarios in which an operator says what will be: events that come true, and notes of events that never come.
 
-Demand is steady but for events of ten minutes, every twenty minutes, that begin inside an epoch; each is noted ten
-minutes before. In the `-untrue` scenarios the notes are there and the events are not. All numbers are own choices.
+Demand is steady but for events of ten minutes, every twenty minutes, or changes every fifteen, that begin inside
+an epoch; each is noted ten minutes before. In the `-untrue` scenarios the notes are there and the events are not. All
+numbers are own choices.
 """
 
 import itertools
@@ -24,13 +25,14 @@ AHEAD_S = 600.0
 EVENTS = 5
 """So many are noted: those of a window of 80 minutes and one more."""
 
-TRIPLE = 3.0
-"""`city7-event`: what the rate of one model is multiplied by, as in the issue's own example."""
+SURGING = (("large-text", 3.0), ("small-text", 5.0), ("vision-language", 5.0))
+"""`city7-event`: models whose turn it is, and what their rate is multiplied by: half of the load and more comes on top.
+Image alone is half of the work: tripled it is more than the cluster can do."""
 
-SURGING = ("large-text", "small-text", "vision-language")
-"""Models whose turn it is: image alone is half of the work, tripled it is more than the cluster can do."""
+CHANGE_S = 900.0
+"""`catalogue-roomy-switch`: so long until other models are asked for."""
 
-ACTIVE, NEW, NEW_WORK = 8, 2, 0.15
+ACTIVE, NEW, NEW_WORK = 8, 3, 0.12
 """`catalogue-roomy-event`: models that are always asked for, models that an event adds, and the work that each of these
 brings, of the load."""
 
@@ -57,7 +59,7 @@ def nothing(course: Course) -> tuple[Note, ...]:
 
 
 def surging(course: Course) -> Iterator[Span]:
-    """Yield city7's usual mix, with one model tripled in each event."""
+    """Yield city7's usual mix, with much more of one model in each event."""
     return _with(_surges(course), course.scaled(course.mix()))
 
 
@@ -72,7 +74,7 @@ def quiet(course: Course) -> Iterator[Span]:
 
 
 def appearing(course: Course) -> Iterator[Span]:
-    """Yield the same, with two models that nobody else asks for in each event."""
+    """Yield the same, with some models that nobody else asks for in each event."""
     return _with(_appearances(course), _usual(course))
 
 
@@ -82,7 +84,7 @@ def news(course: Course) -> tuple[Note, ...]:
 
 
 def switching(course: Course) -> Iterator[Span]:
-    """Yield the same, with eight other models in their place in each event."""
+    """Yield the same until the first event, and from then on eight other models after every change."""
     return _with(_changes(course), _usual(course))
 
 
@@ -99,9 +101,9 @@ def _times(course: Course) -> Iterator[tuple[int, float]]:
 def _surges(course: Course) -> Iterator[Event]:
     usual = course.scaled(course.mix())
     for k, at_s in _times(course):
-        chosen = SURGING[(course.seed + k) % len(SURGING)]
-        rates = tuple((model, rate * (TRIPLE if model == chosen else 1.0)) for model, rate in usual)
-        yield Event(at_s, at_s + FOR_S, rates, f"stadium event, {chosen} triples")
+        chosen, factor = SURGING[(course.seed + k) % len(SURGING)]
+        rates = tuple((model, rate * (factor if model == chosen else 1.0)) for model, rate in usual)
+        yield Event(at_s, at_s + FOR_S, rates, f"stadium event, {chosen} {factor:g} times")
 
 
 def _order(course: Course) -> tuple[int, ...]:
@@ -114,7 +116,7 @@ def _usual(course: Course) -> tuple[tuple[str, float], ...]:
 
 
 def _appearances(course: Course) -> Iterator[Event]:
-    """Yield that models beyond the first eight are asked for, two in each event, in their turn."""
+    """Yield that models beyond the first eight are asked for, some in each event, in their turn."""
     work = {m.id: m.work_s for m in course.cluster.models}
     order, usual = _order(course)[ACTIVE:], _usual(course)
     offered = sum(rate * work[model] for model, rate in usual)
@@ -125,12 +127,12 @@ def _appearances(course: Course) -> Iterator[Event]:
 
 
 def _changes(course: Course) -> Iterator[Event]:
-    """Yield that the models of another fixed order are asked for."""
+    """Yield that the models of another fixed order are asked for, one order after the other."""
     orders = orders_of(course)
-    for k, at_s in _times(course):
-        order = orders[(course.seed + 1 + k % (len(orders) - 1)) % len(orders)]
-        rates = course.scaled(ranked(order, ACTIVE))
-        yield Event(at_s, at_s + FOR_S, rates, f"fair: {_listed(rates, {m for m, rate in rates if rate})}")
+    for k in itertools.count():
+        at_s = course.warm_up_s + FIRST_S + k * CHANGE_S
+        rates = course.scaled(ranked(orders[(course.seed + 1 + k) % len(orders)], ACTIVE))
+        yield Event(at_s, at_s + CHANGE_S, rates, f"fair: {_listed(rates, {m for m, rate in rates if rate})}")
 
 
 def _listed(rates: tuple[tuple[str, float], ...], which: set[str]) -> str:
@@ -142,7 +144,8 @@ def _with(events: Iterator[Event], usual: tuple[tuple[str, float], ...]) -> Iter
     """Yield what is usual, and each event in its time."""
     at_s = 0.0
     for event in events:
-        yield Span(at_s, event.from_s, usual)
+        if at_s < event.from_s:
+            yield Span(at_s, event.from_s, usual)
         yield Span(event.from_s, event.until_s, event.rates)
         at_s = event.until_s
 
