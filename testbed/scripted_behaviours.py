@@ -39,7 +39,9 @@ import numpy as np
 
 from fairlead.contracts.dialogue import REPLY_CHARS
 from fairlead.twin.streams import stream
-from testbed.scripted_rule import PlannerPrompt, SlotPrompt, harmful, planner_reply, slot_reply, well
+from fairlead.twin.voices.reading import PlannerPrompt, SlotPrompt
+from fairlead.twin.voices.replying import planner_reply, slot_reply
+from testbed.scripted_rule import harmful, well
 
 Prompt = SlotPrompt | PlannerPrompt
 Reply = dict[str, Any]

@@ -5,13 +5,11 @@ Never to be counted as a language model: it reads a prompt's tables and answers 
 
 from fairlead.contracts.dialogue import Answer, AnswerCode, Ask
 from fairlead.twin.talking import Asker
+from fairlead.twin.voices.reading import Unreadable, read
+from fairlead.twin.voices.speaking import CHARS_PER_TOKEN, answered
 from testbed.scripted_behaviours import WIRE, drawn, mix_of, said
-from testbed.scripted_rule import Unreadable, read
 
 NAME = "scripted"
-
-CHARS_PER_TOKEN = 4
-"""A token of English text is about so long: the scripted server counts so too."""
 
 
 def scripted(mix: str, seed: int, took_s: float) -> Asker:
@@ -26,15 +24,15 @@ def scripted(mix: str, seed: int, took_s: float) -> Asker:
         try:
             text = said(behaviour, read(question.user), chance).text
         except Unreadable as error:
-            return _answer(question, "server-error", None, took_s, str(error))
+            return answered(question, NAME, "server-error", took_s, detail=str(error))
         if behaviour in WIRE or took_s > deadline_s:
             code = _failed(behaviour) if behaviour in WIRE else "late"
-            return _answer(question, code, None, deadline_s if code == "late" else took_s)
+            return answered(question, NAME, code, deadline_s if code == "late" else took_s)
         if not text:
-            return _answer(question, "empty", None, took_s)
+            return answered(question, NAME, "empty", took_s)
         if len(text) > CHARS_PER_TOKEN * question.sampling.reply_tokens:
-            return _answer(question, "too-long", None, took_s)
-        return _answer(question, "ok", text, took_s)
+            return answered(question, NAME, "too-long", took_s)
+        return answered(question, NAME, "ok", took_s, text)
 
     return ask
 
@@ -47,19 +45,3 @@ def _failed(behaviour: str) -> AnswerCode:
         "content-type": "not-openai",
     }
     return codes.get(behaviour, "late")
-
-
-def _answer(question: Ask, code: AnswerCode, text: str | None, took_s: float, detail: str = "") -> Answer:
-    return Answer(
-        code=code,
-        text=text,
-        endpoint="",
-        model=NAME,
-        style=None,
-        attempts=1,
-        took_s=took_s,
-        prompt_tokens=(len(question.system) + len(question.user)) // CHARS_PER_TOKEN,
-        reply_tokens=0 if text is None else len(text) // CHARS_PER_TOKEN,
-        money=0.0,
-        detail=detail[:256],
-    )

@@ -27,8 +27,8 @@ from typing import Any, TextIO
 import numpy as np
 from aiohttp import web
 
+from fairlead.twin.voices.reading import Unreadable, read
 from testbed.scripted_behaviours import PAGE, Mix, Said, drawn, mix_of, said
-from testbed.scripted_rule import Unreadable, read
 
 MODEL = "scripted"
 

@@ -204,15 +204,18 @@ def _priorities(reply: PlannerReply, given: EpochInput, aliases: Meant) -> tuple
 
 
 def _rates(reply: PlannerReply, given: EpochInput, aliases: Meant) -> tuple[Rate, ...]:
-    """Return the rates of the case or regime that a reply expects, of known models, or of the note it believes."""
+    """Return the rates of the case or regime that a reply expects, of all models if of any, or of the note it believes.
+
+    Of a case or a regime, a model that it does not name was not asked for.
+    """
     if reply.rates_of is None:
         return ()
     if (note := noted(given).get(reply.rates_of)) is not None:
         return rates_told(note, given)
     regime = remembered_regimes(given).get(reply.rates_of)
     rates = regime.rates if regime is not None else aliases.cases[reply.rates_of].rates
-    known = {m.id for m in given.cluster.models}
-    return tuple(r for r in rates if r.model in known)
+    per_s = {r.model: r.per_s for r in rates}
+    return tuple(Rate(model=m.id, per_s=per_s.get(m.id, 0.0)) for m in given.cluster.models) if per_s else ()
 
 
 def _warm(reply: PlannerReply, given: EpochInput, aliases: Meant) -> tuple[Warm, ...]:

@@ -13,10 +13,10 @@ from typing import Any
 from fairlead.contracts.decisions import DecisionRecord, EpochInput, SlotInput
 from fairlead.contracts.dialogue import Answer, AnswerCode
 from fairlead.twin.streams import stream
+from fairlead.twin.voices.reading import read
 from testbed.scripted_behaviours import BEHAVIOURS, said
 from testbed.scripted_join import differences, verdicts
 from testbed.scripted_llm import Line
-from testbed.scripted_rule import read
 from tests.acceptance.case import ROOT, Broken, Case, Ledger, hold
 from tests.acceptance.live import Up, until, up
 from tests.acceptance.loop import check_contract

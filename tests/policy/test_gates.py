@@ -171,6 +171,17 @@ def test_an_unknown_case_that_is_only_cited_is_passed_over() -> None:
     assert draft(planner_reply(PLAN, rates_of="c2")).rates == ()
 
 
+def test_rates_of_a_case_are_told_of_every_model_from_when_the_reply_says() -> None:
+    """What the case does not name was not asked for; without a case there is nothing to tell, and no time for it."""
+    begins_at_s = EPOCH.begins_at_s
+    assert begins_at_s is not None
+    told = draft(planner_reply(PLAN, rates_at=90))
+    assert {r.model for r in told.rates} == {m.id for m in EPOCH.cluster.models}
+    assert told.rates_at_s == begins_at_s + 90.0
+    assert draft(planner_reply(PLAN, rates_at="now")).rates_at_s == max(begins_at_s, EPOCH.now_s)
+    assert draft(planner_reply(PLAN, rates_of=None, rates_at=90)).rates_at_s is None
+
+
 def test_the_largest_tilt_is_at_most_two_and_one_where_nothing_is_wished() -> None:
     """CONTROL §2 rule 4: the vocabulary has nothing stronger."""
     plain = draft(planner_reply(PLAN, nodes=wishes(), models=[]))

@@ -28,6 +28,7 @@ PLAN: dict[str, Any] = {
     "models": [{"model": "m02", "priority": 3, "expected": "rising"}],
     "warm": [{"model": "m02", "node": "n01", "at": "now"}, {"model": "m01", "node": "n02", "at": 90}],
     "rates_of": "c1",
+    "rates_at": "now",
     "confidence": 3,
     "cases_cited": ["c1"],
     "why": "as in c1 demand for m02 rises",

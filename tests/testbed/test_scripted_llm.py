@@ -20,10 +20,10 @@ from fairlead.contracts.dialogue import AgentName, DialogueSettings, Sampling
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings
 from fairlead.policy.dialogue import Briefing, Held, advise, hold
 from fairlead.policy.registry import decide_slot
+from fairlead.twin.voices.reading import read
 from testbed.scripted_behaviours import BEHAVIOURS, PASSED, WIRE, Mix, drawn, mix_of
 from testbed.scripted_join import allowed, read_log, verdicts
 from testbed.scripted_llm import Script, ScriptedLlm, serving
-from testbed.scripted_rule import read
 from tests.policy.prompt_scenes import epoch, scene
 
 AGENTS: tuple[AgentName, ...] = ("planner", "slot-agent")
