@@ -11,7 +11,7 @@ from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.expecting import Rates, Records, edges
 from fairlead.policy.forecasting import RECENT_MOST, RECENT_SLOTS, Foresight
 from fairlead.policy.recurrence import REGIMES_MOST, Recurrence
-from fairlead.policy.regimes import Detector, chi_square, known, recognised
+from fairlead.policy.regimes import SWITCH_P, Detector, chi_square, known, recognised
 from tests.policy.demand_scenes import BUSY, OTHER, QUIET, SLOT_S, lived, town
 
 SETTINGS = PolicySettings()
@@ -76,6 +76,18 @@ def test_inside_a_slot_a_change_to_a_remembered_regime_is_noticed_at_once() -> N
     forecast = one.forecast(now_s, now_s + EPOCH_S)
     assert forecast.regime == one.regime.id
     assert per_s(forecast, now_s)["m3"] == pytest.approx(QUIET["m3"], rel=0.2)
+
+
+def test_two_requests_of_a_model_that_was_silent_show_the_regime_that_asks_for_it() -> None:
+    """They are no proof that demand has changed, but proof enough of a regime that is remembered."""
+    one = foresight()
+    lived(one, [(BUSY, 40), (QUIET, 40), (BUSY, 40)], seed=3)
+    alarm = one.look(one.next_slot * SLOT_S + 10.0, {"m1": 1.0, "m3": 2.0})
+    assert alarm is not None
+    assert alarm.threshold == pytest.approx(-np.log(SWITCH_P))
+    stranger = foresight()
+    lived(stranger, [(BUSY, 40)], seed=3)
+    assert stranger.look(stranger.next_slot * SLOT_S + 10.0, {"m1": 1.0, "m3": 2.0}) is None
 
 
 def test_at_the_begin_of_a_slot_there_is_nothing_to_look_at() -> None:
@@ -260,6 +272,18 @@ def test_a_false_alarm_is_no_change_once_the_regime_is_the_same() -> None:
     assert one.since_s is None
     assert one.regime is not None
     assert one.regime.id == "r1"
+
+
+def test_a_stretch_is_recognised_when_it_ends_at_the_latest() -> None:
+    """What goes with a remembered regime is taken into it and is no new one; before anything was seen none is known."""
+    known_one = Regime(id="r4", seen_s=1200.0, rates=(Rate(model="m1", per_s=0.4), Rate(model="m2", per_s=0.1)))
+    one = Recurrence(MODELS, SLOT_S, 0.0, Knowledge(regimes=(known_one,)))
+    one.look(np.zeros(3), 0.0)
+    assert one.regime is None
+    for slot in range(10):
+        one.seen(slot, np.array([12.0, 3.0, 0.0]))
+    one.changed(0)
+    assert [(r.id, r.seen_s) for r in one.regimes] == [("r4", 1500.0)]
 
 
 def test_what_was_short_is_no_regime() -> None:

@@ -113,6 +113,14 @@ def test_a_node_that_goes_or_slows_down_wakes_the_planner() -> None:
     assert alarms.due(1000.0) == "speed"
 
 
+def test_who_foresees_looks_at_the_nodes_too() -> None:
+    """A lost node is a cause, whatever demand does."""
+    foreseeing = Foreseeing(town(), PolicySettings())
+    foreseeing.seen(health())
+    foreseeing.seen(health(up=("n2",)))
+    assert foreseeing.cause(0.0) == "node"
+
+
 @pytest.mark.parametrize("first", ["demand", "node"])
 def test_of_several_causes_the_first_is_told(first: str) -> None:
     """One question answers all of them."""
