@@ -1,0 +1,153 @@
+"""After acceptance: what goes badly is taken back and held back, a twin that is wrong is not believed."""
+
+import json
+
+import pytest
+
+from fairlead.adapters.memory_judging import MemoryJudging
+from fairlead.agents.advice import Recalled
+from fairlead.contracts.decisions import EpochInput
+from fairlead.contracts.dialogue import AgentName, Ask, Judge, Judgement, Trial
+from fairlead.contracts.readings import GatewayReport, Outcome
+from planner.metrics import PlannerMetrics
+from slot_agent.metrics import SlotMetrics
+from tests.agents.replies import PacedLlm, good
+from tests.agents.test_dialogues import check_replays, start
+from tests.agents.world import World, count, world
+from tests.policy.remembering import case as remembered_case
+
+BOTH = pytest.mark.parametrize("agent", ["planner", "slot-agent"])
+SINCE_S: dict[AgentName, float] = {"planner": 30.0, "slot-agent": 0.0}
+"""The planner's first dialogue ends a slot later than the slot agent's, seconds after the start."""
+
+
+def predicting(latency_s: float) -> MemoryJudging:
+    """Return a twin that lets everything pass, and predicts this latency for two minutes."""
+
+    def judged(_: Judge) -> Judgement:
+        figures = {"believed": False, "scenarios": 8, "objective": 0.3, "fallback": 0.31, "gain": 0.01}
+        trial = {"low": 0.0, "high": 0.02, "latency_s": latency_s, "fallback_latency_s": latency_s}
+        one = Trial.model_validate({"name": "proposal", **figures, **trial})
+        return Judgement(code="no-worse", text="a test says so", trials=(one,), horizon_s=120.0)
+
+    return MemoryJudging(judged)
+
+
+async def finished(w: World, number: int, latency_s: float) -> None:
+    """Report so many requests that arrived so long ago and have finished now."""
+    now_s = w.clock.now_s()
+    outcomes = tuple(
+        Outcome(
+            request=f"r-{now_s:.0f}-{k}",
+            attempts=1,
+            model="m1",
+            site="s1",
+            node="n1",
+            status="finished",
+            reason="",
+            arrived_at_s=now_s - latency_s,
+            ended_at_s=now_s,
+            wait_s=0.0,
+            service_s=latency_s,
+            response_bytes=1,
+            table_generation=1,
+            propensity=1.0,
+        )
+        for k in range(number)
+    )
+    report = GatewayReport(
+        gateway="elsewhere",
+        instance="a-test",
+        sequence=w.steps + 1,
+        observed_at_s=now_s,
+        site="s1",
+        models=(),
+        choices=(),
+        samples=(),
+        outcomes=outcomes,
+        keeper=None,
+        table_generation=0,
+    )
+    assert await w.store.append_gateway_report(report)
+
+
+async def going_badly(w: World, agent: AgentName) -> PlannerMetrics | SlotMetrics:
+    """Let a proposal be accepted and then have thirty requests take 20 s where 5 were predicted; before the look."""
+    w.judging = predicting(5.0)
+    metrics = await start(w, agent, PacedLlm(w.clock, 2.0), "auto")
+    await w.seconds(25)
+    await finished(w, 30, 20.0)
+    await w.seconds(3)
+    return metrics
+
+
+@BOTH
+async def test_what_goes_badly_is_taken_back_and_nothing_acts_for_ten_slots(agent: AgentName) -> None:
+    """The journal, the status and a metric say why; then proposals act again. All of it replays."""
+    async with world() as w:
+        metrics = await going_badly(w, agent)
+        assert (await w.journal(agent=agent))[-1].source == "llm"
+        await w.seconds(4 + SINCE_S[agent])
+        reasons = [r for r in await w.journal(agent=agent) if r.output.steps[0].name == "watchdog"]
+        status = next(s for s in await w.store.agent_statuses() if s.agent == agent)
+        assert status.watchdog is not None
+        assert (status.watchdog.holds, status.watchdog.trips) == (True, 1)
+        assert status.watchdog.text == "latency: 30 requests took 20.0 s, 5.0 s were predicted"
+        assert (status.acting, status.why) == ("fallback", f"watchdog {status.watchdog.text}")
+        assert count(metrics.registry, "fairlead_watchdog_trips", agent=agent, reason="latency") == 1.0
+        if agent == "planner":
+            assert reasons
+            plan = await w.store.current_plan()
+            assert plan is not None
+            assert plan.source == "fallback"
+        await w.seconds(270)
+        held = [r for r in await w.journal(agent=agent) if r.dialogue is not None and r.dialogue.held_back]
+        assert all(r.source == "fallback" for r in held)
+        assert held
+        assert all("watchdog:out-of-bounds" in {f"{s.name}:{s.code}" for s in r.output.steps} for r in held)
+        assert count(metrics.registry, "fairlead_llm_dialogues", outcome="held-back") == len(held)
+        await w.seconds(90 if agent == "slot-agent" else 330)
+        assert (await w.journal(agent=agent))[-1].source == "llm"
+        await check_replays(w)
+
+
+async def test_the_cases_that_a_plan_cites_are_quarantined() -> None:
+    """With the watchdog's reason, for good."""
+    one = remembered_case(1)
+
+    async def recall(_: EpochInput) -> Recalled:
+        return (one,), (0.75,)
+
+    def citing(ask: Ask) -> str:
+        return json.dumps(json.loads(good(ask)) | {"cases_cited": ["c1"]})
+
+    async with world() as w:
+        await w.store.add_case(one, capacity=10)
+        await w.switch("planner", "auto")
+        w.judging = predicting(5.0)
+        await w.planner(llm=PacedLlm(w.clock, 2.0, citing), recall=recall)
+        await w.seconds(55)
+        assert not (await w.store.case(one.id)).quarantined
+        await finished(w, 30, 20.0)
+        await w.seconds(10)
+        case = await w.store.case(one.id)
+        assert case.quarantined
+        assert case.quarantine == "watchdog: 30 requests took 20.0 s, 5.0 s were predicted"
+
+
+@BOTH
+async def test_a_twin_that_was_wrong_too_often_is_not_believed(agent: AgentName) -> None:
+    """In mode shadow its predictions are measured too; once they are known to be off the answer is the fallback."""
+    async with world() as w:
+        w.judging = predicting(1.0)
+        await start(w, agent, PacedLlm(w.clock, 2.0), "shadow")
+        for _ in range(75 if agent == "planner" else 14):
+            await w.seconds(30)
+            await finished(w, 40, 10.0)
+        codes = [j.code for r in await w.journal(agent=agent) if r.dialogue is not None for j in r.dialogue.judgements]
+        assert codes[:6] == ["no-worse"] * 6
+        assert codes[-1] == "wrong"
+        status = next(s for s in await w.store.agent_statuses() if s.agent == agent)
+        assert status.gate is not None
+        assert status.gate.error is not None
+        assert status.gate.error > 1.0
