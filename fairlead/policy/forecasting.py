@@ -55,7 +55,8 @@ class Foresight:
         self._horizon = settings.epoch_slots
         start = settings.rate_start_per_s * settings.slot_s
         self._rates = Rates(len(self.models), start, settings.rate_half_life_slots)
-        self._records = Records(self._horizon)
+        self.records = Records(self._horizon)
+        """How each way of forecasting has done."""
         self._detector = Detector(len(self.models))
         self._memory = Recurrence(self.models, settings.slot_s, origin_s, knowledge or Knowledge())
         self._recent: deque[tuple[int, tuple[SlotArrivals, ...]]] = deque(maxlen=RECENT_SLOTS)
@@ -99,13 +100,13 @@ class Foresight:
                 if one.site in self._sites:
                     self._by_site[self._sites.index(one.site), self._places[one.model]] += one.arrived
         self._recent.append((slot, tuple(arrived)))
-        self._records.seen(counts)
+        self.records.seen(counts)
         self._rates.seen(counts, self._at_s(slot))
         self._memory.seen(slot, counts)
         self.next_slot = slot + 1
         self._partial = (np.zeros(len(self.models)), 0.0)
         alarm = self._noticed(self._detector.seen(counts))
-        self._records.expect(self._expected())
+        self.records.expect(self._expected())
         return alarm
 
     def look(self, now_s: float, arrived: Mapping[str, float]) -> Alarm | None:
@@ -140,8 +141,8 @@ class Foresight:
 
     def forecast(self, now_s: float, until_s: float) -> Forecast:
         """Return what is expected to arrive from now until then, by the way of least measured error."""
-        method = self._records.best()
-        record, plain = self._records.of.get(method), self._records.of.get("plain")
+        method = self.records.best()
+        record, plain = self.records.of.get(method), self.records.of.get("plain")
         regime, next_one = self._memory.regime, self.coming(now_s)
         named = {one.id for one in (regime,) if one is not None} | {
             one.regime for one in (next_one,) if one is not None
