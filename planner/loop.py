@@ -19,7 +19,7 @@ from planner.metrics import PlannerMetrics
 TRIES = 5
 """Plans made again in a row because another was first: an operator may be, five times in a row nobody is."""
 
-WATCHED: Sequence[EventKind] = ("plan", "node", "mode", "proposal", "wake")
+WATCHED: Sequence[EventKind] = ("plan", "node", "mode", "proposal", "wake", "note")
 
 
 class Planner:
@@ -80,6 +80,8 @@ class Planner:
         if event.kind == "wake":
             if event.text != "changed":
                 return  # a model is missed: that is the slot agent's
+            self._woken = True
+        if event.kind == "note":
             self._woken = True
         if event.kind in ("mode", "proposal"):
             self._advisor.noticed()

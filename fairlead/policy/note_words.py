@@ -19,8 +19,8 @@ NOTES_MOST = 4
 NAMED_MOST = 4
 """A word that names more models than this is left as it is: `text` in a catalogue."""
 
-ALIAS_LIKE = re.compile(r"\b[a-z]\d{1,4}\b", re.IGNORECASE)
-"""What could be taken for an alias; an operator knows of none."""
+ALIAS_LIKE = re.compile(r"[a-z]\d{1,4}")
+"""What could be taken for an alias, which an operator knows none of; ids that look so become the alias of theirs."""
 
 
 def touching(notes: Sequence[Note], from_s: float, until_s: float) -> tuple[Note, ...]:
@@ -72,7 +72,7 @@ def _rates(note: Note, given: EpochInput, aliases: Aliases) -> str:
 def quoted(text: str, cluster: Cluster, aliases: Aliases) -> str:
     """Return somebody's words as they may stand in a prompt: one line of ASCII without quotes, ids as aliases."""
     plain = unicodedata.normalize("NFKD", text.translate(SIGNS)).encode("ascii", "ignore").decode()
-    plain = ALIAS_LIKE.sub("-", " ".join(re.sub(r"[\"`<>{}\\|\x00-\x1f\x7f]", " ", plain).split()))
+    plain = " ".join(re.sub(r"[\"`<>{}\\|\x00-\x1f\x7f]", " ", plain).split())
     ids = by_id(aliases.models) | by_id(aliases.nodes)
     known = "|".join(re.escape(one).replace(r"\-", "[- ]") for one in sorted(ids, key=lambda one: (-len(one), one)))
 
@@ -80,7 +80,9 @@ def quoted(text: str, cluster: Cluster, aliases: Aliases) -> str:
         word = found[0].lower()
         if (one := word.replace(" ", "-")) in ids:
             return ids[one]
+        if ALIAS_LIKE.fullmatch(word):
+            return "-"
         models = models_named(word, cluster)
         return " ".join(dict.fromkeys(ids[m] for m in models)) if 0 < len(models) <= NAMED_MOST else found[0]
 
-    return re.sub(rf"\b(?:{known or '(?!)'})(?![a-z0-9-])|\b[a-z]+(?![a-z0-9-])", named, plain, flags=re.IGNORECASE)
+    return re.sub(rf"\b(?:{known or '(?!)'})(?![a-z0-9-])|\b[a-z]\w*(?![a-z0-9-])", named, plain, flags=re.IGNORECASE)

@@ -1,0 +1,81 @@
+"""What operators say reaches the planner: notes of an epoch's time, and the goal in force."""
+
+from fairlead.contracts.decisions import EpochInput
+from fairlead.contracts.dialogue import Approval
+from fairlead.contracts.notes import Aims, Goal, GoalReading, ModelLevel, Note
+from fairlead.contracts.tuning import Weights
+from tests.agents.replies import PacedLlm
+from tests.agents.test_dialogues import check_replays
+from tests.agents.world import world
+from tests.planner.test_advice import current, lines
+from tests.planner.test_planner import inputs
+from tests.slot_agent.edge import ORIGIN_S
+
+
+def note(from_s: float, until_s: float, name: str = "note-1") -> Note:
+    """Return what Ann says will be, seconds since the origin."""
+    begins_s, ends_s = ORIGIN_S + from_s, ORIGIN_S + until_s
+    return Note(id=name, text="m1 doubles", from_s=begins_s, until_s=ends_s, by="ann", created_at_s=ORIGIN_S)
+
+
+async def test_the_planner_is_told_the_notes_of_the_epochs_time() -> None:
+    """In its input and in its prompt, with rates that the code reads in them; not before and not after."""
+    async with world() as w:
+        await w.store.put_note(note(350.0, 500.0), if_revision=None)
+        await w.store.put_note(note(700.0, 800.0, "note-2"), if_revision=None)
+        await w.switch("planner", "auto")
+        await w.planner(llm=PacedLlm(w.clock, 2.0))
+        await w.seconds(901)
+        asked = [r.dialogue.asked for r in await w.journal(agent="planner") if r.dialogue is not None]
+        told = [(one.epoch, [n.id for n in one.notes]) for one in asked if isinstance(one, EpochInput)]
+        assert told == [(0, []), (1, ["note-1"]), (2, ["note-2"]), (3, [])]
+        records = await w.journal(agent="planner")
+        prompts = [r.dialogue.exchanges[0].ask.user for r in records if r.dialogue is not None]
+        assert ['"m01 doubles"' in one for one in prompts] == [False, True, True, False]
+        await check_replays(w)
+
+
+async def test_a_note_wakes_the_planner() -> None:
+    """The running epoch is asked about once more."""
+    async with world() as w:
+        await w.switch("planner", "auto")
+        await w.planner(llm=PacedLlm(w.clock, 2.0))
+        await w.seconds(100)
+        assert [one[:2] for one in await lines(w)] == [("epoch", 0.0), ("advice", 20.0)]
+        await w.store.put_note(note(150.0, 500.0), if_revision=None)
+        await w.settle()
+        await w.seconds(30)
+        assert [one[:2] for one in await lines(w)][2:] == [("advice", 102.0)]
+
+
+async def test_a_goal_in_force_has_its_weights_and_priorities() -> None:
+    """From the next plan on; the prompt says in whose words."""
+    async with world() as w:
+        await w.switch("planner", "auto")
+        await w.planner(llm=PacedLlm(w.clock, 2.0))
+        await w.seconds(100)
+        reading = GoalReading(aims=Aims(fairness=4), priorities=(ModelLevel(model="m3", priority=4),), read_by="rule")
+        goal = Goal(
+            id="goal-1",
+            text="fair first, protect m3",
+            from_s=ORIGIN_S,
+            until_s=None,
+            by="ann",
+            created_at_s=ORIGIN_S,
+            reading=reading,
+            weights=Weights(fairness=1.0),
+            changes=(),
+        )
+        await w.store.put_goal(goal, if_revision=None)
+        await w.seconds(250)
+        approval = Approval(answer="approved", by="ann", at_s=w.clock.now_s())
+        await w.store.put_goal(goal.model_copy(update={"approval": approval}), if_revision=0)
+        await w.seconds(260)
+        made = await inputs(w)
+        assert [one.settings.weights.fairness for one in made if one.publish] == [0.5, 0.5, 1.0]
+        assert {p.model: p.priority for p in (await current(w)).priorities}["m3"] == 4
+        prompt = (await w.journal(agent="planner"))[-1].dialogue
+        assert prompt is not None
+        weights = prompt.exchanges[0].ask.user.splitlines()[0]
+        assert weights.endswith('unfairness 1, churn 0.05, loss 0.5; as an operator put it: "fair first, protect m03".')
+        await check_replays(w)
