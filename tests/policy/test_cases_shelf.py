@@ -1,16 +1,18 @@
 """Cases as columns: put, replaced, dropped, grown; regimes; who is forgotten first."""
 
+import math
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given
 
-from fairlead.contracts.cases import Advantage, Case
+from fairlead.contracts.cases import Advantage, Case, CaseFeatures
 from fairlead.contracts.plans import Warm
-from fairlead.policy.cases_kernel import encoded
+from fairlead.policy.cases_kernel import BLOCK, SHORT, TREND_SCALE, encoded, likeness, similarity, stacked
 from fairlead.policy.cases_retrieval import select
 from fairlead.policy.cases_shelf import REGIMES_MOST, ROOM, SKETCH, Shelf, forgettable, remembered, shelf, significant
-from tests.policy.remembering import case, memories, situation
+from tests.policy.remembering import case, memories, model, situation
 
 BUSY, OTHER = situation(-1.0, -3.0, -4.0), situation(-4.0, -3.0, -1.0)
 NOW_S = 100_000.0
@@ -70,6 +72,23 @@ def test_a_shelf_grows() -> None:
     assert len(made) == 2 * ROOM + 1
     assert [made.columns.objective[row] for row in (0, ROOM, 2 * ROOM)] == [0.0, 0.001 * ROOM, 0.002 * ROOM]
     assert shelf(()) is None
+
+
+def test_many_cases_are_compared_as_few_are() -> None:
+    """Block by block."""
+    one = encoded(BUSY)
+    keys = stacked([encoded(situation(-1.0 + 0.1 * n, -3.0, -4.0)) for n in range(7)])
+    many = keys.some(np.arange(BLOCK + 5) % 7)
+    assert likeness(one, many).tolist() == [likeness(one, keys)[n % 7] for n in range(BLOCK + 5)]
+
+
+def test_wide_sums_are_those_of_narrow_ones() -> None:
+    """More models than are summed term by term."""
+    wide = CaseFeatures(
+        models=tuple(model(f"m{n:03d}", -2.0) for n in range(2 * SHORT)), nodes=(), failures=0, day_ratio=0.5
+    )
+    other = wide.model_copy(update={"models": tuple(m.model_copy(update={"trend": 1.0}) for m in wide.models)})
+    assert similarity(wide, other) == pytest.approx(math.exp(-0.5 / TREND_SCALE**2), abs=1e-6)
 
 
 def test_like_rates_are_of_one_regime() -> None:
