@@ -119,6 +119,30 @@ def run(
         echo_table(("what", "value"), _run_rows(game, load, played, took_s), empty="nothing")
 
 
+@group.command(
+    "compile",
+    epilog=examples(
+        "fairlead twin compile",
+        "fairlead twin compile --json | jq -r .twin",
+    ),
+)
+def compile_(as_json: AsJson = False) -> None:
+    """Compile the twin's core now, if it is not kept on disk: a minute or two of one processor, once after an update.
+
+    Otherwise the first replay waits for it, and agents judge by the reference engine until it is there.
+    """
+    from fairlead.agents.twin_child import Twin
+
+    began_s = time.perf_counter()
+    twin = Twin()
+    twin.compile()
+    took_s, said = time.perf_counter() - began_s, twin.verdict(0)
+    if as_json:
+        echo_json({"twin": said.twin, "took_s": took_s, "memory_bytes": said.memory_bytes})
+    else:
+        typer.echo(f"{said.twin}, {took_s:.1f} s, {said.memory_bytes / 1e6:.0f} MB of memory")
+
+
 def progress(what: str) -> tuple[Callable[[str, float], None], Callable[[], None]]:
     """Return how to say how far something is, and how to end that: one line, where a person looks."""
     if not sys.stderr.isatty():
