@@ -20,7 +20,7 @@ from testbed.scripted_llm import Line
 from tests.acceptance.case import ROOT, Broken, Case, Ledger, hold
 from tests.acceptance.live import Up, until, up
 from tests.acceptance.loop import check_contract
-from tests.acceptance.scripted import journal, report_of, scripted
+from tests.acceptance.scripted import compiled, journal, report_of, scripted
 from tests.acceptance.scripted import said as in_words
 from tests.policy.dialogues import answer
 from tests.policy.fuzz import scenes, weigh
@@ -52,6 +52,7 @@ BACK_S = 25.0
 def _scripted() -> str:
     """Run at a server of which 40 % of the replies are bad, and hold its log against the journal."""
     ledger = Ledger.of_now()
+    compiled()
     with scripted("good=0.6,bad=0.4") as server:
         options = (*CITY7, "--duration", str(SCRIPTED_S), "--llm", server.url, "--mode", "auto")
         with up(*options) as system:
@@ -106,6 +107,7 @@ def _replay() -> str:
         _scripted()
     again = ledger.read("agents-replayed")
     hold(len({json.dumps(one, sort_keys=True) for one in again}) == 1, f"hash seeds differ: {again}")
+    compiled()
     quiet = (*QUIET, "--duration", str(QUIET_S), "--mode", "shadow")
     with scripted("good=1") as server:
         file = server.log.parent / "recorded.jsonl"
@@ -155,6 +157,7 @@ def _home3() -> str:
 
 def _outage() -> str:
     """Kill, restore, hang and release the server during a run."""
+    compiled()
     with scripted("good=1") as server:
         options = (*CITY7, "--duration", str(OUTAGE_S), "--llm", server.url, "--mode", "auto")
         with up(*options, FAIRLEAD_LLM__BREAKER_OPEN_S="2") as system:
