@@ -149,7 +149,8 @@ def _with_llm(order: "Order", wanted: Wanted) -> "Order":
     from fairlead.studies.cells import game_of
     from fairlead.twin.play import policy_at
 
-    if any(policy_at(policy).asks for policy in order.policies):
+    found = [policy_at(policy) for policy in order.policies]
+    if any(one.asks and one.voice is None for one in found):
         order = replace(order, llm=llm_at(wanted))
     elif wanted.llm:
         raise typer.BadParameter("--llm goes with policy agents only: name it, or leave out --llm")

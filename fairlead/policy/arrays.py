@@ -132,7 +132,7 @@ class Wishes:
     expected: Floats
     """[m] λ that the plan expects, requests per second; NaN where it says nothing."""
     news: bool
-    """The plan's rates have begun to hold about now."""
+    """The plan's rates have begun to hold: it says more of them than what was counted before."""
 
 
 def board(i: SlotInput, rates: dict[str, float]) -> Board:
@@ -264,9 +264,7 @@ def _wishes(i: SlotInput, at_node: dict[str, int], at_model: dict[str, int]) -> 
             if w.node in at_node and w.model in at_model and w.at_s <= i.now_s < w.at_s + WARM_FOR_S
         ),
         expected=_expected(plan, at_model),
-        news=plan is not None
-        and plan.rates_at_s is not None
-        and plan.rates_at_s <= i.now_s < plan.rates_at_s + WARM_FOR_S,
+        news=plan is not None and plan.rates_at_s is not None and plan.rates_at_s <= i.now_s,
     )
 
 

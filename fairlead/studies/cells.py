@@ -16,12 +16,14 @@ from typing import assert_never
 from fairlead.contracts.base import Count, Id, Many, Message, Name, Ratio, Seconds, Text
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import InputError
+from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.plans import NodePlacement
 from fairlead.policy.fairness import ModelStats
 from fairlead.studies.asking import LlmAt, counselled
 from fairlead.studies.episodes.files import checked
 from fairlead.studies.episodes.subject import offered_load, subject_of_episode
 from fairlead.studies.searched import searched_placement
+from fairlead.studies.voicing import TRAINING_S, TRAINING_SEED, counsel_by, learned, misled
 from fairlead.twin.clusters import NAMES, cluster, default_ports
 from fairlead.twin.engines import EngineName, player
 from fairlead.twin.play import Game, Played, policy_at
@@ -146,13 +148,20 @@ def run_cell(cell: Cell) -> CellResult:
     began_s = time.perf_counter()
     with playable(cell) as game:
         played = player(cell.engine)(game, lambda share: None)
-    return _result(cell, game.subject, played, time.perf_counter() - began_s)
+    return result_of(cell, game.subject, played, time.perf_counter() - began_s)
 
 
 @contextmanager
 def playable(cell: Cell) -> Generator[Game]:
     """Give what is played in a cell, with its language model at hand; raises as `run_cell` does."""
     game = game_of(cell)
+    voice = game.policy.voice
+    if voice is not None:
+        knowledge = learned_before(cell.source)
+        if voice == "placebo" and knowledge is not None:
+            knowledge = misled(knowledge)
+        yield replace(game, counsel=counsel_by(voice, game.subject.cluster, cell.seed), knowledge=knowledge)
+        return
     if cell.llm is None:
         yield game
         return
@@ -163,7 +172,7 @@ def playable(cell: Cell) -> Generator[Game]:
 def game_of(cell: Cell) -> Game:
     """Return what is played in a cell, its language model left out; raises `InputError` as `run_cell` does."""
     at = policy_at(cell.policy)
-    if at.asks != (cell.llm is not None):
+    if (at.asks and at.voice is None) != (cell.llm is not None):
         raise InputError(f"policy {cell.policy}: a language model is asked by agents and nobody else: give --llm to it")
     subject = subject_at(cell.source, cell.seed)
     static = _placement(cell.source, subject) if at.name == "sed-static" else ()
@@ -173,6 +182,13 @@ def game_of(cell: Cell) -> Game:
             "leave that policy out"
         )
     return Game(subject, at, cell.seed, static)
+
+
+def learned_before(source: Source) -> Knowledge | None:
+    """Return what a scenario's demand with another seed teaches; an episode has no other demand to learn from."""
+    if isinstance(source, EpisodeAt):
+        return None
+    return learned(subject_at(replace(source, run_s=TRAINING_S), TRAINING_SEED))
 
 
 def subject_at(source: Source, seed: int) -> Subject:
@@ -207,7 +223,8 @@ def _capacities(shape: Cluster) -> tuple[tuple[tuple[str, int, float], ...], tup
     return nodes, tuple((model.id, model.memory_bytes, model.work_s) for model in shape.models)
 
 
-def _result(cell: Cell, subject: Subject, played: Played, took_s: float) -> CellResult:
+def result_of(cell: Cell, subject: Subject, played: Played, took_s: float) -> CellResult:
+    """Return what is measured of a run that is over."""
     figures = played.figures
     latency, fairness = figures.latency_s, figures.fairness
     return CellResult(

@@ -49,7 +49,7 @@ class Order:
     def runs(self, source: Source, policy: str) -> list[Cell]:
         """Return the runs of one policy, by seed."""
         found = policy_at(policy)
-        llm = self.llm if found.asks else None
+        llm = self.llm if found.asks and found.voice is None else None
         return [Cell(source, str(found), FIRST_SEED + at, self.engine, llm) for at in range(self.seeds)]
 
 

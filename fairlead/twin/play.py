@@ -19,6 +19,7 @@ from fairlead.twin.requests import Fate, Request
 from fairlead.twin.setup import Setup, assembled
 from fairlead.twin.subjects import Subject
 from fairlead.twin.talking import Counsel, TalkFigures, talk_figures
+from fairlead.twin.voices.speaking import VOICES, VoiceName
 
 WORDS_S = 60.0
 """Seconds of the twin between two words on how far it is."""
@@ -26,7 +27,7 @@ WORDS_S = 60.0
 AGENTS = "agents"
 """The name of `marginal-dpp` whose agents ask a language model (CONTROL §5)."""
 
-POLICY = re.compile(r"(?P<name>[a-z0-9-]+)(?:\[(?P<changes>[^\[\]]*)\])?(?:@(?P<state>5s|fresh))?")
+POLICY = re.compile(r"(?P<name>[a-z0-9:-]+)(?:\[(?P<changes>[^\[\]]*)\])?(?:@(?P<state>5s|fresh))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,14 @@ class PolicyAt:
     changes: tuple[tuple[str, str], ...] = ()
     """Field of `PolicySettings` and its value as text, sorted."""
     asks: bool = False
-    """Its agents ask a language model, which the game brings."""
+    """Its agents ask a language model, or an agent by rule, which the game brings."""
+    voice: VoiceName | None = None
+    """The agent by rule; None where it is a language model, or nobody."""
 
     def __str__(self) -> str:
         """Return it as it is written: `marginal-dpp@fresh`, `marginal-dpp[eta=0]@5s`."""
         changes = ",".join(f"{name}={value}" for name, value in self.changes)
-        name = AGENTS if self.asks else self.name
+        name = self.name if not self.asks else AGENTS if self.voice is None else f"{AGENTS}:{self.voice}"
         return f"{name}{f'[{changes}]' if changes else ''}@{'fresh' if self.fresh else '5s'}"
 
     def settings(self) -> PolicySettings:
@@ -59,15 +62,18 @@ class PolicyAt:
 def policy_at(text: str) -> PolicyAt:
     """Return what `NAME`, `NAME@5s`, `NAME@fresh` or `NAME[setting=value,…]@fresh` means; no suffix is every 5 s.
 
-    Raises `InputError` where there is no such policy, setting or suffix.
+    `agents:VOICE` are `agents` that ask an agent by rule in place of a language model. Raises `InputError` where there
+    is no such policy, setting or suffix.
     """
-    known: dict[str, PolicyName] = {name: name for name in get_args(PolicyName)} | {AGENTS: "marginal-dpp"}
+    names: dict[str, PolicyName] = {name: name for name in get_args(PolicyName)} | {AGENTS: "marginal-dpp"}
+    known: dict[str, tuple[PolicyName, VoiceName | None]] = {name: (one, None) for name, one in names.items()}
+    known |= {f"{AGENTS}:{voice}": ("marginal-dpp", voice) for voice in VOICES}
     found = POLICY.fullmatch(text)
-    for name, one in known.items():
+    for name, (one, voice) in known.items():
         if found is not None and found["name"] == name:
             parts = [part.partition("=") for part in (found["changes"] or "").split(",") if part.strip()]
             changes = tuple(sorted((field.strip(), value.strip()) for field, _, value in parts))
-            at = PolicyAt(one, found["state"] == "fresh", changes, name == AGENTS)
+            at = PolicyAt(one, found["state"] == "fresh", changes, name.startswith(AGENTS), voice)
             at.settings()
             return at
     raise InputError(

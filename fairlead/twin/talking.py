@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
+from fairlead.contracts.cases import Case
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import EpochInput, SlotDecision, SlotInput, Snapshot, Step
 from fairlead.contracts.dialogue import (
@@ -68,6 +69,10 @@ class Counsel:
     """Who judges what passes the other gates."""
     proposals: int = 1
     """That the planner's model is asked for."""
+    agents: tuple[AgentName, ...] = ("planner", "slot-agent")
+    """Who asks; of the others the fallback acts, and nobody waits."""
+    cases: tuple[Case, ...] = ()
+    """What the planner is shown of remembered epochs, the most useful first; none is remembered in a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,8 @@ class Talks:
     def slot_decided(self, given: SlotInput, decision: SlotDecision) -> None:
         """Ask about a slot that has just been decided."""
         self._learned = decision
+        if "slot-agent" not in self._counsel.agents:
+            return
         deadline_s = self._counsel.deadline_slots["slot-agent"] * self._agenda.slots.length_s
         self._hold("slot-agent", given, Due("slot", given.slot), deadline_s)
 
@@ -245,13 +252,14 @@ class Talks:
 
     def _hold(self, agent: AgentName, asked: SlotInput | EpochInput, due: Due, deadline_s: float) -> None:
         counsel, now_s = self._counsel, asked.now_s
+        cases = counsel.cases if agent == "planner" else ()
         settings = DialogueSettings(
             deadline_s=deadline_s,
             sampling=counsel.sampling[agent],
             llm=counsel.llm,
             proposals=counsel.proposals if agent == "planner" else 1,
         )
-        briefing = Briefing(asked, counsel.prompts[agent], settings, (), ())
+        briefing = Briefing(asked, counsel.prompts[agent], settings, cases, tuple(1.0 for _ in cases))
         conversation = Conversation(f"{agent}-{due.number}-{round(now_s * 1000)}", advise(briefing), deadline_s)
         took_s = 0.0
         while True:

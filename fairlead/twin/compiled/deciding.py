@@ -5,7 +5,6 @@
 
 import math
 
-from fairlead.policy.epoch import WARM_FOR_S
 from fairlead.twin.compiled.board import (
     COUNTED_SLOT,
     LRU,
@@ -46,7 +45,7 @@ def decide(asked: Asked, board: Board, tuning: Tuning, standing: Standing) -> bo
     question.policy, question.slot_trigger, question.slot = asked.policy, asked.slot_trigger, asked.slot
     question.now_s, question.seed, question.advice = asked.now_s, asked.seed, asked.advice
     question.placed, question.planned = standing.number[PLACEMENT] > 0, question.planned_until_s > asked.now_s
-    question.news = told(b, WARM_FOR_S)
+    question.news = told(b, math.inf)
     set_up(b, tuning)
     learn(asked, board, tuning, standing)
     for m in range(len(standing.rate)):
