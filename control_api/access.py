@@ -61,6 +61,8 @@ WHO_MAY: dict[str, frozenset[Role]] = {
     "read_case": PEOPLE,
     "import_case": OPERATORS,
     "delete_case": OPERATORS,
+    "quarantine_case": OPERATORS,
+    "release_case": OPERATORS,
     "report_node": AGENTS,
     "report_gateway": GATEWAYS,
     "read_keepers": EVERYONE,

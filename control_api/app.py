@@ -34,6 +34,7 @@ from fairlead.contracts.settings import Settings
 MESSAGES: tuple[type[Message], ...] = (
     cases.Case,
     cases.CaseSummary,
+    cases.Quarantine,
     cluster.Cluster,
     decisions.DecisionRecord,
     decisions.DecisionSummary,

@@ -1,4 +1,4 @@
-"""Case memory: remembered epochs, listed, read, carried from one system to another, deleted."""
+"""Case memory: remembered epochs, listed, read, carried from one system to another, quarantined, deleted."""
 
 import re
 from typing import Annotated
@@ -10,7 +10,7 @@ from starlette.responses import Response
 from control_api.context import ControlRoute, caller_of, context_of
 from control_api.messages import answer, body_of, page
 from control_api.parameters import MOST, Cursor, Limit, NamePath, described
-from fairlead.contracts.cases import Case, CaseSummary
+from fairlead.contracts.cases import Case, CaseSummary, Quarantine
 from fairlead.contracts.errors import Conflict, InputError, NotFound
 from fairlead.contracts.ports import Page
 
@@ -74,6 +74,38 @@ async def delete_case(request: Request, case: NamePath) -> Response:
     await context_of(request).store.delete_case(case)
     structlog.get_logger("audit").info("case deleted", case=case, by=caller_of(request))
     return Response(status_code=204)
+
+
+@router.post(
+    "/cases/{case}/quarantine",
+    operation_id="quarantine_case",
+    tags=["cases"],
+    **described(Case, body=Quarantine, refusals=(404, 409)),
+)
+async def quarantine_case(request: Request, case: NamePath) -> Response:
+    """Have no model shown a remembered epoch, for a reason; it stays, and can be released."""
+    given = await body_of(request, Quarantine)
+    return await _marked(request, case, given.why)
+
+
+@router.delete(
+    "/cases/{case}/quarantine",
+    operation_id="release_case",
+    tags=["cases"],
+    **described(Case, refusals=(404, 409)),
+)
+async def release_case(request: Request, case: NamePath) -> Response:
+    """Let a remembered epoch be shown again."""
+    return await _marked(request, case, "")
+
+
+async def _marked(request: Request, case: str, why: str) -> Response:
+    store = context_of(request).store
+    await store.case(case)
+    await store.quarantine_cases([case], why)
+    done = "case quarantined" if why else "case released"
+    structlog.get_logger("audit").info(done, case=case, by=caller_of(request), why=why)
+    return answer(await store.case(case))
 
 
 def summary_of(case: Case) -> CaseSummary:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fairlead_cli.client import Answer, ControlClient
 
 Id = Annotated[str, typer.Argument(help="Id of a case, from `fairlead cases list`.", show_default=False)]
+Ids = Annotated[list[str], typer.Argument(help="Ids of cases, from `fairlead cases list`.", show_default=False)]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", help="Those of one cluster, by its digest; all without.", show_default=False)
 ]
@@ -88,7 +89,8 @@ def show(case: Id, as_json: AsJson = False) -> None:
     """Show a remembered epoch: what was seen at its begin, the plan, what came of it."""
     from fairlead_cli.client import locate
 
-    text = _asked(locate(), "GET", case).text
+    client = locate()
+    text = _asked(client, client.get, case).text
     if as_json:
         typer.echo(text)
         return
@@ -119,7 +121,7 @@ def export(
             raise InputError(f"{file} cannot be written: {foreign(error)}") from error
         for name in _ids(client, cluster):
             try:
-                out.write(_asked(client, "GET", name, hinted=False).text + "\n")
+                out.write(_asked(client, client.get, name, hinted=False).text + "\n")
             except NotFound:  # forgotten since it was listed
                 continue
             written += 1
@@ -168,16 +170,51 @@ def import_(
         "fairlead cases delete 0f3a5c7d9e1b2468-193-194",
     ),
 )
-def delete(
-    cases: Annotated[list[str], typer.Argument(help="Ids of cases, from `fairlead cases list`.", show_default=False)],
-) -> None:
+def delete(cases: Ids) -> None:
     """Forget cases: no prompt shows them from the next minute on."""
     from fairlead_cli.client import locate
 
     client = locate()
     for case in cases:
-        _asked(client, "DELETE", case)
+        _asked(client, client.delete, case)
         typer.echo(f"case {case} is deleted")
+
+
+@group.command(
+    "quarantine",
+    epilog=examples(
+        'fairlead cases quarantine 0f3a5c7d9e1b2468-193-194 --why "the stadium was closed that day"',
+    ),
+)
+def quarantine(
+    cases: Ids,
+    why: Annotated[
+        str, typer.Option("--why", help="Kept with each of them, 256 characters at most.", show_default=False)
+    ],
+) -> None:
+    """Have no prompt show cases any more, for a reason; `release` undoes it."""
+    from fairlead_cli.client import locate
+
+    client = locate()
+    for case in cases:
+        _asked(client, lambda path: client.post(f"{path}/quarantine", {"why": why}), case)
+        typer.echo(f"case {case} is in quarantine")
+
+
+@group.command(
+    "release",
+    epilog=examples(
+        "fairlead cases release 0f3a5c7d9e1b2468-193-194",
+    ),
+)
+def release(cases: Ids) -> None:
+    """Let prompts show cases again that a person or a watchdog has quarantined."""
+    from fairlead_cli.client import locate
+
+    client = locate()
+    for case in cases:
+        _asked(client, lambda path: client.delete(f"{path}/quarantine"), case)
+        typer.echo(f"case {case} may be shown again")
 
 
 def _opened(file: Path, stack: ExitStack) -> IO[str]:
@@ -236,15 +273,15 @@ def _ids(client: "ControlClient", cluster: str | None) -> Iterator[str]:
             return
 
 
-def _asked(client: "ControlClient", method: str, case: str, *, hinted: bool = True) -> "Answer":
-    """Return what the control API says of a case; an unknown id is told with the nearest of the newest ones."""
+def _asked(client: "ControlClient", ask: Callable[[str], "Answer"], case: str, *, hinted: bool = True) -> "Answer":
+    """Return what the control API answers at a case's path; an unknown id is told with the nearest of the newest."""
     from urllib.parse import quote
 
     from fairlead.contracts.errors import NotFound
 
     path = f"cases/{quote(case, safe='')}"
     try:
-        return client.get(path) if method == "GET" else client.delete(path)
+        return ask(path)
     except NotFound as error:
         if not hinted:
             raise
@@ -266,8 +303,12 @@ def _explain(case: dict[str, Any]) -> None:
     typer.echo(
         f"F {value['objective']:.3f}: latency {value['latency_s']:.1f} s, fairness {value['fairness']:.3f}, service "
         f"{value['service']:.3f}, {value['churn']} starts and stops; {value['finished']} of {value['arrived']} "
-        f"requests finished; against the fallback {_advantage(case['advantage'])}\n"
+        "requests finished"
     )
+    typer.echo(f"against the fallback {_advantage(case['advantage'])}{_by_the_twin(case)}")
+    if case["quarantined"]:
+        typer.echo(f"in quarantine: {plain(case['quarantine']) or 'nobody said why'}")
+    typer.echo("")
     rates = {rate["model"]: rate["per_s"] for rate in case["rates"]}
     echo_table(
         ("model", "rate", "then", "trend", "dispersion", "backlog", "price", "slowdown"),
@@ -319,6 +360,18 @@ def _node_row(one: dict[str, Any], intent: dict[str, Any] | None) -> tuple[str, 
 
 def _advantage(one: dict[str, Any] | None) -> str:
     return "not known" if one is None else f"{one['value']:+.3f} ({one['low']:+.3f} to {one['high']:+.3f})"
+
+
+def _by_the_twin(case: dict[str, Any]) -> str:
+    """Return what the twin's word on a plan rests on; nothing where it has said none."""
+    told, own, fallback = case["advantage"], case["replayed"], case["fallback"]
+    if told is None or own is None or fallback is None:
+        return ""
+    error = own["objective"] - case["realised"]["objective"]
+    return (
+        f" in F on {told['demands']} demands, by the twin {plain(told['twin'])}: {own['objective']:.3f} against "
+        f"{fallback['objective']:.3f} on the one recorded, {error:+.3f} from what was measured"
+    )
 
 
 def _cases(count: int) -> str:

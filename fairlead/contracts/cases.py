@@ -127,6 +127,12 @@ class Case(Message):
     provenance: Provenance
 
 
+class Quarantine(Message):
+    """Why no model shall be shown a case any more."""
+
+    why: Annotated[str, Field(min_length=1, max_length=256)]
+
+
 class CaseSummary(Message):
     """A line of a listing."""
 

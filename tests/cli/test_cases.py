@@ -85,6 +85,26 @@ def test_a_case_tells_its_whole_story(system: System, capsys: pytest.CaptureFixt
     assert Case.from_json(told(capsys, "show", made.id, "--json")[0]) == made
 
 
+def test_a_case_is_quarantined_and_released(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its reason; the twin's word and what it rests on are told too."""
+    gain = Advantage(value=0.06, low=0.02, high=0.1, twin="compiled 0.1.0", demands=8)
+    made = remembering.case(7, 0.3).model_copy(
+        update={"advantage": gain, "replayed": remembering.realised(0.28), "fallback": remembering.realised(0.34)}
+    )
+    keep(system, made, some.case("c2"))
+    out = told(capsys, "quarantine", made.id, "c2", "--why", "the counters lied")[0]
+    assert out == f"case {made.id} is in quarantine\ncase c2 is in quarantine\n"
+    words = told(capsys, "show", made.id)[0]
+    assert (
+        "against the fallback +0.060 (+0.020 to +0.100) in F on 8 demands, by the twin compiled 0.1.0: 0.280 against "
+        "0.340 on the one recorded, -0.020 from what was measured\nin quarantine: the counters lied\n"
+    ) in words
+    assert told(capsys, "release", made.id)[0] == f"case {made.id} may be shown again\n"
+    assert kept(system)[made.id] == made
+    assert kept(system)["c2"].quarantine == "the counters lied"
+    assert "did you mean 'c-007-1'?" in told(capsys, "quarantine", "c-007-2", "--why", "x", status=1)[1]
+
+
 def test_the_nearest_id_is_named_for_one_that_is_unknown(system: System, capsys: pytest.CaptureFixture[str]) -> None:
     """For show and for delete; what comes before it is done."""
     keep(system, some.case("0f3a5c7d9e1b2468-193-194"))

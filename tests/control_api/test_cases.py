@@ -111,3 +111,20 @@ async def test_who_may_read_may_not_change(api: Api) -> None:
     for role in ("agent", "gateway"):
         client = next(one for name, one in api.by_role.items() if name == role)
         refused(await client.get(ROOT), 403, "denied")
+
+
+async def test_a_case_is_quarantined_for_a_reason_and_released(api: Api) -> None:
+    """By operators; each change is audited, an unknown case or an empty reason refused."""
+    await keep(api, some.case("c1"))
+    where = f"{ROOT}/c1/quarantine"
+    with structlog.testing.capture_logs() as logs:
+        made = await api.by_role["operator"].post(where, json={"why": "the counters lied"})
+        assert made.status_code == 200
+        assert Case.from_json(made.content) == some.case("c1", quarantined=True, quarantine="the counters lied")
+        assert (await api.admin.get(ROOT)).json()["items"][0]["quarantined"] is True
+        assert Case.from_json((await api.by_role["operator"].delete(where)).content) == some.case("c1")
+    assert [entry["event"] for entry in logs if "case" in entry] == ["case quarantined", "case released"]
+    assert "why" in refused(await api.admin.post(where, json={"why": ""}), 422, "bad-input")
+    refused(await api.admin.post(f"{ROOT}/c9/quarantine", json={"why": "it is gone"}), 404, "not-found")
+    refused(await api.by_role["viewer"].post(where, json={"why": "I say so"}), 403, "denied")
+    refused(await api.by_role["viewer"].delete(where), 403, "denied")
