@@ -7,7 +7,7 @@ from fairlead.twin.compiled.events import GONE, PATIENCE, READY_NOW, enter
 from fairlead.twin.compiled.moving import have_room
 from fairlead.twin.compiled.native import native
 from fairlead.twin.compiled.requests import carry, give_back, lose, lose_sight, touch
-from fairlead.twin.compiled.serving import count_up, foretell, pump, withdraw, work_on
+from fairlead.twin.compiled.serving import count_up, foretell, host, part, pump, unhost, withdraw, work_on
 from fairlead.twin.compiled.world import (
     ABSENT,
     DRAINING,
@@ -22,7 +22,6 @@ from fairlead.twin.compiled.world import (
     pods,
     queued,
     requests,
-    sites,
     starts,
     stops,
     world,
@@ -44,6 +43,7 @@ def open_pod(w: int, n: int, m: int) -> None:
         k -= 1
     queued(w, n, k).model = m
     node.queues += 1
+    host(w, n, m)
 
 
 @native
@@ -110,6 +110,7 @@ def stop_pod(w: int, n: int, m: int, lost: int, dozes: bool) -> int:
 def drop_queue(w: int, n: int, m: int) -> None:
     """List the queue of a pod no longer."""
     node = nodes(w, n)
+    unhost(w, n, m)
     node.queues -= 1
     k = 0
     while queued(w, n, k).model != m:
@@ -281,7 +282,7 @@ def die(w: int, n: int) -> None:
         r = pods(w, n, m).first
         while r >= 0:
             affected(w, waited).waited = r
-            sites(w, requests(w, r).site).queued -= 1
+            part(w, r)
             waited += 1
             r = requests(w, r).next
     clear(w, n)
@@ -315,6 +316,8 @@ def next_affected(w: int, size: int, after: int, waited: bool) -> int:
 def clear(w: int, n: int) -> None:
     """Have nothing on a node any more."""
     node = nodes(w, n)
+    for k in range(node.queues):
+        unhost(w, n, queued(w, n, k).model)
     for m in range(world(w).model):
         pod = pods(w, n, m)
         pod.phase, pod.queue, pod.waiting, pod.running, pod.first, pod.last = ABSENT, False, 0, 0, -1, -1

@@ -16,6 +16,7 @@ from fairlead.twin.compiled.world import (
     beliefs,
     desks,
     found,
+    hosts,
     listed,
     models,
     nodes,
@@ -39,6 +40,9 @@ MARGINAL, SED, ROTATE, STRICT = range(4)
 def look(w: int, s: int) -> None:
     """Let an ingress see the nodes as they are, or drain what it was told of them up to now."""
     now_s = world(w).now_s
+    if world(w).fresh and world(w).looked_at_s == now_s:
+        return  # accounts have counted up to now
+    world(w).looked_at_s = now_s
     for n in range(world(w).node):
         if world(w).fresh:
             if nodes(w, n).up and nodes(w, n).queues > 0:
@@ -114,8 +118,23 @@ def fill(w: int, s: int, n: int, thought: bool) -> tuple[int, float]:
 
 
 @native
+def think(w: int, s: int, n: int) -> None:
+    """Think of the queues of a node as an ingress sees them, unless this look has already: `moving` changes that."""
+    if nodes(w, n).thought == world(w).looks:
+        return
+    nodes(w, n).thought = world(w).looks
+    size, _ = fill(w, s, n, False)
+    for k in range(size):
+        q = queues(w, k)
+        thought = thoughts(w, n, q.model)
+        thought.work_s, thought.count, thought.staying = q.work_s, q.count, False
+
+
+@native
 def priced_at(w: int, s: int, n: int, m: int, thought: bool) -> tuple[float, float, float]:
     """Return d, e and w of one more request of a model on its pod on a node."""
+    if thought:
+        think(w, s, n)
     size, speed = fill(w, s, n, thought)
     own = 0
     while queues(w, own).model != m:
@@ -167,7 +186,8 @@ def pick(w: int, s: int, m: int, r: int) -> tuple[int, float]:
 def candidates(w: int, s: int, m: int) -> tuple[int, float]:
     """Lay out who may take a request of a row; return how many and the sum of their P."""
     size, total = 0, 0.0
-    for n in range(world(w).node):
+    for k in range(places_of(w, m)):
+        n = place_of(w, m, k)
         phase = phase_seen(w, s, n, m)
         if phase != READY and phase != STARTING:
             continue
@@ -195,6 +215,18 @@ def prior(w: int, m: int, k: int, most: float) -> float:
     """Return how much dearer a candidate is by the prior of a guided row; `most` is the largest P among them."""
     weight_s = models(w, m).prior_s
     return float(weight_s * math.log(most / found(w, k).chance) if weight_s > 0.0 else 0.0)
+
+
+@native
+def places_of(w: int, m: int) -> int:
+    """Return how many nodes may be seen to have a pod of a model: all those whose state is only told."""
+    return int(models(w, m).hosts if world(w).fresh else world(w).node)
+
+
+@native
+def place_of(w: int, m: int, k: int) -> int:
+    """Return one of them, in the order of nodes."""
+    return int(hosts(w, m, k).node if world(w).fresh else k)
 
 
 @native
@@ -227,7 +259,8 @@ def without_table(w: int, s: int, m: int) -> tuple[int, float]:
     """Return the pod with the shortest expected delay: among the ready ones, else among those that start."""
     for phase in (READY, STARTING):
         best, least_s, wait_s = -1, math.inf, -1.0
-        for n in range(world(w).node):
+        for k in range(places_of(w, m)):
+            n = place_of(w, m, k)
             if phase_seen(w, s, n, m) != phase:
                 continue
             delay_s, _, here_s = priced_at(w, s, n, m, False)

@@ -46,7 +46,7 @@ from fairlead.twin.compiled.reports import (
     woken,
 )
 from fairlead.twin.compiled.requests import carry, come, end, expire, look_again, patience_ends_s, reach, remind
-from fairlead.twin.compiled.serving import foretell, pump
+from fairlead.twin.compiled.serving import foretell, list_all, pump
 from fairlead.twin.compiled.world import DRAINING, READY, coming, events, mishaps, models, nodes, pods, world
 
 
@@ -70,6 +70,7 @@ def begin(w: int, board: Board, tuning: Tuning, standing: Standing) -> None:
 def resume(w: int, board: Board, tuning: Tuning, standing: Standing) -> None:
     """Go on with what was laid out as it is now; the first decision has a placement and a table in any case."""
     now = world(w)
+    list_all(w)
     for n in range(now.node):
         for m in range(now.model):
             if pods(w, n, m).phase == READY:

@@ -9,13 +9,13 @@ from fairlead.twin.compiled.chance import draws
 from fairlead.twin.compiled.choosing import (
     MARGINAL,
     candidates,
-    fill,
     look,
     most_likely,
     phase_seen,
     priced_at,
     prior,
     sampled,
+    think,
 )
 from fairlead.twin.compiled.events import RETURNED, enter
 from fairlead.twin.compiled.native import native
@@ -27,10 +27,6 @@ from fairlead.twin.compiled.world import (
     beliefs,
     found,
     models,
-    nodes,
-    pods,
-    queued,
-    queues,
     requests,
     sites,
     thoughts,
@@ -65,14 +61,15 @@ def move_waiting(w: int, s: int) -> None:
     if size == 0:
         return
     look(w, s)
-    think(w, s)
     for k in range(size):
         r = affected(w, k).waited
         n, m = requests(w, r).node, requests(w, r).model
-        thought = thoughts(w, n, m)
-        if models(w, m).least <= 0.0 or phase_seen(w, s, n, m) == ABSENT or thought.staying:
+        if models(w, m).least <= 0.0 or phase_seen(w, s, n, m) == ABSENT:
             continue
-        thought.staying = not moved(w, s, r, n, m)
+        think(w, s, n)
+        thought = thoughts(w, n, m)
+        if not thought.staying:
+            thought.staying = not moved(w, s, r, n, m)
 
 
 @native
@@ -85,31 +82,12 @@ def movable(w: int) -> bool:
 @native
 def waiting_of(w: int, s: int) -> int:
     """Lay out the requests of an ingress that wait for pods, the newest first; return how many."""
-    size = 0
-    for n in range(world(w).node):
-        for k in range(nodes(w, n).queues):
-            r = pods(w, n, queued(w, n, k).model).first
-            while r >= 0:
-                if requests(w, r).site == s:
-                    j = size
-                    while j > 0 and affected(w, j - 1).waited < r:
-                        affected(w, j).waited = affected(w, j - 1).waited
-                        j -= 1
-                    affected(w, j).waited = r
-                    size += 1
-                r = requests(w, r).next
+    size, r = 0, sites(w, s).newest
+    while r >= 0:
+        affected(w, size).waited = r
+        size += 1
+        r = requests(w, r).older
     return size
-
-
-@native
-def think(w: int, s: int) -> None:
-    """Lay out all queues as an ingress sees them, to be changed in thought."""
-    for n in range(world(w).node):
-        size, _ = fill(w, s, n, False)
-        for k in range(size):
-            q = queues(w, k)
-            thought = thoughts(w, n, q.model)
-            thought.work_s, thought.count, thought.staying = q.work_s, q.count, False
 
 
 @native

@@ -5,7 +5,19 @@ import math
 from fairlead.policy.backlog import LEAST_LEFT_RATIO
 from fairlead.twin.compiled.events import ENDED, enter
 from fairlead.twin.compiled.native import native
-from fairlead.twin.compiled.world import READY, RUNNING, models, nodes, places, pods, queued, requests, sites, world
+from fairlead.twin.compiled.world import (
+    READY,
+    RUNNING,
+    hosts,
+    models,
+    nodes,
+    places,
+    pods,
+    queued,
+    requests,
+    sites,
+    world,
+)
 
 
 @native
@@ -115,7 +127,7 @@ def append(w: int, n: int, m: int, r: int) -> None:
         pod.first = r
     pod.last = r
     pod.waiting += 1
-    sites(w, request.site).queued += 1
+    join(w, r)
 
 
 @native
@@ -131,7 +143,76 @@ def withdraw(w: int, n: int, m: int, r: int) -> None:
     else:
         pod.last = request.before
     pod.waiting -= 1
-    sites(w, request.site).queued -= 1
+    part(w, r)
+
+
+@native
+def join(w: int, r: int) -> None:
+    """List a request among those of its ingress that wait for pods, the newest first."""
+    request, site = requests(w, r), sites(w, requests(w, r).site)
+    newer, older = -1, site.newest
+    while older > r:
+        newer, older = older, requests(w, older).older
+    request.newer, request.older = newer, older
+    if newer >= 0:
+        requests(w, newer).older = r
+    else:
+        site.newest = r
+    if older >= 0:
+        requests(w, older).newer = r
+    site.queued += 1
+
+
+@native
+def part(w: int, r: int) -> None:
+    """List it there no longer."""
+    request, site = requests(w, r), sites(w, requests(w, r).site)
+    if request.newer >= 0:
+        requests(w, request.newer).older = request.older
+    else:
+        site.newest = request.older
+    if request.older >= 0:
+        requests(w, request.older).newer = request.newer
+    site.queued -= 1
+
+
+@native
+def list_all(w: int) -> None:
+    """List those who wait and the pods with a queue that a run begins with."""
+    for s in range(world(w).site):
+        sites(w, s).newest, sites(w, s).queued = -1, 0
+    for m in range(world(w).model):
+        models(w, m).hosts = 0
+    for n in range(world(w).node):
+        for k in range(nodes(w, n).queues):
+            m = queued(w, n, k).model
+            host(w, n, m)
+            r = pods(w, n, m).first
+            while r >= 0:
+                join(w, r)
+                r = requests(w, r).next
+
+
+@native
+def host(w: int, n: int, m: int) -> None:
+    """List a node among those that have a pod of a model with a queue."""
+    k = models(w, m).hosts
+    while k > 0 and hosts(w, m, k - 1).node > n:
+        hosts(w, m, k).node = hosts(w, m, k - 1).node
+        k -= 1
+    hosts(w, m, k).node = n
+    models(w, m).hosts += 1
+
+
+@native
+def unhost(w: int, n: int, m: int) -> None:
+    """List it there no longer."""
+    models(w, m).hosts -= 1
+    k = 0
+    while hosts(w, m, k).node != n:
+        k += 1
+    for j in range(k, models(w, m).hosts):
+        hosts(w, m, j).node = hosts(w, m, j + 1).node
 
 
 @native

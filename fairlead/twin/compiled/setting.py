@@ -140,6 +140,7 @@ def laid(setup: Setup, crowd: Crowd, mishaps: int = 0) -> Run:
     _words(tables["words"], shape, network)
     _requests(tables, crowd, np.array([network.up_s[m.id] for m in shape.models]))
     tables["desks"]["first"], tables["desks"]["last"], tables["desks"]["turn"] = -1, -1, -1
+    tables["sites"]["newest"] = -1
     for name in ("asked_at_s", "missed_at_s", "waited_at_s", "said_asked_at_s"):
         tables["desks"][name] = -np.inf
     tables["wakes"]["at_s"], tables["wakes"]["rang_at_s"] = -np.inf, -np.inf
@@ -173,6 +174,7 @@ def _world(setup: Setup, requests: int, mishaps: int) -> Records:
         "tabled_for_s": settings.table_slots * settings.slot_s,
         "drain_limit_s": NodeAgentSettings().drain_limit_s,
         "said_at_s": -np.inf,
+        "looked_at_s": -np.inf,
         "tabled_until_s": -np.inf,
         "placed_until_s": -np.inf,
         "node": len(shape.nodes),

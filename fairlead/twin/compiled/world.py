@@ -35,6 +35,7 @@ NODE = np.dtype(
         ("learned", np.float64),  # speed by the keeper's account
         ("counted_at_s", np.float64),  # up to when that account has counted
         ("declared", np.float64),
+        ("thought", np.int64),  # the look at which `moving` last thought of it
         ("memory", np.int64),
         ("host_memory", np.int64),  # for pods that sleep
         ("pausing", np.bool_),  # one pod runs at a time
@@ -52,6 +53,7 @@ MODEL = np.dtype(
         ("concurrency", np.int64),
         ("least", np.float64),  # the smallest P above 0 of its row; 0 where there is no row
         ("prior_s", np.float64),  # weight of log(max P/P) in its row
+        ("hosts", np.int64),  # nodes on which it has a pod with a queue
         ("counted", np.int64),  # requests that had arrived when arrivals were last put into the rates
         ("total", np.int64),  # requests that had arrived by the newest reports
     ],
@@ -97,6 +99,8 @@ REQUEST = np.dtype(
         ("fate", np.int64),
         ("next", np.int64),  # behind it in the queue or among those held
         ("before", np.int64),
+        ("older", np.int64),  # next to it among those of its ingress that wait for pods
+        ("newer", np.int64),
         ("flying", np.int64),  # number of the node's word that its ticket is added to; -1 if it is not on its way
     ],
     align=True,
@@ -118,7 +122,14 @@ DESK = np.dtype(
     ],
     align=True,
 )
-SITE = np.dtype([("held", np.int64), ("queued", np.int64)], align=True)  # its requests: held, waiting for a pod
+SITE = np.dtype(
+    [
+        ("held", np.int64),  # its requests that are held; so too the next one
+        ("queued", np.int64),  # … that wait for pods
+        ("newest", np.int64),  # of those
+    ],
+    align=True,
+)
 WORD = np.dtype(
     [
         ("far_s", np.float64),  # one way
@@ -174,6 +185,7 @@ MISHAP = np.dtype([("speed", np.float64)], align=True)
 INSTANT = np.dtype([("at_s", np.float64)], align=True)
 COMING = np.dtype([("at_s", np.float64), ("request", np.int64)], align=True)
 LISTED = np.dtype([("model", np.int64)], align=True)
+HOST = np.dtype([("node", np.int64)], align=True)
 AFFECTED = np.dtype([("ran", np.int64), ("waited", np.int64)], align=True)
 FOUND = np.dtype([("node", np.int64), ("chance", np.float64)], align=True)
 QUEUE = np.dtype(
@@ -196,6 +208,7 @@ TABLES: dict[str, tuple[np.dtype[Any], tuple[str, ...]]] = {
     "coming": (COMING, ("request",)),  # requests in the order in which they come to their ingresses
     "pods": (POD, ("node", "model")),
     "queued": (LISTED, ("node", "model")),  # models of the pods with a queue, sorted; as many as the node's `queues`
+    "hosts": (HOST, ("model", "node")),  # nodes that have a pod with a queue, sorted; as many as the model's `hosts`
     "places": (PLACE, ("node", "model", "inside")),  # who is served, in the order of their begins
     "desks": (DESK, ("site", "model")),
     "words": (WORD, ("site", "node")),
@@ -232,6 +245,7 @@ WORLD = np.dtype(
         ("resumed", np.bool_),  # what it begins with was there before
         ("slot_begins", np.bool_),  # … and a slot decision is due
         ("rows", np.int64),  # of the table in force
+        ("looked_at_s", np.float64),  # when all nodes were last seen as they are
         ("looks", np.int64),  # how often tickets of an ingress were looked at to be moved
         ("placed_until_s", np.float64),  # when the placement in force expires
         ("tabled_until_s", np.float64),  # when the table in force steers no more
@@ -278,6 +292,7 @@ requests = reached("requests")
 coming = reached("coming")
 pods = reached("pods")
 queued = reached("queued")
+hosts = reached("hosts")
 places = reached("places")
 desks = reached("desks")
 words = reached("words")
