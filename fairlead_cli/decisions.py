@@ -8,6 +8,7 @@ import typer
 
 from fairlead_cli import replaying
 from fairlead_cli.dialogues import tell
+from fairlead_cli.forecasts import tell_forecast
 from fairlead_cli.names import an_agent
 from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant, plain
 
@@ -81,6 +82,8 @@ def show(
         return
     record = json.loads(text)
     _head(record)
+    if record["input"].get("forecast"):
+        tell_forecast(record["input"]["forecast"])
     if record.get("dialogue"):
         tell(record["dialogue"], reply=reply, prompt=prompt)
     elif reply or prompt:

@@ -16,6 +16,7 @@ from fairlead_cli import (
     diagnosis,
     episodes,
     estimates,
+    forecasts,
     goals,
     llm,
     modes,
@@ -59,6 +60,7 @@ decisions.register(app)
 plans.register(app)
 modes.register(app)
 agents.register(app)
+forecasts.register(app)
 proposals.register(app)
 notes.register(app)
 goals.register(app)
