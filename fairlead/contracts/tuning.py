@@ -41,6 +41,10 @@ class GateSettings(Message):
     """Proposed rows are played so far: their slot and what it leaves behind, H of CONTROL §2 rule 2."""
     scenarios: Annotated[int, Field(ge=2, le=256)] = 8
     """Demands that a candidate is played on, the mean over the candidates: close ones get more, others fewer."""
+    close_scenarios: Annotated[int, Field(ge=0, le=256)] = 56
+    """So many more for a plan that is neither surely good nor surely bad after those: a gain of 3 to 10 % of F lies
+    within the interval of eight demands (twin, `catalogue-roomy-cycle` at 0.6, 2026-11). Rows act for a slot alone,
+    and get none."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 16
     """More are not looked at."""
     variations: bool = True

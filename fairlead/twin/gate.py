@@ -3,7 +3,8 @@
 Every candidate and the fallback are played on the same demands; what counts is the mean of the paired differences in F.
 Samples are spent on the close ones by successive halving (Karnin, Koren, Somekh, "Almost optimal exploration in
 multi-armed bandits", ICML 2013): the better half of each round is played on. The last ones alone may be accepted, each
-by an interval that is corrected for all candidates (Bonferroni), so that the best of many is not taken for its luck.
+by an interval that is corrected for all candidates (Bonferroni), so that the best of many is not taken for its luck. A
+plan that is still close then is played on many more demands, and looked at once more, for which it is corrected too.
 
 A proposal that expects what would surprise the forecast is judged twice: on demand as it expects it must gain, on
 demand as the forecast has it may cost a little.
@@ -116,7 +117,12 @@ def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, 
     base = Candidate("fallback", plan=asked.plan if isinstance(asked, SlotInput) else None)
     court = Court(situation_of(asked), base, until_s, branch, world)
     finalists = halved(court, contenders, settings)
-    miss = (1.0 - settings.confidence) / len(contenders)
+    more = settings.close_scenarios if isinstance(asked, EpochInput) else 0
+    looks = 2 if more else 1
+    miss = (1.0 - settings.confidence) / (looks * len(contenders))
+    if more and _close([_trials(one, court.plain, miss) for one in finalists], settings):
+        for one in finalists:
+            court.play(one, more)
     trials = {one.name: _trials(one, court.plain, miss) for one in contenders}
     good = [one for one in finalists if acceptable(trials[one.name], settings)]
     best = max(good or finalists, key=lambda one: _rank(one, court.plain, settings))
@@ -144,6 +150,12 @@ def halved(court: Court, contenders: Sequence[Contender], settings: GateSettings
         for one in left:
             court.play(one, max(SAMPLES_LEAST, int(each / len(left))))
     return left
+
+
+def _close(trials: Sequence[tuple[Trial, ...]], settings: GateSettings) -> bool:
+    """Tell whether nobody is surely good, and somebody is not surely bad."""
+    nobody = not any(acceptable(one, settings) for one in trials)
+    return nobody and any(_hopeful(one, settings) for one in trials)
 
 
 def _better(left: Sequence[Contender], plain: World, settings: GateSettings) -> tuple[Contender, ...]:

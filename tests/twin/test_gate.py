@@ -115,6 +115,18 @@ def test_the_best_of_those_that_are_no_worse_is_chosen_and_the_close_ones_play_l
     assert made.played("other-15") == 2
 
 
+def test_a_plan_that_is_close_is_played_on_more_demands_and_looked_at_once_more() -> None:
+    """What eight demands leave open, more may settle; what is surely good or surely bad takes no more than these."""
+    for by_s, own_s, played, code in (
+        (-4.0, 8.0, 64, "no-worse"),
+        (-4.0, 0.1, 8, "no-worse"),
+        (9.0, 0.1, 8, "worse"),
+    ):
+        made = Made(slower(proposal=by_s), own_s=own_s)
+        found = verdict(made, draft())
+        assert (made.played("proposal"), found.trials[0].scenarios, found.code) == (played, played, code)
+
+
 def test_the_more_candidates_the_surer_the_best_has_to_be() -> None:
     """Of many equal ones the luckiest would pass alone, but not among fifteen others."""
     passed = 0
