@@ -171,11 +171,11 @@ class Engine:
                 elif pod.phase == "draining":
                     freed(node, model)
             self._flow.foretell(node)
-        self.readings.take(self.nodes, self.sites, self.now_s)
+        self._report()
+        self._read()
         if self._controller is not None:
             trigger: Literal["slot", "event"] = "slot" if slot_begins else "event"
             self._apply(self._controller.anew(trigger, self.now_s, self.readings.nodes, self.readings.sites))
-        self._report()
         self._calendar.enter(self._agenda.next_tick_s(self.now_s), Ticked())
 
     def asked(self) -> SlotInput:

@@ -76,11 +76,11 @@ def resume(w: int, board: Board, tuning: Tuning, standing: Standing) -> None:
             if pods(w, n, m).phase == READY:
                 pump(w, n, m)
         foretell(w, n)
-    take_all(w)
+    report(w)
+    read(w)
     if not decided(w, board, tuning, standing, now.slot_begins, True):
         decide(Asked(now.policy, False, True, slot_now(w), now.now_s, now.seed), board, tuning, standing)
     put_in_force(w, standing)
-    report(w)
     enter(w, next_tick_s(w), TICKED, 0, 0)
 
 
