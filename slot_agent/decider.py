@@ -158,6 +158,8 @@ class Decider:
             return "deaf"
         if (changed := self._foreseen.seen(occasion, standing.cluster, snapshot, gateways)) is not None:
             await self._store.wake(changed)
+        if occasion.trigger == "slot" and (learned := self._foreseen.news()) is not None:
+            await self._store.put_knowledge(learned)
         if not (occasion.forced or wakes or shape != self._shape or any(m.held for m in snapshot.models)):
             return "unchanged"
         counselled = self._counselled(occasion, memory, now_s, llm)
@@ -191,7 +193,8 @@ class Decider:
         if self._memory is None or self._memory_of != (seen.placement, seen.table):
             newest = await self._store.decisions(agent="slot-agent", limit=1, cursor=None)
             self._memory = recall(newest.items[0] if newest.items else None, slot, arrived)
-            self._foreseen.resume(newest.items[0] if newest.items else None, standing.cluster)
+            known = await self._store.knowledge()
+            self._foreseen.resume(newest.items[0] if newest.items else None, standing.cluster, known)
             self._memory_of = (seen.placement, seen.table)
             self.decided = max(self.decided, self._memory.decided)
         return self._memory

@@ -22,6 +22,8 @@ class Foreseen:
         self._of: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         """Models and sites that are forecast."""
         self._foreseeing: Foreseeing | None = None
+        self._kept = Knowledge()
+        """What the store has of it."""
 
     def seen(
         self, occasion: Occasion, cluster: Cluster, snapshot: Snapshot, gateways: Sequence[GatewayReport]
@@ -52,9 +54,19 @@ class Foreseen:
             self._metrics.forecast_error.labels(method="plain").set(forecast.plain_error)
         return self._foreseeing.recent, forecast
 
-    def resume(self, record: DecisionRecord | None, cluster: Cluster) -> None:
-        """Go on from what the newest line of the journal knew, where nothing was counted here yet."""
+    def news(self) -> Knowledge | None:
+        """Return what was learned of recurring demand, if it is more than before."""
+        known = Knowledge() if self._foreseeing is None else self._foreseeing.foresight.knowledge()
+        if known == self._kept:
+            return None
+        self._kept = known
+        return known
+
+    def resume(self, record: DecisionRecord | None, cluster: Cluster, knowledge: Knowledge) -> None:
+        """Go on from what was learned and what the newest line of the journal knew, where nothing was counted yet."""
         given = None if record is None else record.input
+        if self._foreseeing is None:
+            self._kept = knowledge
         foresight = self._about(cluster).foresight
         if not isinstance(given, SlotInput) or not given.recent or foresight.next_slot > 0:
             return
@@ -65,7 +77,7 @@ class Foreseen:
         """Return what forecasts this cluster; what was learned of the models is kept where others come or go."""
         mine = tuple(m.id for m in cluster.models), tuple(s.id for s in cluster.sites)
         if self._foreseeing is None or mine != self._of:
-            knowledge = Knowledge() if self._foreseeing is None else self._foreseeing.foresight.knowledge()
+            knowledge = self._kept if self._foreseeing is None else self._foreseeing.foresight.knowledge()
             settings = self._settings
             self._of = mine
             self._foreseeing = Foreseeing(cluster, settings.controller, settings.clock_origin_s, knowledge)

@@ -19,6 +19,7 @@ from fairlead.contracts.errors import Conflict, NotFound, StoreUnavailable, fore
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.notes import Goal, Note
+from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
@@ -38,6 +39,7 @@ class MemoryStore:
         self._ledger = Ledger()
         self._proposals: dict[str, Proposal] = {}
         self._statuses: dict[str, AgentStatus] = {}
+        self._knowledge = Knowledge()
         self._overrides: dict[str, Override] = {}
         self._words = Words(self._tell)
         self._modes: dict[str, Mode] = {}
@@ -333,6 +335,16 @@ class MemoryStore:
         """Return what each agent said last, sorted."""
         self._check()
         return tuple(self._statuses[agent] for agent in sorted(self._statuses))
+
+    async def put_knowledge(self, knowledge: Knowledge) -> None:
+        """Keep what was learned of recurring demand, in place of what was learned before."""
+        self._check()
+        self._knowledge = knowledge
+
+    async def knowledge(self) -> Knowledge:
+        """Return what was learned of recurring demand; nothing before anything was."""
+        self._check()
+        return self._knowledge
 
     async def reserve(self, ask: str, tokens: int, money: float, limits: BudgetLimits) -> Refusal | None:
         """Set tokens and money aside for a question; refuse what would exceed a limit."""

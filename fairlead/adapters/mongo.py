@@ -24,6 +24,7 @@ from fairlead.contracts.errors import Conflict, NotFound, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.notes import Goal, Note
+from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
@@ -307,6 +308,14 @@ class MongoStore:
     async def agent_statuses(self) -> tuple[AgentStatus, ...]:
         """Return what each agent said last, sorted."""
         return await self._agents.statuses()
+
+    async def put_knowledge(self, knowledge: Knowledge) -> None:
+        """Keep what was learned of recurring demand, in place of what was learned before."""
+        await self._agents.put_knowledge(knowledge)
+
+    async def knowledge(self) -> Knowledge:
+        """Return what was learned of recurring demand; nothing before anything was."""
+        return await self._agents.knowledge()
 
     async def reserve(self, ask: str, tokens: int, money: float, limits: BudgetLimits) -> Refusal | None:
         """Set tokens and money aside for a question; refuse what would exceed a limit."""

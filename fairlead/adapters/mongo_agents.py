@@ -6,7 +6,11 @@ from fairlead.adapters.mongo_rows import RevisedRows, row_of
 from fairlead.contracts.dialogue import AgentStatus, Proposal
 from fairlead.contracts.errors import NotFound, foreign
 from fairlead.contracts.events import Mode
+from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.ports import Page
+
+KNOWLEDGE = "knowledge"
+"""Of the one document that has it."""
 
 
 class Agents:
@@ -63,3 +67,15 @@ class Agents:
         async with self._driver.asking("read the agents' status"):
             rows = await self._driver.collection("agents").find({}, {"json": 1}).sort("_id", 1).to_list()
         return tuple(AgentStatus.from_json(row["json"]) for row in rows)
+
+    async def put_knowledge(self, knowledge: Knowledge) -> None:
+        """Keep what was learned of recurring demand."""
+        row = {"_id": KNOWLEDGE, "json": knowledge.to_json()}
+        async with self._driver.asking("keep what was learned of demand"):
+            await self._driver.collection("meta").replace_one({"_id": KNOWLEDGE}, row, upsert=True)
+
+    async def knowledge(self) -> Knowledge:
+        """Return what was learned of recurring demand; nothing before anything was."""
+        async with self._driver.asking("read what was learned of demand"):
+            row = await self._driver.collection("meta").find_one({"_id": KNOWLEDGE})
+        return Knowledge() if row is None else Knowledge.from_json(row["json"])

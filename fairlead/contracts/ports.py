@@ -26,6 +26,7 @@ from fairlead.contracts.dialogue import (
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.notes import Goal, Note
+from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, Outcome
 from fairlead.contracts.tickets import Failed, Head, Offer, PodSet, PodUses, Returned, Update, Withdrawal
@@ -144,6 +145,11 @@ class Store(Protocol):
     async def proposals(self, *, limit: int, cursor: str | None) -> Page[Proposal]: ...
     async def put_agent_status(self, status: AgentStatus) -> None: ...
     async def agent_statuses(self) -> tuple[AgentStatus, ...]: ...
+    async def put_knowledge(self, knowledge: Knowledge) -> None:
+        """Keep what was learned of recurring demand, in place of what was learned before."""
+
+    async def knowledge(self) -> Knowledge:
+        """Return what was learned of recurring demand; nothing before anything was."""
 
     async def reserve(self, ask: str, tokens: int, money: float, limits: BudgetLimits) -> Refusal | None:
         """Set tokens and money aside for a question, over all agents; refuse what would exceed a limit."""
