@@ -10,7 +10,18 @@ from hypothesis import given, settings
 from bench.fallback import made_up, situation
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import SlotDecision, SlotInput
-from fairlead.contracts.plans import EpochPlan, Guide, GuideRow, Intent, ModelPriority, Override, Rate, Share, Warm
+from fairlead.contracts.plans import (
+    EpochPlan,
+    Guide,
+    GuideRow,
+    Intent,
+    ModelPriority,
+    NodeRole,
+    Override,
+    Rate,
+    Share,
+    Warm,
+)
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.arrays import board as arrays
 from fairlead.policy.arrays import flags
@@ -210,7 +221,7 @@ def wishes(i: SlotInput, draws: np.random.Generator) -> SlotInput:
     def some(of: list[str], count: int) -> list[str]:
         return [str(one) for one in draws.choice(of, count)]
 
-    roles = ("generalist", "generalist", "generalist", "standby", "drain")
+    roles: tuple[NodeRole, ...] = ("generalist", "generalist", "generalist", "standby", "drain")
     intents = tuple(
         Intent(
             node=n,
