@@ -23,8 +23,8 @@ from fairlead.contracts.dialogue import AgentStatus, BudgetLimits, BudgetSpent, 
 from fairlead.contracts.errors import Conflict, NotFound, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
-from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.forecasts import Knowledge
+from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome

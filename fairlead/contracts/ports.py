@@ -25,8 +25,8 @@ from fairlead.contracts.dialogue import (
 )
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
-from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.forecasts import Knowledge
+from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, Outcome
 from fairlead.contracts.tickets import Failed, Head, Offer, PodSet, PodUses, Returned, Update, Withdrawal

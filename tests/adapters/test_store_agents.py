@@ -9,6 +9,8 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.dialogue import BudgetLimits, BudgetSpent, Proposal
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch
 from fairlead.contracts.evidence import Call, Evidence
+from fairlead.contracts.forecasts import Change, Knowledge, Regime
+from fairlead.contracts.plans import Rate
 from fairlead.contracts.ports import Store
 from fairlead.contracts.readings import Outcome
 from tests.adapters import store_examples as some
@@ -104,6 +106,16 @@ async def test_an_agent_says_one_thing_of_itself(store: Store) -> None:
     for one in (some.status("slot-agent"), some.status("planner"), some.status("planner", 1300.0)):
         await store.put_agent_status(one)
     assert await store.agent_statuses() == (some.status("planner", 1300.0), some.status("slot-agent"))
+
+
+async def test_what_was_learned_of_demand_is_kept(store: Store) -> None:
+    """Nothing at first; then what was learned last, whole."""
+    assert await store.knowledge() == Knowledge()
+    regime = Regime(id="r1", seen_s=600.0, rates=(Rate(model="m1", per_s=0.25),))
+    change = Change(at_s=1200.0, before="r1", after="r2", began_at_s=None)
+    for known in (Knowledge(regimes=(regime,)), Knowledge(regimes=(regime,), changes=(change,))):
+        await store.put_knowledge(known)
+        assert await store.knowledge() == known
 
 
 async def test_what_is_set_aside_counts_until_it_is_settled(store: Store) -> None:

@@ -62,6 +62,23 @@ async def test_after_a_restart_the_slot_agent_goes_on_from_the_journal() -> None
         assert told == [*((k, 6) for k in range(5)), (7, 3), (8, 3)]
 
 
+async def test_what_was_learned_survives_a_restart() -> None:
+    """Regimes and changes are kept as they are learned; the next slot agent recognises the regime that is back."""
+    async with world() as w:
+        task = await w.agent(decide_slot)
+        await slots_of(w, 10, m1=8)
+        await slots_of(w, 10, m2=8)
+        task.cancel()
+        kept = await w.store.knowledge()
+        assert [one.id for one in kept.regimes] == ["r1"]
+        await w.agent(decide_slot)
+        await slots_of(w, 3, m2=8)
+        await slots_of(w, 3, m1=8)
+        forecast = seen((await w.journal("slot"))[-1]).forecast
+        assert forecast is not None
+        assert forecast.regime == "r1"
+
+
 async def test_a_change_of_demand_wakes_the_planner_but_a_missed_model_does_not() -> None:
     """Asked within a slot of the change, told the forecast; not again inside the cool-down."""
     async with world() as w:
