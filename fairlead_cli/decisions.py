@@ -7,9 +7,10 @@ from typing import Annotated, Any
 import typer
 
 from fairlead_cli import replaying
-from fairlead_cli.dialogues import tell
+from fairlead_cli.dialogues import tell, tell_worth
 from fairlead_cli.forecasts import tell_forecast
 from fairlead_cli.names import an_agent
+from fairlead_cli.notes import tell_words
 from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant, plain
 
 Id = Annotated[str, typer.Argument(help="Id of a decision, such as slot-12.", show_default=False)]
@@ -70,24 +71,27 @@ def show(
     prompt: Annotated[bool, typer.Option("--prompt", help="With what it was asked, in full.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a decision: the rungs of the ladder, the dialogue with a language model, reasons, shadow prices.
+    """Show a decision: the rungs of the ladder, the dialogue with a language model, what it turned out to be worth.
 
     The journal keeps a dialogue with the decision that follows it: an advice, or an epoch. --json prints all of it.
     """
     from fairlead_cli.client import locate
 
-    text = locate().get(f"decisions/{_segment(decision)}").text
+    control, path = locate(), f"decisions/{_segment(decision)}"
+    text = control.get(path).text
     if as_json:
         typer.echo(text)
         return
     record = json.loads(text)
     _head(record)
+    tell_words(record["input"])
     if record["input"].get("forecast"):
         tell_forecast(record["input"]["forecast"])
     if record.get("dialogue"):
         tell(record["dialogue"], reply=reply, prompt=prompt)
     elif reply or prompt:
         typer.echo("\nno language model was asked for this decision")
+    tell_worth(control.get(f"{path}/worth").json())
     _explain(record["output"])
 
 

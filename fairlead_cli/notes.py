@@ -145,6 +145,15 @@ def local(at_s: float | None) -> str:
     return "-" if at_s is None else f"{datetime.datetime.fromtimestamp(at_s):%Y-%m-%d %H:%M}"
 
 
+def tell_words(given: dict[str, Any]) -> None:
+    """Print what operators had said that a decision knew of: notes of its time, and the goal in force."""
+    for note in given.get("notes") or ():
+        span = f"{local(note['from_s'])} to {local(note['until_s'])}"
+        typer.echo(f"  note {note['id']} by {plain(note['by'])}, {span}: {plain(note['text'])}")
+    if goal := given.get("goal"):
+        typer.echo(f"  goal {goal['id']} by {plain(goal['by'])}: {plain(goal['text'])}")
+
+
 def _reading(cluster: dict[str, Any], text: str) -> str:
     """Return in words what the code's rule reads in a note."""
     from fairlead.contracts.cluster import Cluster

@@ -34,6 +34,9 @@ RATE_MOST_PER_S = 10.0
 KIND_LETTERS = 3
 """A part of an id or a kind that is at least so long names all models that have it: `vision`, not `1a`."""
 
+OTHERS = ("others", "rest", "else")
+"""Words for all models that a note does not name: `others stop`."""
+
 UNIT_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
 CHANGES = (
@@ -87,6 +90,8 @@ def told(text: str, cluster: Cluster) -> tuple[Told, ...]:
             continue  # nothing is said of them, or of sites alone that there are not
         factor, per_s = clause.change
         found |= {m: Told(m, clause.sites or (), factor, per_s) for m in clause.models}
+    if (rest := found.pop(OTHERS[0], None)) is not None:
+        found = {m.id: replace(rest, model=m.id) for m in cluster.models} | found
     return tuple(found[m] for m in sorted(found))
 
 
@@ -144,6 +149,8 @@ def _parts(text: str, cluster: Cluster) -> Iterator[Clause]:
             yield Clause(sites=tuple(sites[n] for n in numbers if n in sites))
         elif (word := found["word"]) is None:
             yield Clause(change=_change(found))
+        elif word in OTHERS:
+            yield Clause(models=OTHERS[:1])
         elif word in FACTORS:
             yield Clause(change=(FACTORS[word], None))
         elif models := models_named(word, cluster):

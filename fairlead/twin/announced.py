@@ -132,7 +132,9 @@ def _changes(course: Course) -> Iterator[Event]:
     for k in itertools.count():
         at_s = course.warm_up_s + FIRST_S + k * CHANGE_S
         rates = course.scaled(ranked(orders[(course.seed + 1 + k) % len(orders)], ACTIVE))
-        yield Event(at_s, at_s + CHANGE_S, rates, f"fair: {_listed(rates, {m for m, rate in rates if rate})}")
+        yield Event(
+            at_s, at_s + CHANGE_S, rates, f"fair: {_listed(rates, {m for m, rate in rates if rate})}, others stop"
+        )
 
 
 def _listed(rates: tuple[tuple[str, float], ...], which: set[str]) -> str:

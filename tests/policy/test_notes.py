@@ -89,6 +89,10 @@ VISION = "vision-language"
         ("image-2a doubles", ()),
         ("all is well, nothing happens at sites 1 and 3", ()),
         ("doubles", ()),
+        (
+            "image doubles, others stop",
+            tuple(Told(m.id, (), 2.0 if m.id == "image" else 0.0) for m in CITY.models),
+        ),
         ("", ()),
     ],
 )

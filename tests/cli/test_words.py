@@ -1,0 +1,94 @@
+"""`fairlead notes` and `fairlead goal`, as operators meet them."""
+
+import datetime
+import json
+
+import pytest
+
+from fairlead.contracts.notes import Goal, Note
+from fairlead_cli.main import invoke
+from tests.adapters import store_examples as some
+from tests.cli.conftest import System
+from tests.cli.test_agents import said
+
+
+def test_a_note_is_added_with_the_time_of_its_words(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    """Listed, shown with what the code reads in it, and forgotten."""
+    assert "nobody has said anything" in said(capsys, "notes", "list")
+    made = said(capsys, "notes", "add", "stadium event for 90 min, images at site 1 triple")
+    name = made.split(":")[0]
+    assert made.splitlines()[1] == "read as: image at site-1 × 3"
+    (note,) = system.does(system.store.notes())
+    assert (note.id, note.until_s - note.from_s) == (name, 5400.0)
+    assert abs(note.from_s - system.now_s) < 60.0
+    assert note.by.endswith(")") or "token t-" in note.by
+    assert name in said(capsys, "notes", "list")
+    shown = said(capsys, "notes", "show", name)
+    assert "stadium event for 90 min" in shown
+    assert json.loads(said(capsys, "notes", "show", name, "--json")) == note.to_document()
+    assert len(json.loads(said(capsys, "notes", "list", "--json"))["items"]) == 1
+    assert said(capsys, "notes", "delete", name) == f"note {name} is gone\n"
+    assert f"no note '{name}'" in said(capsys, "notes", "delete", name, status=1)
+
+
+def test_options_win_over_words(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    """A day that is named counts, a time alone is of today or of tomorrow; nonsense is refused in words."""
+    tomorrow = datetime.datetime.fromtimestamp(system.now_s + 86_400.0)
+    day = f"{tomorrow:%Y-%m-%d}"
+    text = "mayor comes 20:00-22:00"
+    made = json.loads(said(capsys, "notes", "add", text, "--from", f"{day}T08:30", "--until", "9:00", "--json"))
+    assert made["until_s"] - made["from_s"] == 1800.0
+    assert datetime.datetime.fromtimestamp(made["from_s"]).isoformat() == f"{day}T08:30:00"
+    assert said(capsys, "notes", "add", text, "--until", f"{day}T23:30").splitlines()[1].startswith("read as: nothing")
+    for arguments, words in (
+        (("the mayor comes",), "no time is found in these words"),
+        ((text, "--from", "soon"), "--from 'soon' is no time"),
+        ((text, "--from", f"{day}T09:00", "--until", f"{day}T08:00"), "is over, or no time at all"),
+    ):
+        assert words in said(capsys, "notes", "add", *arguments, status=2)
+
+
+def test_a_goal_is_shown_as_a_diff_approved_and_undone(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing changes before; without an id the one that waits is meant."""
+    assert "no goal was ever set" in said(capsys, "goal", "list")
+    assert "no goal is in force" in said(capsys, "goal", "show")
+    assert "no goal waits" in said(capsys, "goal", "approve", status=1)
+    assert "no goal is in force: there is nothing to undo" in said(capsys, "goal", "undo", status=2)
+    asked = said(capsys, "goal", "set", "protect images, energy second for 3 h")
+    assert "  priority of image: 2 → 4\n" in asked
+    assert "  weight of churn: 0.05 → " in asked
+    assert "nothing has changed yet: fairlead goal approve goal-" in asked
+    assert "waits for approval:" in said(capsys, "goal", "show")
+    assert "is approved by token t-" in said(capsys, "goal", "approve")
+    shown = said(capsys, "goal", "show")
+    assert "protect images, energy second" in shown
+    assert "priority of image: 4" in shown
+    seen = json.loads(said(capsys, "goal", "show", "--json"))
+    assert seen["in_force"]["until_s"] - seen["in_force"]["from_s"] == 10_800.0
+    assert "  priority of image: 4 → 2\n" in said(capsys, "goal", "undo")
+    assert "is declined by" in said(capsys, "goal", "reject")
+    made = json.loads(said(capsys, "goal", "set", "fairness first", "--yes", "--json"))
+    assert next(one.id for one in system.does(system.store.goals()) if one.approval) == made["id"]
+    assert [line.split()[1] for line in said(capsys, "goal", "list").splitlines()[1:]] == [
+        "approved",
+        "declined",
+        "approved",
+    ]
+    assert len(json.loads(said(capsys, "goal", "list", "--json"))["items"]) == 3
+    assert "names no model and no term" in said(capsys, "goal", "set", "be nice", status=2)
+    assert "is over" in said(capsys, "goal", "set", "fairness first", "--until", "2020-01-01T00:00", status=2)
+
+
+def test_a_decision_shows_what_operators_had_said(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    """Notes and goal of its input, by whom."""
+    note = Note(id="note-1", text="vision triples", from_s=1.0, until_s=2.0, by="ann", created_at_s=0.0)
+    invoke(["goal", "set", "fairness first", "--yes"])
+    capsys.readouterr()
+    goal: Goal = system.does(system.store.goals())[0]
+    record = some.epoch_record(1)
+    given = record.input.model_copy(update={"notes": (note,), "goal": goal})
+    system.does(system.store.publish_epoch(None, record.model_copy(update={"input": given})))
+    shown = said(capsys, "decisions", "show", record.id)
+    assert "  note note-1 by ann, " in shown
+    assert ": vision triples\n" in shown
+    assert f"  goal {goal.id} by " in shown
