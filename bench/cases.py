@@ -1,30 +1,47 @@
-"""What recalling costs, and whether it finds the regime: 2000 made-up cases of 7 × 4, 100 × 20 and 300 × 50.
+"""What recalling costs, and whether it finds the regime: made-up cases of 7 × 4, 100 × 20 and 300 × 50.
 
 Each case is an epoch of a random regime: one model is asked for 2.2 times as often (`rotating`, CONTROL §5). Arrivals
 are Poisson, rates and trend are learned from them as live, everything else is drawn as it would look in that regime.
 The question is one more epoch. `hits` is the share of the good cases shown that are of the question's own regime,
-`chance` what drawing them blindly would give.
+`chance` what drawing them blindly would give. Then an embedded database: cases of 7 × 4 are kept there, all are loaded
+as a planner does at its start, and those that a question is answered with are read in full, by one question to it.
+Seconds are of the wall; `processor` is what this process took of them.
 """
 
+import asyncio
 import statistics
+import tempfile
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fairlead.adapters import mongod
+from fairlead.adapters.mongo import MongoStore, connect
 from fairlead.contracts.cases import Case, CaseFeatures, ModelFeatures, NodeFeatures, Provenance, Realised
-from fairlead.policy.cases_retrieval import forgettable, remembered, select, shelf
+from fairlead.contracts.settings import MongoSettings
+from fairlead.policy.cases_retrieval import select
+from fairlead.policy.cases_shelf import Shelf, forgettable, remembered
 
-SIZES = ((7, 4, 20), (100, 20, 10), (300, 50, 5))
-"""Nodes, models, questions measured."""
+SIZES = ((7, 4, 2_000), (7, 4, 10_000), (7, 4, 100_000), (100, 20, 2_000), (100, 20, 10_000), (300, 50, 2_000))
+"""Nodes, models, cases; 100 000 is a year of epochs."""
 
-CASES = 2000
+QUESTIONS = 20
+MADE = 2_000
+"""Cases that are made up; where more are wanted each stands there again with an id, a time and an F of its own."""
 EPOCH_S = 300.0
 SLOT_S = 30.0
-NOW_S = CASES * EPOCH_S
 HALF_LIFE_SLOTS = 4.0
 FACTOR = 2.2
 SHOWN = 4
+
+PAGE = 50
+"""Cases that a planner reads at once."""
+
+WRITERS = 50
+"""Cases written at once: a multiple of them makes each number of cases."""
 
 Floats = NDArray[np.float64]
 
@@ -112,39 +129,110 @@ def case(number: int, nodes: int, models: int, regime: int, draws: np.random.Gen
     )
 
 
-def measured(nodes: int, models: int, questions: int) -> str:
+def filled(nodes: int, models: int, count: int, draws: np.random.Generator) -> tuple[list[Case], Shelf, str]:
+    """Return cases that were made up, a shelf with as many as wanted, and what that took."""
+    regimes = min(models, 8)
+    made = [case(n, nodes, models, int(draws.integers(regimes)), draws) for n in range(min(count, MADE))]
+    began_s = time.process_time()
+    kept = [remembered(one) for one in made]
+    encode_s = (time.process_time() - began_s) / len(made)
+    among = Shelf(kept[0].key)
+    began_s = time.process_time()
+    for n in range(count):
+        one = kept[n % MADE]
+        regime = one.id.rpartition("-")[2]
+        jitter = float(draws.normal(0.0, 0.02))
+        among.put(replace(one, id=f"c-{n:06d}-{regime}", began_at_s=n * EPOCH_S, objective=one.objective + jitter))
+    put_s = (time.process_time() - began_s) / count
+    return made, among, f"encode {encode_s * 1e6:4.0f} µs, put {put_s * 1e6:3.0f} µs a case"
+
+
+def measured(nodes: int, models: int, count: int) -> str:
     """Return a line of figures for a size."""
     draws = np.random.default_rng(7)
     regimes = min(models, 8)
-    made = [case(n, nodes, models, int(draws.integers(regimes)), draws) for n in range(CASES)]
-    began_s = time.perf_counter()
-    kept = [remembered(one) for one in made]
-    encode_s = (time.perf_counter() - began_s) / CASES
-    began_s = time.perf_counter()
-    among = shelf(kept)
-    stack_s = time.perf_counter() - began_s
-    took_s, hits = [], []
-    for _ in range(questions):
+    _, among, said = filled(nodes, models, count, draws)
+    took_s, cpu_s, hits = [], [], []
+    for _ in range(QUESTIONS):
         regime = int(draws.integers(regimes))
         now = situation(nodes, models, regime, draws)
-        began_s = time.perf_counter()
-        found = select(now, among, now_s=NOW_S, k=SHOWN)
+        began_s, spent_s = time.perf_counter(), time.process_time()
+        found = select(now, among, now_s=count * EPOCH_S, k=SHOWN)
         took_s.append(time.perf_counter() - began_s)
+        cpu_s.append(time.process_time() - spent_s)
         hits += [hit.id.endswith(f"-{regime}") for hit in found[:-1]]
     began_s = time.perf_counter()
-    forgettable(among, CASES - 1)
+    forgettable(among, count - 1)
     forget_s = time.perf_counter() - began_s
+    choose = f"choose {statistics.median(took_s) * 1e3:5.1f} ms (most {max(took_s) * 1e3:5.1f}, processor"
     return (
-        f"{nodes:5d} × {models:3d}: encode {encode_s * 1e6:4.0f} µs a case, stack {stack_s * 1e3:3.0f} ms, recall "
-        f"{statistics.median(took_s) * 1e3:5.1f} ms (most {max(took_s) * 1e3:5.1f}), forget {forget_s * 1e3:4.0f} ms, "
-        f"hits {statistics.fmean(hits):.2f} (chance {1 / regimes:.2f})"
+        f"{nodes:5d} × {models:3d}, {count:6d} cases: {said}, {choose} {statistics.median(cpu_s) * 1e3:5.1f}), "
+        f"forget {forget_s * 1e3:4.0f} ms, hits {statistics.fmean(hits):.2f} (chance {1 / regimes:.2f})"
     )
+
+
+async def kept(store: MongoStore, count: int) -> tuple[list[Case], str]:
+    """Keep as many cases in a database, made up as above; return the made up ones, and what keeping took."""
+    draws = np.random.default_rng(7)
+    made = [case(n, 7, 4, int(draws.integers(4)), draws) for n in range(MADE)]
+    began_s = time.perf_counter()
+    for first in range(0, count, WRITERS):
+        some = (
+            made[n % MADE].model_copy(update={"id": f"c-{n:06d}", "began_at_s": n * EPOCH_S})
+            for n in range(first, first + WRITERS)
+        )
+        await asyncio.gather(*(store.add_case(one, capacity=count + WRITERS) for one in some))
+    return made, f"keep {(time.perf_counter() - began_s) / count * 1e3:.2f} ms a case"
+
+
+async def read(store: MongoStore, count: int) -> str:
+    """Return a line of figures of so many cases in a database."""
+    made, said = await kept(store, count)
+    among = Shelf(remembered(made[0]).key)
+    began_s, spent_s = time.perf_counter(), time.process_time()
+    cursor = None
+    while True:
+        page = await store.cases(cluster="c", limit=PAGE, cursor=cursor)
+        for one in page.items:
+            among.put(remembered(one))
+        cursor = page.cursor
+        if cursor is None:
+            break
+    load_s, load_cpu_s = time.perf_counter() - began_s, time.process_time() - spent_s
+    draws = np.random.default_rng(8)
+    took_s, cpu_s = [], []
+    for _ in range(QUESTIONS):
+        now = situation(7, 4, int(draws.integers(4)), draws)
+        began_s, spent_s = time.perf_counter(), time.process_time()
+        hits = select(now, among, now_s=count * EPOCH_S, k=SHOWN)
+        found = await store.some_cases([hit.id for hit in hits])
+        took_s.append(time.perf_counter() - began_s)
+        cpu_s.append(time.process_time() - spent_s)
+        assert len(found) == SHOWN
+    ask = f"choose and read {statistics.median(took_s) * 1e3:.1f} ms (most {max(took_s) * 1e3:.1f}, processor"
+    return (
+        f"{len(among):6d} cases in MongoDB: {said}, load {load_s:.1f} s (processor {load_cpu_s:.1f}), "
+        f"{ask} {statistics.median(cpu_s) * 1e3:.1f})"
+    )
+
+
+async def database() -> None:
+    """Print the figures of each number of cases in a database."""
+    for count in (2_000, 100_000):
+        with tempfile.TemporaryDirectory() as state:
+            async with mongod.embedded(Path(state)) as one:
+                store = await connect(MongoSettings(uri=one.uri, timeout_s=30.0))
+                try:
+                    print(await read(store, count), flush=True)
+                finally:
+                    await store.close()
 
 
 def main() -> None:
     """Print the figures of each size."""
-    for nodes, models, questions in SIZES:
-        print(measured(nodes, models, questions), flush=True)
+    for nodes, models, count in SIZES:
+        print(measured(nodes, models, count), flush=True)
+    asyncio.run(database())
 
 
 if __name__ == "__main__":

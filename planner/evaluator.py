@@ -180,7 +180,7 @@ class Evaluator:
         digest = cluster_digest(epoch.first.cluster)
         if digest != cluster_digest(epoch.last.cluster):
             return "cluster-changed"
-        await self._memory.ready(digest)
+        await self._memory.ready(epoch.first.cluster)
         half_s = 0.5 * epoch.length_s
         if self._memory.has_one_of(epoch.begin_s - half_s, epoch.begin_s + half_s):
             return "known"

@@ -1,16 +1,18 @@
 """Case memory as the planner uses it: its cluster's cases as arrays, found in milliseconds, read in full if chosen."""
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 
 from fairlead.adapters.outage import Outage, describe
 from fairlead.contracts.cases import Case, CaseFeatures
+from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import EpochInput
 from fairlead.contracts.errors import Unavailable
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
-from fairlead.policy.cases import Before, cluster_digest, features, seen_by_planner
+from fairlead.policy.cases import Before, believable, cluster_digest, features, seen_by_planner
 from fairlead.policy.cases_evidence import owed
 from fairlead.policy.cases_retrieval import Hit, select
 from fairlead.policy.cases_shelf import Remembered, Shelf, forgettable, remembered
@@ -71,33 +73,36 @@ class CaseMemory:
             took_s = self._clock.wall_s() - began_s
             await self._clock.sleep_for(max(REFRESH_S, took_s / REFRESH_SHARE) * self._clock.speed)
 
-    async def ready(self, digest: str) -> None:
+    async def ready(self, cluster: Cluster) -> None:
         """Return once the cases of this cluster are there. Raises `StoreUnavailable`."""
+        digest = cluster_digest(cluster)
         if self._digest != digest:
             async with self._loading:
                 if self._digest != digest:  # another task may have loaded them meanwhile
-                    await self._load(digest)
+                    await self._load(cluster)
 
     async def refresh(self) -> None:
         """Read all cases of the cluster there is anew. Raises `StoreUnavailable`."""
         async with within(self._timeout_s, "reading the cluster"):
             cluster = await self._store.cluster()
         async with self._loading:
-            await self._load(cluster_digest(cluster))
+            await self._load(cluster)
 
-    async def _load(self, digest: str) -> None:
+    async def _load(self, cluster: Cluster) -> None:
         """Read all cases of a cluster, newest first, in place of those that are there.
 
-        Of a cluster that is new here, what has been read is there at once, while older ones are still to come. Each
-        page has a time-out of its own.
+        Of a cluster that is new here, what has been read is there at once, while older ones are still to come. What is
+        not believable is as if it were in quarantine. Each page has a time-out of its own.
         """
+        digest = cluster_digest(cluster)
         found, self._changed = Shelves(), {}
         cursor = None
         while True:
             async with within(self._timeout_s, "reading cases"):
                 page = await self._store.cases(cluster=digest, limit=PAGE, cursor=cursor)
             for case in page.items:
-                found.put(remembered(case))
+                one = remembered(case)
+                found.put(one if believable(case, cluster) else replace(one, quarantined=True))
                 self._owe(case)
             if digest != self._digest:
                 self._digest, self._cases = digest, found
@@ -105,8 +110,8 @@ class CaseMemory:
             if cursor is None:
                 break
         self._cases = found
-        for name, one in self._changed.items():
-            self._change(name, one)
+        for name, changed in self._changed.items():
+            self._change(name, changed)
         self._metrics.kept.set(len(self._cases))
 
     async def recalled(self, given: EpochInput) -> tuple[tuple[Case, ...], tuple[float, ...]]:
@@ -114,7 +119,7 @@ class CaseMemory:
         began_s = self._clock.wall_s()
         try:
             async with within(self._timeout_s, "recalling cases"):
-                await self.ready(cluster_digest(given.cluster))
+                await self.ready(given.cluster)
                 found = await self._chosen(await self._features(given), given.now_s)
         except Unavailable as error:
             self._metrics.failures.inc()

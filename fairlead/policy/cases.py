@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairlead.contracts.cases import CaseFeatures, ModelFeatures, ModelTally, NodeFeatures
+from fairlead.contracts.cases import Case, CaseFeatures, ModelFeatures, ModelTally, NodeFeatures
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec
 from fairlead.contracts.decisions import EpochInput, NodeView, ShadowPrice, SlotDecision, SlotInput, Snapshot
 from fairlead.contracts.plans import Rate
@@ -29,6 +29,9 @@ itself."""
 LEAST_SLOWDOWN = 0.1
 """A latency below a tenth of the work is an error of clocks: no node of ours is ten times the reference speed."""
 
+LOAD_MOST = 10.0
+"""Load of a believable epoch, work that arrives over what the nodes can do: a burst × 3 at 0.9 is 2.7 (CONTROL §5)."""
+
 AWAKE = ("starting", "ready")
 """Phases of pods that count as awake: what sleeps, drains or stops is on its way off or serves nobody."""
 
@@ -45,6 +48,16 @@ def cluster_digest(cluster: Cluster) -> str:
     ]
     text = json.dumps([nodes, models], separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_CHARS]
+
+
+def believable(case: Case, cluster: Cluster) -> bool:
+    """Tell whether a cluster could have measured what a case says of arrivals; what expects more would flood the twin.
+
+    Models that the cluster does not have count for nothing: no plan can name them.
+    """
+    work_s = {m.id: m.work_s for m in cluster.models}
+    arriving = sum(r.per_s * work_s.get(r.model, 0.0) for r in case.rates)
+    return arriving <= LOAD_MOST * sum(n.speed for n in cluster.nodes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from fairlead.adapters.memory_store import MemoryStore
 from fairlead.contracts.cases import Case
 from fairlead.contracts.decisions import DecisionRecord
 from fairlead.contracts.errors import StoreUnavailable
+from fairlead.contracts.plans import Rate
 from fairlead.contracts.ports import Page
 from fairlead.policy.cases import cluster_digest
 from planner.memory import PAGE, REFRESH_S
@@ -117,6 +118,15 @@ async def test_a_case_that_was_quarantined_meanwhile_is_not_shown() -> None:
         await fill(made, past(1).model_copy(update={"quarantined": True}))
         assert numbers(await memory.recalled(given)) == [2]
         assert numbers(await memory.recalled(given)) == [2]
+
+
+async def test_a_case_with_rates_that_nobody_could_measure_is_not_shown() -> None:
+    """Somebody has poisoned it: a plan that expected them would flood the twin."""
+    async with ledger() as made:
+        poison = past(1).model_copy(update={"rates": (Rate(model="m1", per_s=1e9),)})
+        await fill(made, poison, past(2))
+        memory = await made.restart()
+        assert numbers(await memory.recalled(await made.given())) == [2]
 
 
 class Fleeting(MemoryStore):

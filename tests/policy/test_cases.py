@@ -13,6 +13,7 @@ from fairlead.policy.cases import (
     Before,
     Seen,
     SlotSeen,
+    believable,
     cluster_digest,
     features,
     seen_by_planner,
@@ -21,6 +22,7 @@ from fairlead.policy.cases import (
 )
 from fairlead.policy.cases_realised import Happened, realised
 from fairlead.policy.registry import decide_slot
+from tests.policy.remembering import case
 from tests.policy.situations import GB, NOW_S, asked, cluster, model, node, pod, slot_input, view
 
 SHAPE = cluster([node("n1", 6.0), node("n2", 10.0), node("n3", 6.0)], [model("m1"), model("m2", work_s=8.0)])
@@ -60,6 +62,13 @@ def tally(name: str = "m1", **more: float) -> ModelTally:
     """Return what became of requests."""
     values = {"finished": 0, "timely": 0, "judged": 0, "ended": 0, "latency_sum_s": 0.0, "counted": 0, "cancelled": 0}
     return ModelTally.model_validate({"model": name, **values, **more})
+
+
+@pytest.mark.parametrize(("per_s", "so"), [(0.0, True), (5.9, True), (6.1, False), (1e300, False)])
+def test_a_case_is_believable_where_a_cluster_could_have_measured_it(per_s: float, *, so: bool) -> None:
+    """Up to ten times what three nodes of speed 1 could serve of 4 s and 8 s of work; strangers count for nothing."""
+    told = tuple(Rate(model=name, per_s=value) for name, value in (("m1", per_s), ("m9", 1e300), ("m2", 0.75)))
+    assert believable(case(1).model_copy(update={"rates": told}), SHAPE) is so
 
 
 def test_a_cluster_that_only_moved_keeps_its_digest() -> None:
