@@ -159,7 +159,7 @@ def _deadline_s(settings: "Settings", agent: "AgentName") -> float:
 def _summed(agent: "AgentName", held: "list[Held]", deadline_s: float) -> Probed:
     answers = [exchange.answer for one in held for exchange in one.exchanges]
     answered = [answer for answer in answers if answer.code == "ok"]
-    valid = [one for one in held if one.advice.proposal is not None]
+    valid = [one for one in held if one.judgements]  # nobody judges here
     took_s = [answer.took_s for answer in answers]
     return Probed(
         agent=agent,
@@ -188,7 +188,7 @@ def _faults(held: "list[Held]") -> tuple[Fault, ...]:
         details = iter([e.answer.detail for e in one.exchanges])
         for step in one.advice.steps:
             detail = next(details, "") if step.name == "call" else ""
-            if not step.ok:
+            if not step.ok and step.name != "twin":
                 counts.setdefault((step.name, step.code), []).append(detail or step.text)
     faults = (Fault(step, code, len(words), words[0]) for (step, code), words in counts.items())
     return tuple(sorted(faults, key=lambda f: (-f.count, f.step, f.code)))

@@ -166,7 +166,7 @@ def _verdict(opening: Opening, found: Sequence[Found], steps: tuple[Step, ...]) 
     question = opening.question
     first, *others = (one.proposal.to_json() for one in found)
     judgement = yield from _judged(Judge(agent=question.ask.agent, proposal=first, others=tuple(others)))
-    good = judgement.code in ("no-worse", "not-judged")
+    good = judgement.code == "no-worse"
     chosen, text = found[0], judgement.text
     if good and judgement.chosen != PROPOSAL:
         chosen = {f"other-{k}": one for k, one in enumerate(found)}[judgement.chosen]

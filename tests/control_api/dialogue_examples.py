@@ -16,11 +16,13 @@ from fairlead.contracts.dialogue import (
     Judgement,
     Proposal,
     Sampling,
+    Trial,
 )
 from fairlead.contracts.plans import Guide, GuideRow, Rate, Share
 from fairlead.policy.dialogue import Briefing, advise, hold, settled
 from fairlead.policy.registry import decide_slot
 from tests.adapters import store_examples as some
+from tests.policy.dialogues import agreeing
 
 REPLY = '{"routes":{"*":{"m01":{"n01":0.7}}},"hold":{},"why":"n01 is idle"}'
 
@@ -86,6 +88,38 @@ def dialogue(*exchanges: Exchange, **more: Any) -> Dialogue:
     return Dialogue(id="slot-agent-7-1", prompt="slot/1", exchanges=given, **values)
 
 
+def judgement() -> Judgement:
+    """Return what the twin said of three candidates, of which one expects another demand."""
+
+    def trial(name: str, gain: float, *, believed: bool = False, latency_s: float | None = 9.5) -> Trial:
+        return Trial(
+            name=name,
+            believed=believed,
+            scenarios=8,
+            objective=0.4 - gain,
+            fallback=0.4,
+            gain=gain,
+            low=gain - 0.01,
+            high=gain + 0.01,
+            latency_s=latency_s,
+            fallback_latency_s=None if latency_s is None else 11.0,
+        )
+
+    return Judgement(
+        code="no-worse",
+        text="other-1: it surely gains",
+        chosen="other-1",
+        trials=(
+            trial("other-1", 0.02),
+            trial("other-1", 0.06, believed=True),
+            trial("proposal", 0.01, latency_s=None),
+        ),
+        horizon_s=120.0,
+        took_s=0.25,
+        twin="compiled 0.1.0",
+    )
+
+
 def advice_record(held: Dialogue | None = None) -> DecisionRecord:
     """Return the journal's line of the decision after a dialogue: a table alone, by the fallback."""
     record = some.slot_record(7)
@@ -131,7 +165,7 @@ async def held_record(*replies: str) -> DecisionRecord:
         cases=(),
         similarities=(),
     )
-    held = await hold("slot-agent-7-1", advise(briefing), MemoryLlm(replies), 18.0)
+    held = await hold("slot-agent-7-1", advise(briefing), MemoryLlm(replies), 18.0, agreeing)
     guide, ladder = settled(held.advice, "auto", None, True)
     given = asked.model_copy(update={"guide": guide, "ladder": ladder})
     kept = Dialogue(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from fairlead.adapters.memory_judging import NO_WORSE
 from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.contracts.cases import Case, CaseFeatures, ModelFeatures, NodeFeatures, Provenance, Realised
 from fairlead.contracts.decisions import EpochInput, NodeView, SlotInput, Step
@@ -19,7 +20,7 @@ from fairlead.contracts.dialogue import (
     Sampling,
 )
 from fairlead.contracts.plans import Rate
-from fairlead.policy.dialogue import NOT_JUDGED, Advice, Briefing, Opening, Talk, opened, said_next
+from fairlead.policy.dialogue import Advice, Briefing, Opening, Talk, opened, said_next
 from fairlead.policy.weighing import RouteTopic
 from tests.policy.situations import NOW_S, asked, cluster, model, node, pod, slot_input, view
 
@@ -164,7 +165,7 @@ def answer(text: str | None, code: AnswerCode = "ok", took_s: float = 2.0) -> An
     )
 
 
-def told(talk: Talk, answers: Iterable[Answer], judgement: Judgement = NOT_JUDGED) -> tuple[Advice, list[Ask | Judge]]:
+def told(talk: Talk, answers: Iterable[Answer], judgement: Judgement = NO_WORSE) -> tuple[Advice, list[Ask | Judge]]:
     """Return what comes of a dialogue with these answers, and all that it asked."""
     left, heard = iter(answers), list[Ask | Judge]()
     said = said_next(talk, None)
@@ -172,6 +173,11 @@ def told(talk: Talk, answers: Iterable[Answer], judgement: Judgement = NOT_JUDGE
         heard.append(said)
         said = said_next(talk, judgement if isinstance(said, Judge) else next(left))
     return said, heard
+
+
+async def agreeing(_: Judge) -> Judgement:
+    """Find everything no worse."""
+    return NO_WORSE
 
 
 def codes(steps: Iterable[Step]) -> list[str]:

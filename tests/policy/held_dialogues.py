@@ -22,6 +22,7 @@ from tests.policy.dialogues import (
     DEADLINE_S,
     PROMPTS,
     RATES,
+    agreeing,
     briefing,
     case,
     epoch_asked,
@@ -47,7 +48,7 @@ def record(
     brief = briefing(asked, cases)
     agent = "planner" if isinstance(asked, EpochInput) else "slot-agent"
     name = f"{agent}-8-1"
-    held = asyncio.run(hold(name, advise(brief), MemoryLlm(script), DEADLINE_S))
+    held = asyncio.run(hold(name, advise(brief), MemoryLlm(script), DEADLINE_S, agreeing))
     approval = APPROVED if mode == "assist" else None
     proposal, ladder = settled(held.advice, mode, approval, in_time)
     dialogue = Dialogue(

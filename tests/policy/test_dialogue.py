@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlead.adapters.memory_judging import NO_WORSE
 from fairlead.adapters.memory_llm import MemoryLlm, Saying
 from fairlead.contracts.decisions import SlotInput
 from fairlead.contracts.dialogue import Answer, AnswerCode, Approval, Ask, Judge, Judgement, ModeName
@@ -18,6 +19,7 @@ from tests.policy.dialogues import (
     DEADLINE_S,
     RATES,
     SHAPE,
+    agreeing,
     answer,
     briefing,
     case,
@@ -50,10 +52,10 @@ def short(move: float) -> dict[str, Any]:
     return reply
 
 
-def test_a_good_reply_passes_all_rungs_and_is_judged_by_nobody_yet() -> None:
-    """The rung of the twin says so."""
+def test_a_good_reply_passes_all_rungs_and_is_judged() -> None:
+    """The twin is the last that is asked."""
     advice, heard = told(discuss(SLOT), [answer(GOOD)])
-    assert codes(advice.steps) == [*PASSED, "twin:not-judged"]
+    assert codes(advice.steps) == [*PASSED, "twin:no-worse"]
     assert all(s.ok for s in advice.steps)
     assert isinstance(advice.proposal, Guide)
     assert [type(one) for one in heard] == [Ask, Judge]
@@ -67,7 +69,7 @@ def test_a_good_reply_passes_all_rungs_and_is_judged_by_nobody_yet() -> None:
 def test_a_good_plan_says_its_cases_and_what_it_would_change() -> None:
     """Against the neutral plan, in words for a person."""
     advice, heard = told(discuss(PLAN), [answer(GOOD_PLAN)])
-    assert codes(advice.steps) == [*PASSED, "twin:not-judged"]
+    assert codes(advice.steps) == [*PASSED, "twin:no-worse"]
     assert isinstance(advice.proposal, PlanDraft)
     assert isinstance(heard[1], Judge)
     assert (heard[1].agent, PlanDraft.from_json(heard[1].proposal)) == ("planner", advice.proposal)
@@ -108,7 +110,7 @@ def test_a_plan_outside_of_the_vocabulary_is_repaired_too() -> None:
 def test_what_another_answer_could_mend_is_asked_once_more(text: str, steps: list[str]) -> None:
     """With the fault in aliases; the second answer has its own rungs, and there is no third."""
     advice, heard = told(discuss(SLOT), [answer(text), answer(GOOD)])
-    assert codes(advice.steps) == [*steps, "repair:asked", *PASSED, "twin:not-judged"]
+    assert codes(advice.steps) == [*steps, "repair:asked", *PASSED, "twin:no-worse"]
     assert advice.proposal is not None
     first, second = heard[0], heard[1]
     assert isinstance(first, Ask)
@@ -203,12 +205,20 @@ def test_what_an_earlier_dialogue_brought_is_not_in_the_question() -> None:
 def test_a_live_dialogue_and_one_in_a_test_are_the_same() -> None:
     """Driven with a model in memory: the same questions, the same advice; ids count the questions."""
     llm = MemoryLlm([Saying("no", took_s=3.0), Saying(GOOD, took_s=4.0)])
-    held = asyncio.run(hold("slot-agent-8-1", advise(briefing(slot_asked())), llm, DEADLINE_S))
+    held = asyncio.run(hold("slot-agent-8-1", advise(briefing(slot_asked())), llm, DEADLINE_S, agreeing))
     direct, heard = told(advise(briefing(slot_asked())), [e.answer for e in held.exchanges])
     assert held.advice == direct
     assert [e.id for e in held.exchanges] == ["slot-agent-8-1.1", "slot-agent-8-1.2"]
     assert [e.ask for e in held.exchanges] == [one for one in heard if isinstance(one, Ask)]
+    assert held.judgements == (NO_WORSE,)
+
+
+def test_where_nobody_judges_nothing_acts() -> None:
+    """Nothing unproven may; the ladder says that there is no twin."""
+    held = asyncio.run(hold("slot-agent-8-1", advise(briefing(slot_asked())), MemoryLlm([GOOD]), DEADLINE_S))
     assert held.judgements == (NOT_JUDGED,)
+    assert held.advice.proposal is None
+    assert codes(held.advice.steps)[-1] == "twin:not-judged"
 
 
 class Listening:
@@ -337,4 +347,4 @@ def test_invariant_08_any_two_replies_end_in_an_advice(texts: list[str]) -> None
         assert sum(isinstance(one, Ask) for one in heard) <= 2
         assert codes(advice.steps).count("call:ok") == sum(isinstance(one, Ask) for one in heard)
         if advice.proposal is not None:
-            assert codes(advice.steps)[-6:] == [*PASSED, "twin:not-judged"]
+            assert codes(advice.steps)[-6:] == [*PASSED, "twin:no-worse"]

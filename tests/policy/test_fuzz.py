@@ -23,7 +23,7 @@ def test_invariant_08_spoilt_replies_end_in_sound_decisions(seed: int) -> None:
     assert found["call:ok"] == found["parse:ok"] + sum(
         times for step, times in found.items() if step.startswith("parse:") and step != "parse:ok"
     )
-    assert found["mode:auto"] == found["twin:not-judged"] == found["trust:ok"]
+    assert found["mode:auto"] == found["twin:no-worse"] == found["trust:ok"]
     for code in ("not-json", "not-an-object", "duplicate-key", "not-finite", "too-deep"):
         assert found[f"parse:{code}"] > 0
     for step in ("schema:schema", "feasibility:row-sum", "feasibility:memory", "trust:outside", "repair:no-time"):
