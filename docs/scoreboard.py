@@ -1,6 +1,6 @@
 """Plays the scoreboard: docs/scoreboard.json, from which `docs.generate` writes docs/scoreboard.md.
 
-python -m docs.scoreboard [--seeds N] [--jobs N] [--only SCENARIO …] [--no-limits] [--no-ablations]
+python -m docs.scoreboard [--seeds N] [--jobs N] [--only SCENARIO …] [--no-limits] [--no-ablations] [--no-agents]
 
 Finished runs are kept, so that one that was interrupted goes on; with `--only` the other tables stay as they are.
 """
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
 from docs.generate import SCOREBOARD
-from fairlead.studies.ablation import ablations
+from fairlead.studies.ablation import ablations, additions
 from fairlead.studies.scoreboard import Extra, Scoreboard, Section, document, read, sections, tables_of
 from fairlead.studies.scoreboard_limits import limited, limits_of
 from fairlead.studies.store import Store, code_digest, default_folder
@@ -29,20 +29,24 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=(), metavar="SCENARIO")
     parser.add_argument("--no-limits", action="store_true")
     parser.add_argument("--no-ablations", action="store_true")
+    parser.add_argument("--no-agents", action="store_true")
     given = parser.parse_args()
     chosen = [one for one in sections(given.seeds) if not given.only or one.scenario in given.only]
     ablated = () if given.no_ablations else ablations(given.seeds)
-    board = _played(chosen, ablated, given.jobs, with_limits=not given.no_limits)
+    added = () if given.no_agents else additions(given.seeds)
+    board = _played(chosen, ablated, added, given.jobs, with_limits=not given.no_limits)
     if SCOREBOARD.is_file():
         board = _joined(read(SCOREBOARD.read_text("utf-8")), board, whole=not given.only)
     SCOREBOARD.write_text(document(board), "utf-8")
     print(f"scoreboard: wrote {SCOREBOARD.name} with {sum(len(one.columns) for one in board.tables)} rows; `make docs`")
 
 
-def _played(chosen: Sequence[Section], ablated: Sequence[Section], jobs: int, *, with_limits: bool) -> Scoreboard:
+def _played(
+    chosen: Sequence[Section], ablated: Sequence[Section], added: Sequence[Section], jobs: int, *, with_limits: bool
+) -> Scoreboard:
     folder = default_folder(os.environ)
     store = Store.of(folder)
-    cells = [cell for one in (*chosen, *ablated) for cell in one.cells()]
+    cells = [cell for one in (*chosen, *ablated, *added) for cell in one.cells()]
     columns = ("{task.description}", MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task("runs")
@@ -53,20 +57,25 @@ def _played(chosen: Sequence[Section], ablated: Sequence[Section], jobs: int, *,
             wanted = limits_of(chosen)
             extra = limited(wanted, jobs, folder, lambda done, of: progress.update(other, completed=done, total=of))
     found = dict(zip(cells, results, strict=True))
-    tables, without = tables_of(chosen, found, extra), tables_of(ablated, found, {})
-    return Scoreboard(code=code_digest(), tables=tables, ablations=without)
+    tables, without, agents = (
+        tables_of(chosen, found, extra),
+        tables_of(ablated, found, {}),
+        tables_of(added, found, {}),
+    )
+    return Scoreboard(code=code_digest(), tables=tables, ablations=without, agents=agents)
 
 
 def _joined(old: Scoreboard, new: Scoreboard, *, whole: bool) -> Scoreboard:
     """Return the new tables, and in their places the old ones that were not played again.
 
-    Where all were to be played, none of the old ones stays but the ablations, if these were left out.
+    Where all were to be played, none of the old ones stays but ablations and agents, if these were left out.
     """
     played = {one.scenario for one in new.tables}
     tables = [*(one for one in old.tables if not whole and one.scenario not in played), *new.tables]
     order = [one.scenario for one in sections(1)]
     tables.sort(key=lambda one: (order.index(one.scenario) if one.scenario in order else len(order), one.load))
-    return Scoreboard(code=new.code, tables=tuple(tables), ablations=new.ablations or old.ablations)
+    ablations, agents = new.ablations or old.ablations, new.agents or old.agents
+    return Scoreboard(code=new.code, tables=tuple(tables), ablations=ablations, agents=agents)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,17 @@ WITHOUT = (
 
 CITY7, CATALOGUE = "city7-rotating", "catalogue-crowded"
 
+AGENTS = {
+    f"{BASE}[forecast=true]@fresh": "fallback, with the forecast in place of λ",
+    "agents:router@fresh": "and a slot agent (by rule)",
+    "agents:newcomer@fresh": "a planner (by rule) that has learned nothing before",
+    "agents:stand-in@fresh": "a planner (by rule) with what was learned before: timetable and regimes",
+    "agents:placebo@fresh": "the same with another regime's rates",
+}
+"""What agents add to the fallback, step by step; rules stand in for a language model, and count for none."""
+
+AGENT_CASES = ((CITY7, 0.8), ("catalogue-roomy-cycle", 0.6))
+
 
 def ablations(seeds: int) -> tuple[Section, ...]:
     """Return what is played, with so many seeds each; the first policy is the whole one."""
@@ -59,7 +70,15 @@ def ablations(seeds: int) -> tuple[Section, ...]:
     return (*cities, Section(CATALOGUE, (0.6,), (f"{BASE}@fresh", *some), min(seeds, FEW)))
 
 
+def additions(seeds: int) -> tuple[Section, ...]:
+    """Return what is played to show what agents add; the first policy is the fallback."""
+    policies = (f"{BASE}@fresh", *AGENTS)
+    return tuple(Section(scenario, (load,), policies, min(seeds, FEW)) for scenario, load in AGENT_CASES)
+
+
 def words_of(policy: str) -> str:
     """Return what a policy of an ablation lacks; its name where it lacks nothing."""
+    if policy in AGENTS:
+        return AGENTS[policy]
     changes = policy.partition("[")[2].partition("]")[0]
     return next((one.words for one in WITHOUT if one.changes == changes), policy)

@@ -23,7 +23,7 @@ from fairlead.studies.asking import LlmAt, counselled
 from fairlead.studies.episodes.files import checked
 from fairlead.studies.episodes.subject import offered_load, subject_of_episode
 from fairlead.studies.searched import searched_placement
-from fairlead.studies.voicing import TRAINING_S, TRAINING_SEED, counsel_by, learned, misled
+from fairlead.studies.voicing import TRAINING_S, TRAINING_SEED, UNLEARNED, counsel_by, learned, misled
 from fairlead.twin.clusters import NAMES, cluster, default_ports
 from fairlead.twin.engines import EngineName, player
 from fairlead.twin.play import Game, Played, policy_at
@@ -157,7 +157,7 @@ def playable(cell: Cell) -> Generator[Game]:
     game = game_of(cell)
     voice = game.policy.voice
     if voice is not None:
-        knowledge = learned_before(cell.source)
+        knowledge = None if voice in UNLEARNED else learned_before(cell.source)
         if voice == "placebo" and knowledge is not None:
             knowledge = misled(knowledge)
         yield replace(game, counsel=counsel_by(voice, game.subject.cluster, cell.seed), knowledge=knowledge)

@@ -129,6 +129,8 @@ class Scoreboard(Message):
     tables: Many[Table]
     ablations: Many[Table] = ()
     """Tables of `fairlead.studies.ablation`: the first column is the whole policy."""
+    agents: Many[Table] = ()
+    """Tables of what agents add: the first column is the fallback."""
 
     def table(self, scenario: str, load: float) -> Table | None:
         """Return what was played in a scenario at a load; None if nothing was."""
@@ -184,7 +186,7 @@ def sample(board: Scoreboard, count: int, scenarios: str = "") -> tuple[Cell, ..
 
     cells = [
         Cell(ScenarioAt(table.scenario, table.load), column.policy, seed)
-        for table in (*board.tables, *board.ablations)
+        for table in (*board.tables, *board.ablations, *board.agents)
         for column in table.columns
         for seed in column.seeds
         if column.policy not in (BOUND, ORACLE) and table.scenario.startswith(scenarios)
@@ -196,7 +198,7 @@ def departures(board: Scoreboard, cell: Cell, result: CellResult) -> tuple[str, 
     """Return which figures of a cell are not those of the board, in words; empty where it could have come from it."""
     assert isinstance(cell.source, ScenarioAt)
     place = (cell.source.name, cell.source.load)
-    there = [one for one in (*board.tables, *board.ablations) if (one.scenario, one.load) == place]
+    there = [one for one in (*board.tables, *board.ablations, *board.agents) if (one.scenario, one.load) == place]
     column = next((mine for one in there if (mine := one.column(cell.policy)) is not None), None)
     if column is None or cell.seed not in column.seeds:
         return (f"{cell}: not on the scoreboard",)
@@ -213,7 +215,7 @@ def document(board: Scoreboard) -> str:
     """Return the file: JSON with a line for each column."""
     parts = (
         f'"{name}": [\n{_lines(tables)}\n]'
-        for name, tables in (("tables", board.tables), ("ablations", board.ablations))
+        for name, tables in (("tables", board.tables), ("ablations", board.ablations), ("agents", board.agents))
     )
     return f'{{"code": {json.dumps(board.code)},\n' + ",\n".join(parts) + "}\n"
 

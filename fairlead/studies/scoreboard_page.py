@@ -26,6 +26,13 @@ ABLATION = """## What each rule is worth
 `marginal-dpp` with a rule taken away or with another number in it, against the whole policy: above 1 the rule pays.
 Starts an hour are those of the changed policy."""
 
+AGENTS = """## What agents add
+
+The fallback, and more and more beside it: below 1 it pays. `agents:…` are `marginal-dpp` with agents whose proposals
+pass the gates and the twin. They ask rules that stand in for a language model and count for none, so that these rows
+show what forecast, planner and memory can be worth; `agents:placebo` shows that a stir alone is worth nothing. A real
+endpoint is asked by `fairlead agents evaluate --llm URL`."""
+
 REFERENCES = ("sed-static", "lru")
 """Whom policies are compared with, the first that plays with the same state."""
 
@@ -42,6 +49,9 @@ def page(board: Scoreboard) -> str:
     if board.ablations:
         parts.append(ABLATION)
         parts += ["\n".join(_ablation(table)) for table in board.ablations]
+    if board.agents:
+        parts.append(AGENTS)
+        parts += ["\n".join(_ablation(table)) for table in board.agents]
     parts.append(f"Played by code `{board.code[:16]}`.")
     return "\n\n".join(one.strip("\n") for one in parts) + "\n"
 
@@ -108,7 +118,7 @@ def _ablation(table: Table) -> Iterator[str]:
     yield "|---|---|---|---|---|"
     for one in table.columns[1:]:
         fair = _words(difference(one.x1, whole.x1), 4)
-        setting = one.policy.partition("[")[2].partition("]")[0]
+        setting = one.policy.partition("[")[2].partition("]")[0] or one.policy
         cells = (f"`{setting}`", _optional(paired(one, whole)), fair, _figure(one.starts_per_hour, 1))
         yield f"| {words_of(one.policy)} | {' | '.join(cells)} |"
 

@@ -25,6 +25,9 @@ TRAINING_SEED = 9001
 TRAINING_S = 14_400.0
 """Four hours: each of four regimes of twenty minutes comes three times, so that each change is seen more than once."""
 
+UNLEARNED: tuple[VoiceName, ...] = ("newcomer", "router")
+"""Who begins a run without anything learned of recurring demand, to show what that is worth."""
+
 PLACEBO_APART = 2
 """A placebo expects the regime that comes so many later, in the order of their names, than the one that did."""
 

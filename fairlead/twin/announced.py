@@ -25,16 +25,14 @@ AHEAD_S = 600.0
 EVENTS = 5
 """So many are noted: those of a window of 80 minutes and one more."""
 
-SURGING = (("large-text", 3.0), ("small-text", 5.0), ("vision-language", 5.0))
-"""`city7-event`: models whose turn it is, and what their rate is multiplied by: half of the load and more comes on top.
-Image alone is half of the work: tripled it is more than the cluster can do."""
+SURGING = (("image", 3.0), ("vision-language", 5.0))
+"""`city7-event`: models whose turn it is, and what their rate is multiplied by."""
 
 CHANGE_S = 900.0
 """`catalogue-roomy-switch`: so long until other models are asked for."""
 
-ACTIVE, NEW, NEW_WORK = 8, 3, 0.12
-"""`catalogue-roomy-event`: models that are always asked for, models that an event adds, and the work that each of these
-brings, of the load."""
+ACTIVE, NEW = 8, 4
+"""`catalogue-roomy-event`: models that are asked for, and how many of them others take the place of in an event."""
 
 MINUTE_S = 60.0
 
@@ -74,7 +72,7 @@ def quiet(course: Course) -> Iterator[Span]:
 
 
 def appearing(course: Course) -> Iterator[Span]:
-    """Yield the same, with some models that nobody else asks for in each event."""
+    """Yield the same, with other models in place of half of them in each event."""
     return _with(_appearances(course), _usual(course))
 
 
@@ -116,14 +114,16 @@ def _usual(course: Course) -> tuple[tuple[str, float], ...]:
 
 
 def _appearances(course: Course) -> Iterator[Event]:
-    """Yield that models beyond the first eight are asked for, some in each event, in their turn."""
-    work = {m.id: m.work_s for m in course.cluster.models}
-    order, usual = _order(course)[ACTIVE:], _usual(course)
-    offered = sum(rate * work[model] for model, rate in usual)
+    """Yield that models beyond the first eight take the place of half of these, in their turn."""
+    order, usual = _order(course), dict(_usual(course))
     for k, at_s in _times(course):
-        new = {course.cluster.models[order[(NEW * k + j) % len(order)]].id for j in range(NEW)}
-        rates = tuple((m, NEW_WORK * offered / work[m] if m in new else rate) for m, rate in usual)
-        yield Event(at_s, at_s + FOR_S, rates, f"launch: {_listed(rates, new)}")
+        spare = [order[ACTIVE + (NEW * k + j) % (len(order) - ACTIVE)] for j in range(NEW)]
+        swapped = [spare.pop(0) if rank % 2 else one for rank, one in enumerate(order[:ACTIVE])]
+        rates = course.scaled(ranked((*swapped, *(one for one in order if one not in swapped)), ACTIVE))
+        new = {m for m, rate in rates if rate and not usual[m]}
+        gone = [m for m, rate in rates if not rate and usual[m]]
+        words = f"launch: {_listed(rates, new)}; {' and '.join(gone)} stop"
+        yield Event(at_s, at_s + FOR_S, rates, words)
 
 
 def _changes(course: Course) -> Iterator[Event]:

@@ -229,13 +229,29 @@ SCENARIOS = (
     Scenario("catalogue-crowded-recur", "catalogue", _recur(CROWDED), CATALOGUE_LOADS),
     Scenario("catalogue-roomy-sleeping", "catalogue-sleeping", _rerank(ROOMY), CATALOGUE_LOADS, live=False),
     Scenario("catalogue-crowded-sleeping", "catalogue-sleeping", _rerank(CROWDED), CATALOGUE_LOADS, live=False),
-    Scenario("city7-event", "city7", announced.surging, (0.6,), notes=announced.surges, live=False),
-    Scenario("city7-event-untrue", "city7", steady, (0.6,), notes=announced.surges, live=False),
-    Scenario("catalogue-roomy-event", "catalogue", announced.appearing, (0.6,), notes=announced.news, live=False),
-    Scenario("catalogue-roomy-event-untrue", "catalogue", announced.quiet, (0.6,), notes=announced.news, live=False),
-    Scenario("catalogue-roomy-switch", "catalogue", announced.switching, (0.6,), notes=announced.switches, live=False),
+    Scenario("city7-event", "city7", announced.surging, (0.4,), notes=announced.surges, live=False),
+    Scenario("city7-event-untrue", "city7", steady, (0.4,), notes=announced.surges, live=False),
     Scenario(
-        "catalogue-roomy-switch-untrue", "catalogue", announced.quiet, (0.6,), notes=announced.switches, live=False
+        "catalogue-roomy-event", "catalogue", announced.appearing, CATALOGUE_LOADS, notes=announced.news, live=False
+    ),
+    Scenario(
+        "catalogue-roomy-event-untrue", "catalogue", announced.quiet, CATALOGUE_LOADS, notes=announced.news, live=False
+    ),
+    Scenario(
+        "catalogue-roomy-switch",
+        "catalogue",
+        announced.switching,
+        CATALOGUE_LOADS,
+        notes=announced.switches,
+        live=False,
+    ),
+    Scenario(
+        "catalogue-roomy-switch-untrue",
+        "catalogue",
+        announced.quiet,
+        CATALOGUE_LOADS,
+        notes=announced.switches,
+        live=False,
     ),
     Scenario("metro100", "metro100", _waves, LARGE_LOADS, live=False),
     Scenario("nation1000", "nation1000", _waves, LARGE_LOADS, live=False),

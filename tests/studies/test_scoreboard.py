@@ -8,7 +8,7 @@ import pytest
 
 from docs.generate import SCOREBOARD
 from fairlead.contracts.tuning import PolicySettings
-from fairlead.studies.ablation import WITHOUT, ablations, words_of
+from fairlead.studies.ablation import WITHOUT, ablations, additions, words_of
 from fairlead.studies.cells import Cell, CellResult, ScenarioAt, run_cell
 from fairlead.studies.scoreboard import (
     ORACLE,
@@ -89,6 +89,8 @@ def test_it_has_every_policy_scenario_and_load_that_it_says_it_has(board: Scoreb
     assert [tuple(one.policy for one in table.columns) for table in board.ablations] == [
         section.policies for section in ablations(seeds)
     ]
+    for table, section in zip(board.agents, additions(seeds), strict=bool(board.agents)):
+        assert tuple(one.policy for one in table.columns) == section.policies
 
 
 def test_what_is_asked_for_is_played() -> None:
@@ -104,7 +106,7 @@ def test_what_is_asked_for_is_played() -> None:
 
 def test_every_section_can_be_played() -> None:
     """Its scenario and its policies are known."""
-    for section in (*sections(2), *ablations(2)):
+    for section in (*sections(2), *ablations(2), *additions(2)):
         assert scenario(section.scenario).name == section.scenario
         assert {str(policy_at(one)) for one in section.policies} == set(section.policies)
         assert len(tuple(section.cells())) == 2 * len(section.loads) * len(section.policies)

@@ -21,11 +21,12 @@ from fairlead.twin.voices.rules import (
     steady,
 )
 
-VoiceName = Literal["stand-in", "placebo", "hostile", "random", "stale", "poisoned", "forged"]
-"""`stand-in`: a planner by rule that tells what it is told will be; `placebo`: the same, told another regime's rates by
-a wrong timetable; `hostile`: valid and as bad as the vocabulary allows; `random`: any words of it; `stale`: each answer
-is the one to the question before; `poisoned`: it believes a remembered case that lies; `forged`: what it reads lies
-inside plausible bounds."""
+VoiceName = Literal["stand-in", "newcomer", "router", "placebo", "hostile", "random", "stale", "poisoned", "forged"]
+"""`stand-in`: a planner by rule that tells what it is told will be; `newcomer`: the same, without anything that was
+learned before the run; `router`: a slot agent by rule, and no planner; `placebo`: a stand-in that is told another
+regime's rates by a wrong timetable; `hostile`: valid and as bad as the vocabulary allows; `random`: any words of it;
+`stale`: each answer is the one to the question before; `poisoned`: it believes a remembered case that lies; `forged`:
+what it reads lies inside plausible bounds."""
 
 VOICES: tuple[VoiceName, ...] = get_args(VoiceName)
 
@@ -38,7 +39,9 @@ CHARS_PER_TOKEN = 4
 
 def agents_of(voice: VoiceName) -> tuple[AgentName, ...]:
     """Return which agents ask a voice; those that know of demand alone have nothing to say about rows."""
-    return ("planner",) if voice in ("stand-in", "placebo", "poisoned") else ("planner", "slot-agent")
+    if voice == "router":
+        return ("slot-agent",)
+    return ("planner",) if voice in ("stand-in", "newcomer", "placebo", "poisoned") else ("planner", "slot-agent")
 
 
 def speaking(voice: VoiceName, seed: int) -> Asker:
