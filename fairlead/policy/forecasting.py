@@ -34,6 +34,9 @@ SITE_START = 1.0
 PRIOR_SLOTS = 1.0
 """The plain rate counts as so many slots of the stretch since a change. Own choice."""
 
+DIGITS = 6
+"""Of a rate behind the point: a request in eleven days more or less; a fifth fewer bytes of the journal."""
+
 METHODS: tuple[ForecastMethod, ...] = ("plain", "trend", "daily", "steady", "regime", "timetable")
 """Ways of which the best is used; of equally good ones the last. What is `told` is not measured."""
 
@@ -176,9 +179,9 @@ class Foresight:
                             model=model,
                             from_s=from_s,
                             until_s=until_s,
-                            per_s=per_s,
-                            low_per_s=max(0.0, per_s - off),
-                            high_per_s=per_s + off,
+                            per_s=round(per_s, DIGITS),
+                            low_per_s=round(max(0.0, per_s - off), DIGITS),
+                            high_per_s=round(per_s + off, DIGITS),
                         )
                     )
         return tuple(found)
