@@ -158,6 +158,11 @@ async def test_rows_that_are_no_cases_are_said_and_passed_over(mongo_settings: M
     for name, why in reasons.items():
         with pytest.raises(Conflict, match=f"case '{name}' cannot be read: .*{why}"):
             await store.case(name)
+    assert await store.some_cases(["c2", "c4", "odd"]) == (some.case("c4", 1004.0),)
+    for garbage in (b"no zlib", 5):
+        await database.cases.update_one({"_id": "c4"}, {"$set": {"evidence": garbage}})
+        with pytest.raises(Conflict, match="what case 'c4' could be judged by cannot be read"):
+            await store.evidence("c4")
     for n in range(5, 20):
         await store.add_case(some.case(f"c{n}", 1000.0 + n), capacity=8)
     assert await database.cases.count_documents({"cluster": "d1"}) == 9
