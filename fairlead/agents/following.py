@@ -11,6 +11,7 @@ from fairlead.agents.advice import Settled
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.contracts.dialogue import AgentName, Judgement, Trial, WatchdogStatus
 from fairlead.contracts.errors import foreign
+from fairlead.contracts.events import Wake
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
 from fairlead.policy.periods import Periods
@@ -40,6 +41,8 @@ class Follower:
         self._slots = Periods(sight.settings.clock_origin_s, controller.slot_s)
         self._watchdog = Watchdog(limits, controller.slot_s)
         self._bells: list[Callable[[], None]] = []
+        self._wrong = False
+        """Whether the twin was not believed when it was last looked at."""
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     def heed(self, bell: Callable[[], None]) -> None:
@@ -99,11 +102,19 @@ class Follower:
             found = await store.tallies(one.at_s, one.until_s)
             counted, latency_s = sum(t.counted for t in found), sum(t.latency_sum_s for t in found)
             self.error.measured(one, counted, latency_s)
+        await self._wake_if_wrong(now_s)
         if (await store.mode(self._sight.agent)).mode not in ("auto", "assist"):
             return
         trip = self._watchdog.looked(await self._vitals(now_s))
         if trip is not None:
             await self._tripped(trip)
+
+    async def _wake_if_wrong(self, now_s: float) -> None:
+        """Have the planner asked early where the twin has become wrong: something is not as it is thought to be."""
+        before, self._wrong = self._wrong, bool(self.error.wrong())
+        if self._wrong and not before and (models := (await self._sight.store.cluster()).models):
+            wake = Wake(model=models[0].id, reason="changed", site=None, wait_s=0.0, at_s=now_s)
+            await self._sight.store.wake(wake)
 
     async def _vitals(self, now_s: float) -> Vitals:
         store = self._sight.store

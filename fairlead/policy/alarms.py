@@ -1,11 +1,11 @@
-"""When the planner is asked early: at a change of demand, of the nodes' health, or where the twin has become wrong."""
+"""When the planner is asked early: at a change of demand, or of the nodes' health."""
 
 from typing import Literal
 
 from fairlead.contracts.decisions import Snapshot
 
-Cause = Literal["demand", "node", "speed", "twin"]
-"""What has changed: rates or mix; which nodes are up; how fast one is; whether the twin is near enough to the truth."""
+Cause = Literal["demand", "node", "speed"]
+"""What has changed: rates or mix; which nodes are up; how fast one is."""
 
 SPEED_CHANGE = 0.3
 """A node whose learned speed has changed by this share is another one: the learned speed of a healthy node stays
@@ -20,7 +20,6 @@ class Alarms:
         self._cool_down_s = cool_down_s
         self._up: frozenset[str] | None = None
         self._speeds: dict[str, float] = {}
-        self._twin_wrong = False
         self._waiting: Cause | None = None
         self._rang_at_s: float | None = None
 
@@ -39,12 +38,6 @@ class Alarms:
             self._waiting = self._waiting or "speed"
         self._up = up
         self._speeds = {**speeds, **self._speeds, **changed}
-
-    def twin(self, *, wrong: bool) -> None:
-        """Note whether the twin's error is above its bound."""
-        if wrong and not self._twin_wrong:
-            self._waiting = self._waiting or "twin"
-        self._twin_wrong = wrong
 
     def due(self, now_s: float) -> Cause | None:
         """Return why the planner is to be asked now; None where nothing has changed or it was asked just before.

@@ -129,18 +129,9 @@ def test_of_several_causes_the_first_is_told(first: str) -> None:
     if first == "demand":
         alarms.demand()
     alarms.seen(health(up=("n1",), speed=0.5))
-    alarms.twin(wrong=True)
     alarms.demand()
     assert alarms.due(0.0) == first
     assert alarms.due(1000.0) is None
-
-
-def test_a_twin_that_becomes_wrong_wakes_the_planner_once() -> None:
-    """Not while it stays wrong; again when it was right in between."""
-    alarms = Alarms(0.0)
-    for wrong, cause in ((False, None), (True, "twin"), (True, None), (False, None), (True, "twin")):
-        alarms.twin(wrong=wrong)
-        assert alarms.due(0.0) == cause
 
 
 def forecast_input(*, wanted: bool, method: str = "regime", made: bool = True) -> SlotInput:
