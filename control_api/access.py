@@ -56,6 +56,7 @@ WHO_MAY: dict[str, frozenset[Role]] = {
     "read_old_table": PEOPLE,
     "list_decisions": PEOPLE,
     "read_decision": PEOPLE,
+    "read_decision_worth": PEOPLE,
     "replay_decision": PEOPLE,
     "list_cases": PEOPLE,
     "read_case": PEOPLE,

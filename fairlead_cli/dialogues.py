@@ -22,7 +22,7 @@ def tell(dialogue: dict[str, Any], *, reply: bool, prompt: bool) -> None:
         _question(number, exchange["ask"], prompt=prompt)
         _answer(number, exchange["answer"], reply=reply)
     for judgement in dialogue["judgements"]:
-        typer.echo(f"  judged {judgement['code']} {plain(judgement['text'])}".rstrip())
+        _judged(judgement)
     approval = dialogue["approval"]
     if approval is not None:
         by = f" by {plain(approval['by'])}" if approval["by"] else ""
@@ -30,6 +30,55 @@ def tell(dialogue: dict[str, Any], *, reply: bool, prompt: bool) -> None:
     hints = [word for word, told in (("--reply", reply), ("--prompt", prompt)) if not told]
     if hints and dialogue["exchanges"]:
         typer.echo(f"  in full: {' and '.join(hints)}")
+
+
+def _judged(judgement: dict[str, Any]) -> None:
+    """Print what the twin said: its verdict, and of each candidate what it gains over the fallback, the best first."""
+    typer.echo(f"  judged {judgement['code']} {plain(judgement['text'])}".rstrip())
+    if not judgement["twin"]:
+        return
+    ahead = f"{judgement['horizon_s']:.0f} s ahead, in {judgement['took_s']:.2f} s by {plain(judgement['twin'])}"
+    typer.echo(f"    {ahead}; F is less where it is better, a gain positive")
+    for trial in judgement["trials"]:
+        mark = "*" if trial["name"] == judgement["chosen"] and judgement["code"] == "no-worse" else " "
+        world = "if it comes true" if trial["believed"] else "as forecast"
+        gain = f"{trial['gain']:+.4f} ({trial['low']:+.4f} to {trial['high']:+.4f})"
+        latency = ""
+        if trial["latency_s"] is not None and trial["fallback_latency_s"] is not None:
+            latency = f", mean latency {trial['latency_s']:.1f} s for {trial['fallback_latency_s']:.1f} s"
+        typer.echo(
+            f"    {mark} {trial['name']} {world}: F {trial['objective']:.4f} for the fallback's "
+            f"{trial['fallback']:.4f}, gain {gain} on {trial['scenarios']} demands{latency}"
+        )
+
+
+def tell_worth(worth: dict[str, Any]) -> None:
+    """Print what a decision cost, what was expected of it and what came."""
+    typer.echo("\nin hindsight")
+    if worth["questions"]:
+        typer.echo(
+            f"  it cost {worth['prompt_tokens']} tokens in, {worth['reply_tokens']} out, money {worth['money']:.4f}, "
+            f"{worth['seconds']:.2f} s of answers and {worth['judging_s']:.2f} s of judging"
+        )
+    if worth["chosen"] is not None:
+        second = worth["runner_up"]
+        told = "the fallback" if second is None else f"{second['name']}, gain {second['gain']:+.4f}"
+        typer.echo(f"  the twin's best: {worth['chosen']['name']}, gain {worth['chosen']['gain']:+.4f}; next: {told}")
+    came = worth["measured"]
+    if came is not None:
+        expected = "" if worth["predicted_s"] is None else f", {worth['predicted_s']:.1f} s were expected"
+        mean = "no request has ended" if came["latency_s"] is None else f"mean latency {came['latency_s']:.1f} s"
+        so_far = "" if came["over"] else " so far"
+        typer.echo(
+            f"  from {instant(came['from_s'])} to {instant(came['until_s'])}{so_far}: {came['requests']} requests, "
+            f"{mean}{expected}; {came['timely']} of {came['judged']} timely"
+        )
+    if worth["case"] is not None:
+        typer.echo(f"  remembered as case {worth['case']}: F {worth['realised']['objective']:.4f}")
+        gain = worth["advantage"]
+        if gain is not None:
+            words = f"{gain['value']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
+            typer.echo(f"    worth {words} over the fallback on the same demand, by {plain(gain['twin'])}")
 
 
 def _question(number: int, ask: dict[str, Any], *, prompt: bool) -> None:

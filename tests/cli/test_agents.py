@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fairlead.contracts.dialogue import BudgetLimits, Proposal
+from fairlead.contracts.dialogue import BudgetLimits, GateStatus, Proposal, WatchdogStatus, Worth
 from fairlead_cli import agents
 from fairlead_cli.main import invoke
 from tests.cli.conftest import System
@@ -38,6 +38,37 @@ def test_the_status_says_who_acts_and_why(system: System, capsys: pytest.Capture
     document = json.loads(said(capsys, "agents", "status", "--json"))
     assert document["items"][1]["status"] == status.to_document()
     assert document["budget"]["spent"]["tokens_hour"] == 500
+
+
+def test_the_twin_the_worth_and_the_watchdog_are_told(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    """With what a suggestion comes to as a command."""
+    gate = GateStatus(
+        state="ready", twin="compiled 0.1.0", no_worse=6, worse=3, unjudged=1, seconds=2.5, memory_bytes=212_000_000,
+        starts=1, error=0.18,
+    )  # fmt: skip
+    worth = Worth(
+        dialogues=40, gain=0.012, low=0.004, high=0.02, tokens=1250.0, money=0.01, advice="promote", text="it gains"
+    )
+    watchdog = WatchdogStatus(holds=True, until_s=1300.0, text="backlog: too much waits", trips=2)
+    told = example.status(at_s=system.now_s, gate=gate, worth=worth, watchdog=watchdog)
+    system.does(system.store.put_agent_status(told))
+    away = gate.model_copy(update={"state": "away", "text": "it ended", "twin": "", "memory_bytes": 0, "error": None})
+    none = GateStatus.model_validate(away.to_document() | {"no_worse": 0, "worse": 0, "unjudged": 0})
+    few = Worth(dialogues=2, gain=0.0, text="2 of 30 dialogues that an interval takes")
+    other = example.status("planner", at_s=system.now_s, gate=none, worth=few, watchdog=WatchdogStatus(holds=False))
+    system.does(system.store.put_agent_status(other))
+    words = said(capsys, "agents", "status")
+    for part in (
+        "  twin: ready, compiled 0.1.0, 212 MB\n    6 no worse, 3 worse, 1 not judged, 0.25 s each\n",
+        "    its predictions of the mean latency were off by 18% on average\n",
+        "  worth: gain +0.0120 of F a dialogue (+0.0040 to +0.0200) by the twin, over 40; 1250 tokens, "
+        "money 0.0100 each\n    it gains: fairlead mode slot-agent auto\n",
+        "  watchdog: 2 times out of bounds, nothing acts until 1970-01-01 00:21:40; last backlog: too much waits\n",
+        "  twin: away: it ended\n    0 no worse, 0 worse, 0 not judged\n",
+        "  worth: gain +0.0000 of F a dialogue by the twin, over 2; ",
+        "    2 of 30 dialogues that an interval takes\n",
+    ):
+        assert part in words
 
 
 def test_the_budget_is_told_by_what_is_limited(capsys: pytest.CaptureFixture[str]) -> None:

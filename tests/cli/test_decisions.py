@@ -14,6 +14,7 @@ from fairlead.contracts.decisions import DecisionRecord, SlotInput
 from fairlead.policy.registry import decide_slot
 from fairlead_cli import replaying
 from fairlead_cli.client import locate
+from fairlead_cli.dialogues import tell_worth
 from fairlead_cli.main import invoke
 from tests.adapters import store_examples as some
 from tests.cli.conftest import System
@@ -55,6 +56,45 @@ def test_a_dialogue_is_told_for_people(system: System, capsys: pytest.CaptureFix
         assert part in words
     assert example.REPLY not in words
     assert "n01 memory 8" not in words
+
+
+def test_what_the_twin_said_and_what_came_are_told(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each candidate with its numbers, the one that was chosen marked; what it cost, who was next, what came."""
+    journaled(system, example.advice_record(example.dialogue(judgements=(example.judgement(),))))
+    words = said(capsys, "decisions", "show", "slot-table-7")
+    for part in (
+        "  judged no-worse other-1: it surely gains\n",
+        "    120 s ahead, in 0.25 s by compiled 0.1.0; F is less where it is better, a gain positive\n",
+        "    * other-1 as forecast: F 0.3800 for the fallback's 0.4000, gain +0.0200 (+0.0100 to +0.0300) on 8 "
+        "demands, mean latency 9.5 s for 11.0 s\n",
+        "    * other-1 if it comes true: F 0.3400 ",
+        "      proposal as forecast: F 0.3900 for the fallback's 0.4000, gain +0.0100 (+0.0000 to +0.0200) on 8 "
+        "demands\n",
+        "\nin hindsight\n  it cost 2406 tokens in, ",
+        " s of answers and 0.25 s of judging\n",
+        "  the twin's best: other-1, gain +0.0200; next: proposal, gain +0.0100\n",
+        ": 0 requests, no request has ended, 11.0 s were expected; 0 of 0 timely\n",
+    ):
+        assert part in words
+
+
+def test_a_plan_is_told_with_the_case_that_it_became(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what came of its epoch, and what it was worth against the fallback."""
+    worth = {
+        "questions": 0,
+        "chosen": None,
+        "measured": {
+            "from_s": 0.0, "until_s": 300.0, "over": False, "requests": 3, "latency_s": 7.25, "judged": 3, "timely": 2,
+        },
+        "predicted_s": None,
+        "case": "abc-5-3",
+        "realised": {"objective": 0.25},
+        "advantage": {"value": 0.01, "low": -0.02, "high": 0.04, "twin": "reference 0.1.0"},
+    }  # fmt: skip
+    tell_worth(worth)
+    out = capsys.readouterr().out
+    assert " so far: 3 requests, mean latency 7.2 s; 2 of 3 timely\n" in out
+    assert "  remembered as case abc-5-3: F 0.2500\n    worth +0.0100 (-0.0200 to +0.0400) over the fallback" in out
 
 
 def test_replies_and_prompts_are_shown_in_full(system: System, capsys: pytest.CaptureFixture[str]) -> None:

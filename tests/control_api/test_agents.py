@@ -7,7 +7,7 @@ import pytest
 
 from control_api.agent_routes import budgeted, viewed
 from fairlead.adapters.store_rules import default_mode
-from fairlead.contracts.decisions import DecisionRecord
+from fairlead.contracts.decisions import DecisionRecord, EpochDecision
 from fairlead.contracts.dialogue import (
     REPLY_CHARS,
     Agents,
@@ -17,11 +17,14 @@ from fairlead.contracts.dialogue import (
     Proposal,
 )
 from fairlead.contracts.events import Role
+from fairlead.contracts.hindsight import DecisionWorth
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings, Settings
+from fairlead.policy.cases import cluster_digest
 from tests.adapters import store_examples as some
 from tests.control_api import dialogue_examples as example
 from tests.control_api.conftest import Api, until
 from tests.control_api.test_resources import ROOT, refused
+from tests.policy.remembering import case as remembered_case
 
 UNSET = Settings()
 SET = Settings(llm=LlmSettings(endpoints=(LlmEndpoint(url="http://127.0.0.1:9000/v1"),)))
@@ -47,6 +50,27 @@ async def test_agents_are_shown_as_they_said_last(api: Api) -> None:
     assert shown.items[1].status == example.status(at_s=now_s)
     assert shown.items[1].why == "mode is shadow"
     assert (shown.budget.spent.tokens_hour, shown.budget.spent.money_day) == (500, 0.25)
+
+
+async def test_a_decision_is_shown_in_hindsight(api: Api) -> None:
+    """What it cost, what was expected, what came so far; with its case where a plan has become one."""
+    record = example.advice_record(example.dialogue(judgements=(example.judgement(),)))
+    await api.store.publish_slot(None, None, record)
+    shown = DecisionWorth.from_json((await api.by_role["viewer"].get(f"{ROOT}/decisions/{record.id}/worth")).content)
+    assert (shown.id, shown.questions, shown.judging_s, shown.predicted_s) == (record.id, 2, 0.25, 11.0)
+    assert shown.chosen is not None
+    assert shown.chosen.name == "other-1"
+    assert shown.case is None
+    planned = some.epoch_record(1)
+    await api.store.publish_epoch(None, planned)
+    assert isinstance(planned.output, EpochDecision)
+    assert planned.output.plan is not None
+    name = f"{cluster_digest(planned.input.cluster)}-{planned.output.plan.epoch}-{planned.output.plan.generation}"
+    await api.store.add_case(remembered_case(1).model_copy(update={"id": name}), capacity=8)
+    epoch = (await api.admin.get(f"{ROOT}/decisions/{planned.id}/worth")).json()
+    assert (epoch["case"], epoch["chosen"], epoch["questions"]) == (name, None, 0)
+    assert epoch["realised"]["objective"] > 0.0
+    refused(await api.admin.get(f"{ROOT}/decisions/slot-99/worth"), 404, "not-found")
 
 
 def test_what_was_set_since_the_last_dialogue_counts() -> None:
