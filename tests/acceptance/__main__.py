@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 
-from tests.acceptance import agents, bad_input, comparisons, episodes, faults, loop, real_model, replay, start
+from tests.acceptance import agents, bad_input, comparisons, earning, episodes, faults, loop, real_model, replay, start
 from tests.acceptance.case import Broken, Case, Ledger
 
 CASES: tuple[Case, ...] = (
@@ -20,6 +20,7 @@ CASES: tuple[Case, ...] = (
     *replay.CASES,
     *episodes.CASES,
     *comparisons.CASES,
+    *earning.CASES,
     *faults.CASES,
     *agents.CASES,
     *loop.CASES,
@@ -51,7 +52,7 @@ def _run(cases: list[Case], ledger: Ledger, *, again: bool) -> int:
     """Run cases in order, say how each went, and return 0 if all passed."""
     begun_s = time.monotonic()
     print(
-        f"acceptance: {len(cases)} of {len(CASES)} cases at {ledger.folder.name}; all take three quarters of an hour",
+        f"acceptance: {len(cases)} of {len(CASES)} cases at {ledger.folder.name}; all take an hour",
         flush=True,
     )
     failed = []

@@ -43,7 +43,7 @@ LIMIT_S = 1800.0
 
 
 @contextmanager
-def _store() -> Iterator[str]:
+def store() -> Iterator[str]:
     """Give a folder in which no run is kept yet."""
     folder = Path(tempfile.mkdtemp(prefix="fairlead-cells-"))
     try:
@@ -52,7 +52,7 @@ def _store() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _replayed(*words: str) -> tuple[dict[str, Any], float]:
+def replayed(*words: str) -> tuple[dict[str, Any], float]:
     """Return what `fairlead replay` prints as JSON, and the wall seconds that it took."""
     ended = run("replay", *words, "--json", "-", limit_s=LIMIT_S)
     hold(ended.status == 0, f"replay {' '.join(words)}: status {ended.status}: {ended.err[-600:]}")
@@ -66,10 +66,10 @@ def _mean(row: dict[str, Any]) -> float:
 
 def _city7() -> str:
     policies = [word for policy in CITY7 for word in ("--policy", policy)]
-    with _store() as folder:
+    with store() as folder:
         words = ("city7-rotating", *policies, "--seeds", "20", "--load", "0.8", "--store", folder)
-        document, took_s = _replayed(*words)
-        again, at_once_s = _replayed(*words)
+        document, took_s = replayed(*words)
+        again, at_once_s = replayed(*words)
     hold(again["results"] == document["results"], "a second time, from what is kept, it prints other figures")
     hold(took_s <= CITY7_S, f"it took {took_s:.0f} s, allowed are {CITY7_S:.0f}")
     rows = {row["policy"]: row for row in document["results"]}
@@ -89,10 +89,10 @@ def _city7() -> str:
 
 def _catalogue() -> str:
     found = []
-    with _store() as folder:
+    with store() as folder:
         for name, most in CATALOGUE:
             words = ("--policy", "lru", "--policy", "marginal-dpp", "--seeds", str(CATALOGUE_SEEDS), "--load", "0.6")
-            document, took_s = _replayed(name, *words, "--store", folder)
+            document, took_s = replayed(name, *words, "--store", folder)
             lru, ours = document["results"]
             ratio = _mean(ours) / _mean(lru)
             hold(ratio <= most, f"{name}: marginal-dpp is {ratio:.4f} of lru, allowed are {most}")

@@ -1,0 +1,60 @@
+"""What agents must be worth before a careful operator switches them on: the two commands of the issue, as written."""
+
+from typing import Any
+
+from tests.acceptance.case import Case, hold
+from tests.acceptance.comparisons import replayed, store
+
+GAIN_MOST = 0.95
+"""Mean latency of the stand-in over the fallback's, at most (goal: 0.92)."""
+
+PLACEBO_LEAST = 0.98
+"""Of a placebo: what is less would be the gain of any stir. A run's chance is left to it: its goal is 1."""
+
+NOWHERE_WORSE = 1.02
+
+HARM = (("agents:hostile", 1.02), ("agents:random", 1.01))
+"""Objective F over the fallback's, at most."""
+
+
+def _ratio(row: dict[str, Any], figure: str) -> dict[str, float]:
+    found: dict[str, float] = row["paired"][f"{figure}_ratio"]["mean"]
+    return found
+
+
+def _said(name: str, found: dict[str, float]) -> str:
+    return f"{name} {found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def _stand_in() -> str:
+    policies = ("marginal-dpp", "agents:stand-in", "agents:placebo")
+    words = [word for policy in policies for word in ("--policy", policy)]
+    with store() as folder:
+        document, took_s = replayed(
+            "catalogue-roomy-cycle", *words, "--seeds", "12", "--load", "0.6", "--store", folder
+        )
+    _, stand_in, placebo = document["results"]
+    gained, stirred = _ratio(stand_in, "latency"), _ratio(placebo, "latency")
+    hold(gained["value"] <= GAIN_MOST and gained["high"] < 1.0, f"planning ahead does not pay: {gained}")
+    hold(PLACEBO_LEAST <= stirred["value"] <= NOWHERE_WORSE, f"a placebo is not one: {stirred}")
+    return f"{_said('stand-in', gained)}, {_said('placebo', stirred)}, {took_s:.0f} s"
+
+
+def _harm() -> str:
+    words = [word for policy in ("marginal-dpp", *(name for name, _ in HARM)) for word in ("--policy", policy)]
+    with store() as folder:
+        document, took_s = replayed("city7-rotating", *words, "--seeds", "20", "--load", "0.8", "--store", folder)
+    first, *rows = document["results"]
+    said = []
+    for (name, most), row in zip(HARM, rows, strict=True):
+        ratio = row["objective"]["value"] / first["objective"]["value"]
+        hold(ratio <= most, f"{name}: F is {ratio:.4f} of the fallback's, allowed are {most}")
+        apart = row["paired"]["difference"]["objective"]
+        said.append(f"{name} F {ratio:.4f}, apart by {apart['value']:.4f} [{apart['low']:.4f}, {apart['high']:.4f}]")
+    return f"{', '.join(said)}; {took_s:.0f} s"
+
+
+CASES = (
+    Case("earning-stand-in", "what is known of recurring demand pays, told through prompt and reply", _stand_in),
+    Case("earning-harm", "agents that mean harm, or nothing, cost next to none", _harm),
+)
