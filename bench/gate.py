@@ -1,0 +1,141 @@
+"""How long the gate's branches take in the compiled core: by candidates, scenarios and size of the cluster.
+
+Each branch is 5 minutes long. It begins with the pods of a random placement, ready and idle, and goes on at load 0.8; a
+candidate drains one node. What is compiled is compiled before, the situation is laid out in the time that is measured.
+Processor time, the best of some runs.
+"""
+
+import time
+
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.decisions import ModelView, NodeView, PodView, SlotState, Snapshot
+from fairlead.contracts.plans import EpochPlan, Intent, NodePlacement, Placement, Rate
+from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.baselines import random_placement
+from fairlead.twin.branching import Branch, Candidate, Demand, Situation
+from fairlead.twin.engines import brancher
+from fairlead.twin.requests import Arrival
+from fairlead.twin.scenarios import scenario
+from fairlead.twin.subjects import subject_of
+
+NOW_S, FOR_S = 3000.0, 300.0
+
+SIZES = (
+    ("city7-stationary", ((1, 1), (4, 8), (16, 8), (16, 32)), 3),
+    ("metro100", ((1, 1), (4, 8), (16, 8)), 1),
+    ("nation1000", ((1, 1), (2, 2)), 1),
+)
+"""Scenario, candidates and demands, and how often each is measured."""
+
+
+def situation(name: str) -> tuple[Situation, tuple[Demand, ...]]:
+    """Return a cluster at rest, and as many demands as the largest gate needs."""
+    most = max(demands for one, sizes, _ in SIZES if one == name for _, demands in sizes)
+    subjects = [subject_of(scenario(name), 0.8, seed, 0.0, FOR_S) for seed in range(1, most + 1)]
+    drawn = [tuple(Arrival(NOW_S + a.at_s, a.site, a.model, a.work_s) for a in one.demand()) for one in subjects]
+    shape = subjects[0].cluster
+    asked = {m.id: sum(one.model == m.id for one in drawn[0]) for m in shape.models}
+    placed = random_placement(shape, 1)
+    here = Situation(
+        now_s=NOW_S,
+        seed=1,
+        policy="marginal-dpp",
+        settings=PolicySettings(),
+        cluster=shape,
+        network=subjects[0].network,
+        snapshot=Snapshot(taken_at_s=NOW_S, nodes=_nodes(shape, placed), models=_models(shape), stale=()),
+        state=SlotState(
+            slot=round(NOW_S / 30.0),
+            rates=tuple(Rate(model=m, per_s=many / FOR_S) for m, many in asked.items()),
+            rotation=0,
+        ),
+        plan=None,
+        placement=Placement(
+            generation=1,
+            plan_generation=0,
+            slot=round(NOW_S / 30.0),
+            created_at_s=NOW_S,
+            expires_at_s=NOW_S + 60.0,
+            decision="slot-1",
+            nodes=placed,
+        ),
+    )
+    return here, tuple(drawn)
+
+
+def _nodes(shape: Cluster, placed: tuple[NodePlacement, ...]) -> tuple[NodeView, ...]:
+    awake = {one.node: sorted(one.awake) for one in placed}
+    return tuple(
+        NodeView(node=n.id, up=True, observed_at_s=NOW_S, speed=n.speed, pods=tuple(_pod(m) for m in awake[n.id]))
+        for n in shape.nodes
+    )
+
+
+def _pod(model: str) -> PodView:
+    return PodView(
+        model=model,
+        phase="ready",
+        since_at_s=NOW_S - 1000.0,
+        ready_in_s=0.0,
+        work_s=0.0,
+        count=0,
+        running=0,
+        used_at_s=None,
+        blocked=False,
+    )
+
+
+def _models(shape: Cluster) -> tuple[ModelView, ...]:
+    return tuple(
+        ModelView(model=m.id, arrived=0, held=0, oldest_held_s=0.0, asked_at_s=NOW_S - 5.0) for m in shape.models
+    )
+
+
+def candidate(shape: Cluster, k: int) -> Candidate:
+    """Return the fallback for 0, else a plan that drains node k."""
+    if k == 0:
+        return Candidate("fallback")
+    roles = [Intent(node=n.id, role="generalist", prefer=(), avoid=(), bias=0) for n in shape.nodes]
+    roles[k % len(roles)] = roles[k % len(roles)].model_copy(update={"role": "drain"})
+    plan = EpochPlan(
+        generation=k,
+        parent=0,
+        epoch=round(NOW_S / FOR_S),
+        created_at_s=NOW_S,
+        expires_at_s=NOW_S + FOR_S,
+        source="llm",
+        intents=tuple(roles),
+        priorities=(),
+        warm=(),
+        why="",
+    )
+    return Candidate(f"drain-{k}", plan)
+
+
+def judged_s(branch: Branch, here: Situation, demands: tuple[Demand, ...], candidates: int) -> float:
+    """Return how long it takes to play each candidate on each demand."""
+    before = time.process_time()
+    for k in range(candidates):
+        one = candidate(here.cluster, k)
+        for demand in demands:
+            found = branch(here, one, demand, NOW_S + FOR_S)
+            if found.engine != "compiled":
+                raise RuntimeError("the compiled core does not play this branch")
+    return time.process_time() - before
+
+
+def main() -> None:
+    """Print the seconds."""
+    print(f"{'cluster':18s} {'candidates':>10s} {'demands':>8s} {'requests':>9s} {'seconds':>9s} {'ms a branch':>12s}")
+    for name, sizes, runs in SIZES:
+        here, drawn = situation(name)
+        judged_s(brancher("compiled"), here, drawn[:1], 1)
+        for candidates, demands in sizes:
+            taken_s = min(judged_s(brancher("compiled"), here, drawn[:demands], candidates) for _ in range(runs))
+            each_ms = 1000.0 * taken_s / (candidates * demands)
+            requests = sum(map(len, drawn[:demands])) // demands
+            print(f"{name:18s} {candidates:10d} {demands:8d} {requests:9d} {taken_s:9.3f} {each_ms:12.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
