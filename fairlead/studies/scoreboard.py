@@ -68,13 +68,13 @@ ALL = (*MAIN, *at("fresh", *ADAPTIVE[1:], *PLAIN))
 SOME = (*MAIN, *at("fresh", "lru", "random-static"))
 ON_DEMAND = (*at("5s", "lru", "marginal-dpp"), *at("fresh", "lru", "marginal-dpp", "bmw-dpp", "random-static"))
 
+
 FEW = 3
 """Seeds where a run takes ten seconds."""
 
 
 def sections(seeds: int) -> tuple[Section, ...]:
-    """Return what is played, with so many seeds each; fewer where only the reference engine can play."""
-    few = min(seeds, FEW)
+    """Return what is played, with so many seeds each."""
     return (
         Section("city7-rotating", CITY7, ALL, seeds, bounded=2, foreseen=2, foreseen_at=(0.8,)),
         Section("city7-stationary", CITY7, SOME, seeds),
@@ -87,9 +87,9 @@ def sections(seeds: int) -> tuple[Section, ...]:
         Section("city7-rotating-cv", CITY7, SOME, seeds),
         Section("catalogue-roomy", CATALOGUE, ON_DEMAND, seeds),
         Section("catalogue-crowded", CATALOGUE, ON_DEMAND, seeds),
-        Section("city7-rotating-pausing", (0.8, 0.9), at("fresh", "sed-static", "marginal-dpp"), few),
-        Section("catalogue-roomy-sleeping", CATALOGUE, at("fresh", "lru", "marginal-dpp"), few),
-        Section("catalogue-crowded-sleeping", CATALOGUE, at("fresh", "lru", "marginal-dpp"), few),
+        Section("city7-rotating-pausing", (0.8, 0.9), at("fresh", "sed-static", "marginal-dpp"), seeds),
+        Section("catalogue-roomy-sleeping", CATALOGUE, at("fresh", "lru", "marginal-dpp"), seeds),
+        Section("catalogue-crowded-sleeping", CATALOGUE, at("fresh", "lru", "marginal-dpp"), seeds),
     )
 
 
