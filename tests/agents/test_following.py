@@ -11,6 +11,7 @@ from fairlead.contracts.dialogue import AgentName, Ask, Judge, Judgement, Trial
 from fairlead.contracts.readings import GatewayReport, Outcome
 from planner.metrics import PlannerMetrics
 from slot_agent.metrics import SlotMetrics
+from tests.adapters.store_fixture import Heard
 from tests.agents.replies import PacedLlm, good
 from tests.agents.test_dialogues import check_replays, start
 from tests.agents.world import World, count, world
@@ -137,13 +138,18 @@ async def test_the_cases_that_a_plan_cites_are_quarantined() -> None:
 
 @BOTH
 async def test_a_twin_that_was_wrong_too_often_is_not_believed(agent: AgentName) -> None:
-    """In mode shadow its predictions are measured too; once they are known to be off the answer is the fallback."""
+    """In mode shadow its predictions are measured too; once they are known to be off the answer is the fallback.
+
+    The planner is woken by that, once.
+    """
     async with world() as w:
         w.judging = predicting(1.0)
         await start(w, agent, PacedLlm(w.clock, 2.0), "shadow")
-        for _ in range(75 if agent == "planner" else 14):
-            await w.seconds(30)
-            await finished(w, 40, 10.0)
+        async with Heard(w.store, ["wake"]) as heard:
+            for _ in range(75 if agent == "planner" else 14):
+                await w.seconds(30)
+                await finished(w, 40, 10.0)
+        assert [e.text for e in heard.events if e.text == "changed"] == ["changed"]
         codes = [j.code for r in await w.journal(agent=agent) if r.dialogue is not None for j in r.dialogue.judgements]
         assert codes[:6] == ["no-worse"] * 6
         assert codes[-1] == "wrong"
