@@ -45,6 +45,9 @@ class GateSettings(Message):
     """So many more for a plan that is neither surely good nor surely bad after those: a gain of 3 to 10 % of F lies
     within the interval of eight demands (twin, `catalogue-roomy-cycle` at 0.6, 2026-11). Rows act for a slot alone,
     and get none."""
+    requests_most: Annotated[int, Field(ge=1)] = 250_000
+    """About so many requests are played for a judgement in all: of a large cluster first fewer candidates are, then on
+    fewer demands. Some seconds of the compiled core (0.2 M requests a second on `city7`, CONTROL §6)."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 16
     """More are not looked at."""
     variations: bool = True

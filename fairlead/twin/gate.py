@@ -114,6 +114,10 @@ def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, 
     contenders = [one for one in fitting if not _idle(one.candidate)]
     if not contenders or fitting[0] is not contenders[0]:
         return Judgement(code="no-worse", text=IDLE, chosen=fitting[0].name, horizon_s=horizon_s)
+    wanted, usual = len(contenders), settings.scenarios
+    contenders, settings = afforded(contenders, world.given, settings)
+    fewer = (len(contenders), settings.scenarios) < (wanted, usual)
+    scope = f"for its size {len(contenders)} of {wanted} on {settings.scenarios} demands; " if fewer else ""
     base = Candidate("fallback", plan=asked.plan if isinstance(asked, SlotInput) else None)
     court = Court(situation_of(asked), base, until_s, branch, world)
     finalists = halved(court, contenders, settings)
@@ -129,11 +133,25 @@ def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, 
     order = sorted(contenders, key=lambda one: (one is not best, -trials[one.name][-1].gain, one.name))
     return Judgement(
         code="no-worse" if good else "worse",
-        text=_words(best.name, trials[best.name], settings),
+        text=f"{scope}{_words(best.name, trials[best.name], settings)}"[:TEXT_CHARS],
         chosen=best.name,
         trials=tuple(trial for one in order for trial in trials[one.name]),
         horizon_s=horizon_s,
     )
+
+
+def afforded(
+    contenders: Sequence[Contender], given: Outlook, settings: GateSettings
+) -> tuple[list[Contender], GateSettings]:
+    """Return the candidates that are played and on how many demands, so that no more requests are than are allowed.
+
+    Candidates are given up first, the last ones before the proposal; the fallback is played beside them.
+    """
+    branches = int(settings.requests_most / max(1.0, float(given.expected.sum())))
+    kept = contenders[: max(1, branches // settings.scenarios - 1)]
+    scenarios = min(settings.scenarios, max(SAMPLES_LEAST, branches // (len(kept) + 1)))
+    close = min(settings.close_scenarios, max(0, branches // (FINALISTS + 1) - scenarios))
+    return list(kept), settings.model_copy(update={"scenarios": scenarios, "close_scenarios": close})
 
 
 def halved(court: Court, contenders: Sequence[Contender], settings: GateSettings) -> tuple[Contender, ...]:
@@ -226,7 +244,7 @@ def _words(name: str, trials: Sequence[Trial], settings: GateSettings) -> str:
         f"of F {trial.fallback:.4f}, at least {least_gain(trial, trials, settings):.4f}, {trial.scenarios} demands"
         for trial in trials
     ]
-    return f"{name}: {'; '.join(said)}"[:TEXT_CHARS]
+    return f"{name}: {'; '.join(said)}"
 
 
 def _begins_at_s(asked: SlotInput | EpochInput) -> float:

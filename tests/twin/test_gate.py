@@ -219,6 +219,20 @@ def test_rows_are_played_for_their_slot_with_the_plan_in_force() -> None:
     }
 
 
+@pytest.mark.parametrize(("most", "names", "demands"), [(6000, 3, 8), (3500, 2, 8), (900, 1, 3), (1, 1, 2)])
+def test_of_a_large_cluster_fewer_candidates_are_played_then_on_fewer_demands(
+    most: int, names: int, demands: int
+) -> None:
+    """So that judging takes a bounded time; the words say so. There are 144 requests in a demand here."""
+    made = Made(slower(proposal=9.0, other_1=9.0, other_2=9.0))
+    gate = GateSettings(requests_most=most, close_scenarios=0)
+    found = verdict(made, draft(), draft(1), draft(2), gate=gate)
+    assert len(found.trials) == names
+    assert made.played("proposal") >= demands
+    assert len(made.heard) <= max(4, most // 144)
+    assert found.text.startswith("for its size" if names < 3 else "proposal: gain")
+
+
 def test_no_more_candidates_are_looked_at_than_are_allowed() -> None:
     """The first ones count."""
     found = verdict(Made(slower()), *(draft(k) for k in range(9)), gate=GateSettings(candidates=3))
