@@ -3,7 +3,7 @@
     python -m fairlead.agents.twin_child --nice 5 --engine auto --lock FILE
 
 Reads questions from standard input and writes verdicts to standard output (`fairlead.agents.frames`), until its input
-ends. The reference engine judges at once. Beside it a thread of the lowest priority loads the compiled core, or
+ends. The reference engine judges at once. Beside it a thread of lower priority loads the compiled core, or
 compiles it where it is not kept on disk, one process of a machine at a time: the next finds it there.
 """
 
@@ -34,8 +34,10 @@ from fairlead.twin.engines import EngineName, brancher
 from fairlead.twin.gate import judged
 from fairlead.twin.network import network_of
 
-LOWEST = 19
-"""Niceness at which the core is compiled: some 75 s of a processor in a minute in which an agent has just begun."""
+LOADING_NICER = 5
+"""By how much the thread that loads or compiles the core yields more than the judging beside it. With the process's own 5
+that is a weight of 110 beside the 1024 of anybody else who wants a processor (Linux, sched(7)): compiling takes 65 s of
+one just when an agent has begun; at 19 it would be 15, and on a busy machine the core would never be there."""
 
 
 class Twin:
@@ -117,10 +119,12 @@ def alone(lock: str) -> Iterator[None]:
 
 
 def compiled_beside(twin: Twin, lock: str) -> threading.Thread:
-    """Begin to load or compile the twin's core in a thread that yields to everything else."""
+    """Begin to load or compile the twin's core in a thread that yields to what else runs."""
 
     def compiled() -> None:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOWEST)  # on Linux a thread has its own
+        me = threading.get_native_id()  # on Linux each thread has a priority of its own
+        nice = os.getpriority(os.PRIO_PROCESS, me) + LOADING_NICER
+        os.setpriority(os.PRIO_PROCESS, me, nice)
         with alone(lock):
             twin.compile()
 

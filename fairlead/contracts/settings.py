@@ -126,7 +126,7 @@ class LlmSettings(Message):
     gate_deadline_slots: Annotated[float, Field(gt=0, le=9)] = 0.3
     """Wall slots that the twin may take to judge a proposal, beyond the deadline of the answers."""
     gate_nice: Annotated[int, Field(ge=0, le=19)] = 5
-    """By how much the twin's process yields the processor to others; its thread that compiles the core by 19."""
+    """By how much the twin's process yields the processor to others; its thread that compiles the core by 5 more."""
     gate_engine: Literal["auto", "reference"] = "auto"
     """`auto` judges by the compiled core once that is loaded, or compiled, which takes 75 s of a processor once;
     `reference` without it, in a third of the memory and some fifty times the time."""

@@ -30,6 +30,13 @@ QUIET = ("--scenario", "city7-stationary", "--load", "0.000001", "--speed", "30"
 """A load at which nobody asks for anything: in mode shadow, where no plan differs, many questions of a run come again
 in another one."""
 
+QUICK = {
+    "FAIRLEAD_CONTROLLER__GATE__SCENARIOS": "4",
+    "FAIRLEAD_CONTROLLER__GATE__CLOSE_SCENARIOS": "0",
+    "FAIRLEAD_CONTROLLER__GATE__VARIATIONS": "false",
+}
+"""The twin judges on few demands: at speed 30 a slot is a second, of which it has a part on a busy machine."""
+
 SEEDS = ("1", "4242")
 """Hash seeds under which decisions are executed again."""
 
@@ -55,7 +62,7 @@ def _scripted() -> str:
     compiled()
     with scripted("good=0.6,bad=0.4") as server:
         options = (*CITY7, "--duration", str(SCRIPTED_S), "--llm", server.url, "--mode", "auto")
-        with up(*options) as system:
+        with up(*options, **QUICK) as system:
             report = report_of(system, SCRIPTED_S)
             log = server.end()
             check_contract(report, 7)
@@ -160,7 +167,7 @@ def _outage() -> str:
     compiled()
     with scripted("good=1") as server:
         options = (*CITY7, "--duration", str(OUTAGE_S), "--llm", server.url, "--mode", "auto")
-        with up(*options, FAIRLEAD_LLM__BREAKER_OPEN_S="2") as system:
+        with up(*options, FAIRLEAD_LLM__BREAKER_OPEN_S="2", **QUICK) as system:
             system.works()
             took = [_acts(system, "a reply acted")]
             server.kill()
@@ -213,7 +220,7 @@ def _budget() -> str:
     """Run on a budget that is soon spent."""
     with scripted("good=0.6,nan=0.1,never=0.1,reset=0.1,error=0.1") as server:
         options = (*CITY7, "--duration", str(BUDGET_S), "--llm", server.url, "--mode", "auto")
-        with up(*options, FAIRLEAD_LLM__BUDGET__TOKENS_PER_HOUR=str(BUDGET_TOKENS)) as system:
+        with up(*options, FAIRLEAD_LLM__BUDGET__TOKENS_PER_HOUR=str(BUDGET_TOKENS), **QUICK) as system:
             system.works()
             why = until(lambda: _why(system), "an agent says that the budget is spent", BACK_S, system.alive)
             status = system.call("GET", "agents").json()["budget"]
