@@ -35,9 +35,9 @@ from fairlead.twin.gate import judged
 from fairlead.twin.network import network_of
 
 LOADING_NICER = 5
-"""By how much the thread that loads or compiles the core yields more than the judging beside it. With the process's own 5
-that is a weight of 110 beside the 1024 of anybody else who wants a processor (Linux, sched(7)): compiling takes 65 s of
-one just when an agent has begun; at 19 it would be 15, and on a busy machine the core would never be there."""
+"""By how much the thread that loads or compiles the core yields more than the judging beside it. With the process's own
+5 that is a weight of 110 beside the 1024 of anybody else who wants a processor (Linux, sched(7)): compiling takes 65 s
+of one just when an agent has begun; at 19 it would be 15, and on a busy machine the core would never be there."""
 
 
 class Twin:

@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from fairlead.contracts.decisions import DecisionRecord, EpochInput, SlotInput
 from fairlead.contracts.dialogue import Answer, AnswerCode
@@ -30,11 +30,20 @@ QUIET = ("--scenario", "city7-stationary", "--load", "0.000001", "--speed", "30"
 """A load at which nobody asks for anything: in mode shadow, where no plan differs, many questions of a run come again
 in another one."""
 
-QUICK = {
-    "FAIRLEAD_CONTROLLER__GATE__SCENARIOS": "4",
-    "FAIRLEAD_CONTROLLER__GATE__CLOSE_SCENARIOS": "0",
-    "FAIRLEAD_CONTROLLER__GATE__VARIATIONS": "false",
-}
+
+class Gate(TypedDict):
+    """Settings of the twin's gate, as the environment has them."""
+
+    FAIRLEAD_CONTROLLER__GATE__SCENARIOS: str
+    FAIRLEAD_CONTROLLER__GATE__CLOSE_SCENARIOS: str
+    FAIRLEAD_CONTROLLER__GATE__VARIATIONS: str
+
+
+QUICK = Gate(
+    FAIRLEAD_CONTROLLER__GATE__SCENARIOS="4",
+    FAIRLEAD_CONTROLLER__GATE__CLOSE_SCENARIOS="0",
+    FAIRLEAD_CONTROLLER__GATE__VARIATIONS="false",
+)
 """The twin judges on few demands: at speed 30 a slot is a second, of which it has a part on a busy machine."""
 
 SEEDS = ("1", "4242")
