@@ -1,5 +1,6 @@
 """Agents by rule: they find in a prompt what stands there, say valid things, and use or abuse what they are told."""
 
+import re
 from dataclasses import replace
 from typing import Literal
 
@@ -8,6 +9,7 @@ import pytest
 
 from fairlead.contracts.decisions import EpochInput, SlotInput
 from fairlead.contracts.dialogue import Judge, Judgement
+from fairlead.contracts.plans import Guide
 from fairlead.studies.voicing import counsel_by, learned, misled
 from fairlead.twin.engine import Engine
 from fairlead.twin.play import Game, engine_of, policy_at
@@ -163,6 +165,29 @@ def test_forged_times_are_now_and_random_plans_are_drawn_again_alike() -> None:
     first, second = (random_plan(lie, np.random.default_rng(7)) for _ in range(2))
     assert first == second
     assert first != random_plan(lie, np.random.default_rng(8))
+
+
+def test_a_poisoned_case_moves_nothing() -> None:
+    """The twin finds that what it promises costs too much where it is a lie: the run is the fallback's to the bit."""
+    counsel = counsel_by("poisoned", CITY7.cluster, 3)
+    poisoned = engine_of(Game(CITY7, policy_at("agents:poisoned@fresh"), 3, counsel=counsel))
+    plain = engine_of(Game(CITY7, policy_at("marginal-dpp@fresh"), 3))
+    for engine in (poisoned, plain):
+        engine.run(CITY7.window.end_at_s)
+    assert {steps(one)["twin"] for one in poisoned.spoken} == {"worse"}
+    ends = [[(one.number, one.node, one.ended_at_s) for one in engine.ended] for engine in (poisoned, plain)]
+    assert ends[0] == ends[1]
+
+
+def test_forged_telemetry_moves_rows_no_further_than_they_are_trusted() -> None:
+    """Whatever is read, a row stays within the bound, and a plan tilts within a factor of two."""
+    spoken = ran("forged").spoken
+    guides = [one.held.advice.proposal for one in spoken if isinstance(one.held.advice.proposal, Guide)]
+    assert len(guides) > 5
+    trusted = [step.text for one in spoken for step in one.steps if step.name == "trust" and step.ok]
+    far = [float(found[1]) for text in trusted if (found := re.match(r"rows are at most ([0-9.]+) away", text))]
+    assert len(far) == len(guides)
+    assert max(far) <= 0.3
 
 
 def test_what_is_no_prompt_of_ours_is_not_read() -> None:
