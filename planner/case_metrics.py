@@ -28,7 +28,7 @@ class CaseMetrics:
         self.labels = Counter(
             "fairlead_case_labels",
             "Epochs that the twin has judged afterwards, by what it said",
-            ["verdict"],
+            ["outcome"],
             registry=registry,
         )
         self.twin_error = Histogram(

@@ -73,7 +73,7 @@ async def test_each_plan_that_says_something_is_judged_once_the_newest_first() -
         assert found == said(2, replayed=realised(0.25), fallback=realised(0.4), advantage=label(0.02, 0.04).advantage)
         await made.world.seconds(70)
         assert len(twin.asked) == 3, "also after the cases were read anew"
-        assert made.counted("fairlead_case_labels", verdict="better") == 3.0
+        assert made.counted("fairlead_case_labels", outcome="better") == 3.0
         assert made.registry.get_sample_value("fairlead_case_twin_error_sum") == pytest.approx(0.15)
 
 
@@ -83,8 +83,8 @@ async def test_what_is_no_better_and_no_worse_is_forgotten() -> None:
     async with ledger() as made:
         await judged(made, Twin(answers.__getitem__), said(1), said(2))
         assert [one.id for one in await made.cases()] == [said(2).id]
-        assert made.counted("fairlead_case_labels", verdict="insignificant") == 1.0
-        assert made.counted("fairlead_case_labels", verdict="worse") == 1.0
+        assert made.counted("fairlead_case_labels", outcome="insignificant") == 1.0
+        assert made.counted("fairlead_case_labels", outcome="worse") == 1.0
         assert made.registry.get_sample_value("fairlead_cases_kept") == 1.0
 
 
@@ -102,7 +102,7 @@ async def test_what_cannot_be_judged_stays_unjudged() -> None:
             await made.world.seconds(70)
         assert twin.asked == [said(1).id]
         assert [one.advantage for one in await made.cases()] == [None, None]
-        assert made.counted("fairlead_case_labels", verdict="failed") == 2.0
+        assert made.counted("fairlead_case_labels", outcome="failed") == 2.0
         told = [entry["why"] for entry in logs if entry["event"] == "a case is not judged"]
         assert "a test said so" in told[0]
         assert "nothing is kept" in told[1]
