@@ -17,7 +17,16 @@ from fairlead.twin.scenarios import scenario
 from fairlead.twin.subjects import Subject, subject_of
 from fairlead.twin.talking import Spoken
 from fairlead.twin.voices.reading import Cell, NodeLine, PlannerPrompt, SlotPrompt, Told, Unreadable, read
-from fairlead.twin.voices.rules import forged, hostile_plan, hostile_rows, random_plan, random_rows, stand_in, steady
+from fairlead.twin.voices.rules import (
+    forged,
+    hostile_plan,
+    hostile_rows,
+    mistaken,
+    random_plan,
+    random_rows,
+    stand_in,
+    steady,
+)
 from fairlead.twin.voices.speaking import VOICES, VoiceName
 
 CITY7 = subject_of(scenario("city7-rotating"), 0.8, 3, warm_up_s=100.0, run_s=660.0)
@@ -132,6 +141,15 @@ def test_the_stand_in_expects_what_begins_within_the_epoch(
     reply = stand_in(told(one, at_s))
     assert (reply["rates_of"], reply["rates_at"]) == (expected or (None, "now"))
     assert all(wish["bias"] == 0 and wish["role"] == "generalist" for wish in reply["nodes"])
+
+
+def test_a_placebo_tells_another_regime_than_the_one_that_has_begun() -> None:
+    """Where it knows of none, it says nothing; what comes is wrong by its timetable already."""
+    now = Told("r1", (("m03", 5.0),), at_s=-30.0, now=True)
+    comes = Told("r2", (("m01", 5.0),), at_s=1200.0, kept=3)
+    assert mistaken(replace(PROMPT, told=(now, comes)))["rates_of"] == "r2"
+    assert mistaken(replace(PROMPT, told=(now,)))["rates_of"] is None
+    assert mistaken(replace(PROMPT, told=(replace(comes, at_s=0.0),)))["rates_of"] == "r2"
 
 
 def test_a_hostile_plan_drains_the_fastest_avoids_what_is_awake_and_warms_what_nobody_wants() -> None:

@@ -61,6 +61,15 @@ def stand_in(prompt: PlannerPrompt) -> Reply:
     return neutral(prompt, f"{found.alias} is expected", Expectation(found.alias, at_s))
 
 
+def mistaken(prompt: PlannerPrompt) -> Reply:
+    """Return what the stand-in says when it says something, of another regime: what comes in place of what began."""
+    found = expectation(prompt)
+    if found is None or not found.now:
+        return stand_in(prompt)  # who gave it its timetable has seen to that
+    others = [one for one in prompt.told if one.alias[0] == "r" and not one.now]
+    return neutral(prompt, "another is expected", Expectation(others[0].alias, None) if others else None)
+
+
 def believing(prompt: PlannerPrompt) -> Reply:
     """Return a plan that takes the first case for what comes, whatever it is."""
     cases = [one for one in prompt.told if one.alias[0] == "c"]

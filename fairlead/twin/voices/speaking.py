@@ -15,6 +15,7 @@ from fairlead.twin.voices.rules import (
     forged,
     hostile_plan,
     hostile_rows,
+    mistaken,
     random_plan,
     random_rows,
     stand_in,
@@ -23,8 +24,8 @@ from fairlead.twin.voices.rules import (
 
 VoiceName = Literal["stand-in", "newcomer", "router", "placebo", "hostile", "random", "stale", "poisoned", "forged"]
 """`stand-in`: a planner by rule that tells what it is told will be; `newcomer`: the same, without anything that was
-learned before the run; `router`: a slot agent by rule, and no planner; `placebo`: a stand-in that is told another
-regime's rates by a wrong timetable; `hostile`: valid and as bad as the vocabulary allows; `random`: any words of it;
+learned before the run; `router`: a slot agent by rule, and no planner; `placebo`: a stand-in that tells the rates of
+another regime at the same times; `hostile`: valid and as bad as the vocabulary allows; `random`: any words of it;
 `stale`: each answer is the one to the question before; `poisoned`: it believes a remembered case that lies; `forged`:
 what it reads lies inside plausible bounds."""
 
@@ -73,6 +74,8 @@ def said(voice: VoiceName, prompt: PlannerPrompt | SlotPrompt, chance: np.random
             return hostile_plan(shown)
         case "random":
             return random_plan(shown, chance)
+        case "placebo":
+            return mistaken(shown)
         case "poisoned":
             return believing(shown)
         case _:
