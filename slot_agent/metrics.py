@@ -42,7 +42,7 @@ class SlotMetrics:
             "fairlead_slot_deaf", "Decisions put off because no node at all was heard any more", registry=self.registry
         )
         self.changes = Counter(
-            "fairlead_slot_changes", "Changes that woke the planner early", ["cause"], registry=self.registry
+            "fairlead_slot_changes", "Changes that woke the planner early", ["reason"], registry=self.registry
         )
         self.forecast_error = Gauge(
             "fairlead_slot_forecast_error_ratio",
