@@ -168,7 +168,16 @@ def engine_of(game: Game) -> Engine:
         raise InputError(
             f"policy {game.policy}: a language model is asked by {AGENTS} and nobody else: give --llm to it"
         )
-    setup = Setup(
+    engine = assembled(setup_of(game), subject.demand())
+    for at_s, mishap in subject.mishaps:
+        engine.happen(at_s, mishap)
+    return engine
+
+
+def setup_of(game: Game) -> Setup:
+    """Return all that a game depends on but its demand and its mishaps."""
+    subject = game.subject
+    return Setup(
         cluster=subject.cluster,
         policy=game.policy.name,
         fresh=game.policy.fresh,
@@ -181,10 +190,6 @@ def engine_of(game: Game) -> Engine:
         counsel=game.counsel,
         knowledge=game.knowledge,
     )
-    engine = assembled(setup, subject.demand())
-    for at_s, mishap in subject.mishaps:
-        engine.happen(at_s, mishap)
-    return engine
 
 
 def outcomes_of(engine: Engine) -> list[Outcome]:

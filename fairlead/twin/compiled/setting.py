@@ -19,7 +19,7 @@ from fairlead.twin.compiled.choosing import MARGINAL, ROTATE, SED, STRICT
 from fairlead.twin.compiled.events import NODE_BACK, NODE_LOST, SPEED_TURNED, enter
 from fairlead.twin.compiled.plans import Wants, wanting
 from fairlead.twin.compiled.world import TABLES, WORLD
-from fairlead.twin.play import Game
+from fairlead.twin.play import Game, setup_of
 from fairlead.twin.requests import Network
 from fairlead.twin.setup import Setup
 from fairlead.twin.subjects import Subject
@@ -114,18 +114,7 @@ def crowd(subject: Subject) -> Crowd:
 
 def laid_out(game: Game, crowd: Crowd) -> Run:
     """Return the run of a game before anything is decided; `crowd` are the requests of its subject."""
-    subject = game.subject
-    setup = Setup(
-        cluster=subject.cluster,
-        policy=game.policy.name,
-        fresh=game.policy.fresh,
-        seed=game.seed,
-        network=subject.network,
-        settings=game.policy.settings(),
-        static=game.static,
-        overrides=subject.overrides,
-    )
-    run = laid(setup, crowd, len(subject.mishaps))
+    run = laid(setup_of(game), crowd, len(game.subject.mishaps))
     _befall(run, game)
     return run
 
