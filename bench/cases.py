@@ -218,7 +218,7 @@ async def read(store: MongoStore, count: int) -> str:
 
 async def database() -> None:
     """Print the figures of each number of cases in a database."""
-    for count in (2_000, 100_000):
+    for count in (2_000, 20_000):
         with tempfile.TemporaryDirectory() as state:
             async with mongod.embedded(Path(state)) as one:
                 store = await connect(MongoSettings(uri=one.uri, timeout_s=30.0))
