@@ -8,10 +8,13 @@ from tests.acceptance.comparisons import replayed, store
 GAIN_MOST = 0.95
 """Mean latency of the stand-in over the fallback's, at most (goal: 0.92)."""
 
-PLACEBO_LEAST = 0.98
-"""Of a placebo: what is less would be the gain of any stir. A run's chance is left to it: its goal is 1."""
+PLACEBO_LEAST = 1.0
+"""Of a placebo: what is less would be the gain of any stir."""
 
+ELSEWHERE = (("city7-rotating", 0.8), ("catalogue-roomy", 0.6), ("catalogue-crowded-cycle", 0.6))
+ELSEWHERE_SEEDS = 5
 NOWHERE_WORSE = 1.02
+"""Mean latency of the stand-in over the fallback's, at most, wherever it is."""
 
 HARM = (("agents:hostile", 1.02), ("agents:random", 1.01))
 """Objective F over the fallback's, at most."""
@@ -36,8 +39,20 @@ def _stand_in() -> str:
     _, stand_in, placebo = document["results"]
     gained, stirred = _ratio(stand_in, "latency"), _ratio(placebo, "latency")
     hold(gained["value"] <= GAIN_MOST and gained["high"] < 1.0, f"planning ahead does not pay: {gained}")
-    hold(PLACEBO_LEAST <= stirred["value"] <= NOWHERE_WORSE, f"a placebo is not one: {stirred}")
+    hold(stirred["value"] >= PLACEBO_LEAST, f"a placebo gains too: {stirred}")
     return f"{_said('stand-in', gained)}, {_said('placebo', stirred)}, {took_s:.0f} s"
+
+
+def _elsewhere() -> str:
+    said = []
+    with store() as folder:
+        for name, load in ELSEWHERE:
+            words = ("--policy", "marginal-dpp", "--policy", "agents:stand-in", "--seeds", str(ELSEWHERE_SEEDS))
+            document, _ = replayed(name, *words, "--load", f"{load:g}", "--store", folder)
+            found = _ratio(document["results"][1], "latency")
+            hold(found["value"] <= NOWHERE_WORSE, f"the stand-in does harm on {name}: {found}")
+            said.append(_said(name, found))
+    return ", ".join(said)
 
 
 def _harm() -> str:
@@ -56,5 +71,6 @@ def _harm() -> str:
 
 CASES = (
     Case("earning-stand-in", "what is known of recurring demand pays, told through prompt and reply", _stand_in),
+    Case("earning-elsewhere", "where there is nothing to know, or little, knowing does no harm", _elsewhere),
     Case("earning-harm", "agents that mean harm, or nothing, cost next to none", _harm),
 )
