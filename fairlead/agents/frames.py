@@ -1,9 +1,11 @@
 """What an agent and the process of its twin say to each other: lines of text, over its standard input and output.
 
-A question is three lines: its number and what was asked about, the input, the proposal. An answer is one line.
+A question is three lines: its number, what was asked about and for how long an answer is of use; the input; the
+proposal. An answer is one line.
 """
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated
 
 from pydantic import Field
 
@@ -24,20 +26,32 @@ class Verdict(Message):
     """None where judging failed, and when it is ready."""
     fault: Text = ""
     """Why judging failed."""
+    late: bool = False
+    """Whether it was given up because its deadline had passed."""
     twin: Text
     """Which engine and version."""
     memory_bytes: Count
 
 
-def question(number: int, asked: SlotInput | EpochInput, judge: Judge) -> bytes:
-    """Return the lines that ask for a judgement."""
-    what = "slot" if isinstance(asked, SlotInput) else "epoch"
-    return f"{number} {what}\n{asked.to_json()}\n{judge.to_json()}\n".encode()
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be judged."""
+
+    number: int
+    asked: SlotInput | EpochInput
+    judge: Judge
+    deadline_s: float
+    """Wall seconds; a judgement that takes longer is given up."""
+
+    def lines(self) -> bytes:
+        """Return it as lines."""
+        what = "slot" if isinstance(self.asked, SlotInput) else "epoch"
+        head = f"{self.number} {what} {self.deadline_s!r}"
+        return f"{head}\n{self.asked.to_json()}\n{self.judge.to_json()}\n".encode()
 
 
-def read_question(head: bytes, asked: bytes, judge: bytes) -> tuple[int, SlotInput | EpochInput, Judge]:
+def read_question(head: bytes, asked: bytes, judge: bytes) -> Question:
     """Return what three lines ask. Raises `ValueError` for what is no question."""
-    number, _, what = head.decode().strip().partition(" ")
-    kind: Literal["slot", "epoch"] = "slot" if what == "slot" else "epoch"
-    given = SlotInput.from_json(asked) if kind == "slot" else EpochInput.from_json(asked)
-    return int(number), given, Judge.from_json(judge)
+    number, what, deadline_s = head.decode().split()
+    given = SlotInput.from_json(asked) if what == "slot" else EpochInput.from_json(asked)
+    return Question(int(number), given, Judge.from_json(judge), float(deadline_s))

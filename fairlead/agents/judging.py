@@ -16,7 +16,7 @@ import structlog
 
 from fairlead.adapters.bound_child import bound
 from fairlead.adapters.outage import describe
-from fairlead.agents.frames import LINE_MOST, Verdict, question
+from fairlead.agents.frames import LINE_MOST, Question, Verdict
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.contracts.decisions import EpochInput, SlotInput
 from fairlead.contracts.dialogue import GateStatus, Judge, Judgement
@@ -102,16 +102,15 @@ class TwinProcess:
         self._asked += 1
         self._open = Open(self._asked, self._clock.wall_s(), asyncio.get_running_loop().create_future())
         answer = self._open.answer
-        child.stdin.write(
-            question(self._asked, _bounded(asked, deadline_s), judge)
-        )  # a pipe takes it piece by piece, beside the loop
+        lines = Question(self._asked, _bounded(asked, deadline_s), judge, deadline_s).lines()
+        child.stdin.write(lines)  # a pipe takes it piece by piece, beside the loop
         limit = asyncio.create_task(self._clock.sleep_for(deadline_s * self._clock.speed))
         waits: set[asyncio.Future[Any]] = {answer, limit}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             limit.cancel()
-        if not answer.done():
+        if not answer.done() or answer.result().late:
             return Judgement(code="late", text=f"the twin has not judged within {deadline_s:.2f} s")
         verdict = answer.result()
         if verdict.judgement is None:

@@ -9,6 +9,7 @@ compiles it where it is not kept on disk, one process of a machine at a time: th
 
 import argparse
 import fcntl
+import math
 import os
 import signal
 import sys
@@ -22,9 +23,8 @@ from typing import BinaryIO
 
 import psutil
 
-from fairlead.agents.frames import Verdict, read_question
-from fairlead.contracts.decisions import EpochInput, SlotInput, SlotState
-from fairlead.contracts.dialogue import Judge
+from fairlead.agents.frames import Question, Verdict, read_question
+from fairlead.contracts.decisions import SlotState
 from fairlead.contracts.errors import foreign
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.snapshot import fold
@@ -48,6 +48,8 @@ class Twin:
         self._engine: EngineName = "reference"
         """That played the newest branch."""
         self._process = psutil.Process()
+        self._until_s = math.inf
+        """Of the judgement that is under way, by the clock that measures it."""
 
     def compile(self) -> None:
         """Let the compiled core judge what it can once this returns. Raises what compiling does."""
@@ -55,14 +57,17 @@ class Twin:
         self._engine = play(_nothing(), Candidate("fallback"), (), 1.0).engine
         self._play = play
 
-    def judge(self, number: int, asked: SlotInput | EpochInput, judge: Judge) -> Verdict:
-        """Return the judgement of a proposal, or why there is none."""
+    def judge(self, one: Question) -> Verdict:
+        """Return the judgement of a proposal, or why there is none; nobody waits for one past its deadline."""
         began_s = time.perf_counter()
+        self._until_s = began_s + one.deadline_s
         try:
-            found = judged(asked, judge, asked.settings.gate, self._branch)
+            found = judged(one.asked, one.judge, one.asked.settings.gate, self._branch)
+        except TimeoutError:
+            return self.verdict(one.number).model_copy(update={"late": True})
         except Exception as error:  # the top of a judgement: whatever it is, the agent is told and the next is judged
-            return self.verdict(number).model_copy(update={"fault": foreign(f"{type(error).__name__}: {error}")})
-        verdict = self.verdict(number)
+            return self.verdict(one.number).model_copy(update={"fault": foreign(f"{type(error).__name__}: {error}")})
+        verdict = self.verdict(one.number)
         took = {"twin": verdict.twin, "took_s": time.perf_counter() - began_s}
         return verdict.model_copy(update={"judgement": found.model_copy(update=took)})
 
@@ -72,6 +77,8 @@ class Twin:
         return Verdict(number=number, twin=name, memory_bytes=self._process.memory_info().rss)
 
     def _branch(self, situation: Situation, candidate: Candidate, demand: Demand, until_s: float) -> Branched:
+        if time.perf_counter() > self._until_s:
+            raise TimeoutError
         found = self._play(situation, candidate, demand, until_s)
         self._engine = found.engine
         return found
@@ -100,7 +107,7 @@ def serve(twin: Twin, heard: BinaryIO, said: BinaryIO) -> None:
         asked, judge = heard.readline(), heard.readline()
         if not judge.endswith(b"\n"):
             return
-        tell(said, twin.judge(*read_question(head, asked, judge)))
+        tell(said, twin.judge(read_question(head, asked, judge)))
 
 
 def tell(said: BinaryIO, verdict: Verdict) -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.memory_judging import MemoryJudging
-from fairlead.agents.frames import Verdict, question
+from fairlead.agents.frames import Question, Verdict
 from fairlead.agents.judging import TwinProcess, twin_command
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.twin_child import Twin, serve
@@ -159,12 +159,11 @@ def real_question() -> tuple[SlotInput, Judge]:
     return asked, Judge(agent="slot-agent", proposal=Guide(slot=asked.slot, rows=(row,), why="a test").to_json())
 
 
-def verdicts(asked: SlotInput | EpochInput, *judges: Judge) -> list[Verdict]:
+def verdicts(asked: SlotInput | EpochInput, *judges: Judge, deadline_s: float = LIMIT_S) -> list[Verdict]:
     """Return what a twin in this process answers to questions that come as bytes."""
     said = io.BytesIO()
-    serve(
-        Twin(), io.BytesIO(b"".join(question(k + 1, asked, one) for k, one in enumerate(judges)) + b"9 slot\n{"), said
-    )
+    asks = [Question(k + 1, asked, one, deadline_s).lines() for k, one in enumerate(judges)]
+    serve(Twin(), io.BytesIO(b"".join(asks) + b"9 slot 1.0\n{"), said)
     return [Verdict.from_json(line) for line in said.getvalue().splitlines()]
 
 
@@ -183,6 +182,13 @@ def test_what_the_process_says_is_what_the_twin_s_gate_says() -> None:
     assert fault.judgement is None
     assert fault.fault.startswith("ValidationError")
     assert [v.number for v in (right, fault, again)] == [1, 2, 3]
+
+
+def test_a_judgement_past_its_deadline_is_given_up() -> None:
+    """Before the next branch, so that the next question need not wait."""
+    asked, judge = real_question()
+    (late,) = verdicts(asked, judge, deadline_s=0.0)
+    assert (late.judgement, late.fault, late.late) == (None, "", True)
 
 
 async def test_the_real_process_judges(tmp_path: Path) -> None:
