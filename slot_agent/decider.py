@@ -68,7 +68,7 @@ class Decider:
         # what people and the planner may have changed is read even if no event said so, once an epoch everything
         if slot % self._case.settings.controller.epoch_slots == 0:
             self.standings.forget()
-        self.standings.forget("plan", "overrides", "goals")
+        self.standings.forget("plan", "overrides", "goals", "notes")
         made = await self._decided(Occasion("slot", slot, patient=patient))
         if isinstance(made, DecisionRecord) and isinstance(made.input, SlotInput) and made.input.llm == "asked":
             return made.input
@@ -156,6 +156,8 @@ class Decider:
         if occasion.patient and _is_deaf(snapshot):
             self._metrics.deaf.inc()
             return "deaf"
+        if occasion.trigger == "slot":
+            self._foreseen.look_out(standing.cluster, standing.notes, memory.state.rates, now_s)
         if (changed := self._foreseen.seen(occasion, standing.cluster, snapshot, gateways)) is not None:
             await self._store.wake(changed)
         if occasion.trigger == "slot" and (learned := self._foreseen.news()) is not None:

@@ -6,9 +6,12 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import DecisionRecord, SlotInput, Snapshot
 from fairlead.contracts.events import Wake
 from fairlead.contracts.forecasts import Forecast, Knowledge, SlotArrivals
+from fairlead.contracts.notes import Note
+from fairlead.contracts.plans import Rate
 from fairlead.contracts.readings import GatewayReport
 from fairlead.contracts.settings import Settings
 from fairlead.policy.foreseeing import Foreseeing
+from fairlead.policy.note_watch import NoteWatch
 from slot_agent.metrics import SlotMetrics
 from slot_agent.occasion import Occasion, Trigger
 
@@ -22,6 +25,7 @@ class Foreseen:
         self._of: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
         """Models and sites that are forecast."""
         self._foreseeing: Foreseeing | None = None
+        self._watch: NoteWatch | None = None
         self._kept = Knowledge()
         """What the store has of it."""
 
@@ -41,6 +45,12 @@ class Foreseen:
             return None
         self._metrics.changes.labels(reason=cause).inc()
         return Wake(model=cluster.models[0].id, reason="changed", site=None, wait_s=0.0, at_s=now_s)
+
+    def look_out(self, cluster: Cluster, notes: Sequence[Note], rates: Sequence[Rate], now_s: float) -> None:
+        """Have the forecast recognise what operators have said once it comes true; `rates` are those learned."""
+        foreseeing = self._about(cluster)
+        if self._watch is not None:
+            foreseeing.foresight.expect(self._watch.active(notes, rates, now_s))
 
     def given(self, trigger: Trigger, now_s: float) -> tuple[tuple[SlotArrivals, ...], Forecast | None]:
         """Return the newest arrivals and the forecast, to a slot; to others the forecast, if they decide by it."""
@@ -80,5 +90,6 @@ class Foreseen:
             knowledge = self._kept if self._foreseeing is None else self._foreseeing.foresight.knowledge()
             settings = self._settings
             self._of = mine
+            self._watch = NoteWatch(cluster, settings.controller.slot_s)
             self._foreseeing = Foreseeing(cluster, settings.controller, settings.clock_origin_s, knowledge)
         return self._foreseeing

@@ -8,12 +8,12 @@ from typing import Any, Literal, assert_never
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import GenerationSeen
 from fairlead.contracts.events import EventKind
-from fairlead.contracts.notes import Goal
+from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Store
 
-Part = Literal["cluster", "plan", "overrides", "placement", "seen", "goals"]
-PARTS: tuple[Part, ...] = ("cluster", "plan", "overrides", "placement", "seen", "goals")
+Part = Literal["cluster", "plan", "overrides", "placement", "seen", "goals", "notes"]
+PARTS: tuple[Part, ...] = ("cluster", "plan", "overrides", "placement", "seen", "goals", "notes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Standing:
     placement: Placement | None
     seen: GenerationSeen
     goals: tuple[Goal, ...]
+    notes: tuple[Note, ...]
 
 
 class Standings:
@@ -39,6 +40,7 @@ class Standings:
             "placement": store.current_placement,
             "seen": store.generations,
             "goals": store.goals,
+            "notes": store.notes,
         }
         self._kept: dict[Part, Any] = {}
 
@@ -60,7 +62,9 @@ class Standings:
                 self.forget("overrides")
             case "goal":
                 self.forget("goals")
-            case "report" | "decision" | "wake" | "mode" | "proposal" | "note":
+            case "note":
+                self.forget("notes")
+            case "report" | "decision" | "wake" | "mode" | "proposal":
                 pass
             case _:
                 assert_never(kind)

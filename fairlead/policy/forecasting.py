@@ -72,6 +72,10 @@ class Foresight:
         """Return what was learned, for another run or after a restart."""
         return self._memory.knowledge()
 
+    def expect(self, regimes: Sequence[Regime]) -> None:
+        """Look out for regimes that somebody has said may come, in place of those said before."""
+        self._memory.expect(regimes)
+
     @property
     def recent(self) -> tuple[SlotArrivals, ...]:
         """Return the arrivals of the newest slots, oldest first, as many whole slots as there is room for."""

@@ -63,8 +63,8 @@ def rates_told(note: Note, given: EpochInput) -> tuple[Rate, ...]:
 
 def _rates(note: Note, given: EpochInput, aliases: Aliases) -> str:
     """Return requests a minute of each alias of which a note says something; `-` where the code reads nothing."""
-    said = {one.model for one in told(note.text, given.cluster)}
     per_s = {r.model: r.per_s for r in rates_told(note, given)}
+    said = {one.model for one in told(note.text, given.cluster)} & set(per_s)
     sums = [(a, sum(per_s.get(m, 0.0) for m in ids)) for a, ids in aliases.models if said.intersection(ids)]
     return " ".join(f"{alias} {figure(MINUTE_S * rate)}" for alias, rate in sums) or "-"
 

@@ -52,6 +52,8 @@ class Recurrence:
         """The regime before, and since when, while the regime that is now is not named yet."""
         self._name = ""
         """Of the regime that is now, once it is sure."""
+        self._told: dict[str, float] = {}
+        """Regimes that somebody has said may come, and for how long each counts as seen by that alone."""
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -68,6 +70,14 @@ class Recurrence:
         """Return the regime that is recognised; None where none is for sure."""
         found = self.likeness
         return self.named(found.regime) if found.regime and found.probability >= SURE else None
+
+    def expect(self, regimes: Sequence[Regime]) -> None:
+        """Look out for these beside what is remembered, in place of those said before; what was seen of them stays."""
+        kept = [one for one in self.regimes if one.seen_s > self._told.get(one.id, -1.0) or one.id == self._name]
+        there = {one.id for one in kept}
+        now = {name: seen_s for name, seen_s in self._told.items() if name == self._name}
+        self._told = {one.id: one.seen_s for one in regimes} | now
+        self.regimes = tuple(sorted((*kept, *(r for r in regimes if r.id not in there)), key=lambda one: one.id))
 
     def named(self, name: str) -> Regime | None:
         """Return a remembered regime."""
@@ -147,7 +157,8 @@ class Recurrence:
 
     def knowledge(self) -> Knowledge:
         """Return what was learned, the stretch that is now left out."""
-        return Knowledge(regimes=self.regimes, changes=self.changes)
+        learned = tuple(one for one in self.regimes if one.seen_s > self._told.get(one.id, -1.0))
+        return Knowledge(regimes=learned, changes=self.changes)
 
     def _at_s(self, slot: int) -> float:
         return self._origin_s + slot * self._slot_s

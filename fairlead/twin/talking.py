@@ -28,6 +28,7 @@ from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.dialogue import Briefing, Conversation, Held, advise, settled
 from fairlead.policy.epoch import decide_epoch
 from fairlead.policy.foreseeing import Foreseeing
+from fairlead.policy.note_watch import NoteWatch
 from fairlead.policy.note_words import touching
 from fairlead.policy.periods import Periods
 from fairlead.policy.planning import Agenda
@@ -123,6 +124,7 @@ class Talks:
         self._counsel = counsel
         self._foreseeing = foreseeing
         self._notes = notes
+        self._watch = NoteWatch(cluster, settings.slot_s)
         self._cluster, self._settings, self._seed = cluster, settings, seed
         self._agenda = Agenda(
             epochs=Periods(0.0, settings.slot_s * settings.epoch_slots),
@@ -146,6 +148,7 @@ class Talks:
     def slot_begins(self, now_s: float, known: Known) -> None:
         """Have a plan for the epoch that `now_s` is in, before its first slot is decided."""
         self.guide, self.ladder, self.llm = None, (), "asked"
+        self._look_out(now_s)
         epoch = self._agenda.epochs.at(now_s)
         if epoch == self._epoch:
             return
@@ -231,6 +234,12 @@ class Talks:
             recent=self._foreseeing.recent if self._foreseeing is not None else (),
             forecast=self._foreseeing.forecast(now_s) if self._foreseeing is not None else None,
         )
+
+    def _look_out(self, now_s: float) -> None:
+        """Have the forecast recognise what operators have said once it comes true."""
+        if self._foreseeing is not None and self._notes:
+            rates = self._learned.state.rates if self._learned is not None else ()
+            self._foreseeing.foresight.expect(self._watch.active(self._notes, rates, now_s))
 
     def _noted(self, epoch: int, now_s: float) -> tuple[Note, ...]:
         """Return what operators have said by now of the time of an epoch."""
