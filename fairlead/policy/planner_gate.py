@@ -62,13 +62,14 @@ def drafted(reply: PlannerReply, given: EpochInput, aliases: Meant) -> PlanDraft
     unknown = _unknown(reply, given, aliases)
     if unknown is not None:
         return unknown
+    rates = _rates(reply, given, aliases)
     draft = PlanDraft(
         intents=_intents(reply.nodes, given, aliases),
         priorities=_priorities(reply, given, aliases),
         warm=_warm(reply, given, aliases),
         why=printable(reply.why),
-        rates=_rates(reply, given, aliases),
-        rates_at_s=None if reply.rates_of is None else _at_s(reply.rates_at, given),
+        rates=rates,
+        rates_at_s=_at_s(reply.rates_at, given) if rates else None,
     )
     faults = (*check(draft, given.cluster, given.snapshot), *_too_late(reply, given))
     if faults:

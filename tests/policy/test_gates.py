@@ -180,6 +180,7 @@ def test_rates_of_a_case_are_told_of_every_model_from_when_the_reply_says() -> N
     assert told.rates_at_s == begins_at_s + 90.0
     assert draft(planner_reply(PLAN, rates_at="now")).rates_at_s == max(begins_at_s, EPOCH.now_s)
     assert draft(planner_reply(PLAN, rates_of=None, rates_at=90)).rates_at_s is None
+    assert draft(planner_reply(PLAN, rates_of="c2", rates_at=90)).rates_at_s is None
 
 
 def test_the_largest_tilt_is_at_most_two_and_one_where_nothing_is_wished() -> None:
