@@ -37,14 +37,16 @@ class Gate(TypedDict):
     FAIRLEAD_CONTROLLER__GATE__SCENARIOS: str
     FAIRLEAD_CONTROLLER__GATE__CLOSE_SCENARIOS: str
     FAIRLEAD_CONTROLLER__GATE__VARIATIONS: str
+    FAIRLEAD_CONTROLLER__GATE__GUIDE_HORIZON_S: str
 
 
 QUICK = Gate(
     FAIRLEAD_CONTROLLER__GATE__SCENARIOS="4",
     FAIRLEAD_CONTROLLER__GATE__CLOSE_SCENARIOS="0",
     FAIRLEAD_CONTROLLER__GATE__VARIATIONS="false",
+    FAIRLEAD_CONTROLLER__GATE__GUIDE_HORIZON_S="60",
 )
-"""The twin judges on few demands: at speed 30 a slot is a second, of which it has a part on a busy machine."""
+"""The twin judges on few and short demands: at speed 30 a slot is a second, of which it has a part on a busy machine."""
 
 SEEDS = ("1", "4242")
 """Hash seeds under which decisions are executed again."""
@@ -149,6 +151,7 @@ def _replay() -> str:
 
 def _home3() -> str:
     """Run beside a real language model: asked every slot and epoch, no slot late."""
+    compiled()
     with up(
         "--scenario", "home3", "--llm", "local", "--speed", "1", "--duration", str(HOME3_S), "--json"
     ) as system:  # fmt: skip
