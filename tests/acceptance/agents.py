@@ -46,7 +46,7 @@ QUICK = Gate(
     FAIRLEAD_CONTROLLER__GATE__VARIATIONS="false",
     FAIRLEAD_CONTROLLER__GATE__GUIDE_HORIZON_S="60",
 )
-"""The twin judges on few and short demands: at speed 30 a slot is a second, of which it has a part on a busy machine."""
+"""The twin judges on few and short demands: at speed 30 a slot is a second, and it has a part of that."""
 
 SEEDS = ("1", "4242")
 """Hash seeds under which decisions are executed again."""
