@@ -17,7 +17,7 @@ def test_the_stand_in_is_named_as_such_and_what_was_said_is_counted(capsys: pyte
     assert talks["dialogues"] == 200 + 21
     assert talks["unanswered"] == 0
     assert talks["took_s"] == pytest.approx(3.0 * talks["questions"] + talks["judged"])
-    assert invoke([*RUN, "agents@fresh", "--llm", "scripted:good=1", "--mode", "shadow"]) == 0
+    assert invoke([*RUN, "agents@fresh", "--llm", "scripted:good=0.1,empty=0.9", "--mode", "shadow"]) == 0
     assert "221 dialogues, 0 acted" in capsys.readouterr().out
 
 
