@@ -157,7 +157,7 @@ class Foresight:
         return Forecast(
             made_at_s=now_s,
             until_s=until_s,
-            method=method,
+            method=_named(method, regime, next_one, until_s),
             rates=self._spread(self._pieces(method, now_s, until_s), record.spread if record is not None else 0.0),
             error=record.error if record is not None else None,
             plain_error=plain.error if plain is not None else None,
@@ -247,3 +247,10 @@ class Foresight:
 
     def _at_s(self, slot: int) -> float:
         return self._origin_s + slot * self._slot_s
+
+
+def _named(method: ForecastMethod, regime: Regime | None, next_one: Coming | None, until_s: float) -> ForecastMethod:
+    """Return what a forecast rests on: a timetable without a change that is due is a regime's, or `steady`."""
+    if method == "timetable" and (next_one is None or next_one.at_s >= until_s):
+        method = "regime"
+    return "steady" if method == "regime" and regime is None else method

@@ -76,6 +76,7 @@ def test_inside_a_slot_a_change_to_a_remembered_regime_is_noticed_at_once() -> N
     forecast = one.forecast(now_s, now_s + EPOCH_S)
     assert forecast.regime == one.regime.id
     assert per_s(forecast, now_s)["m3"] == pytest.approx(QUIET["m3"], rel=0.2)
+    assert forecast.method == "regime"
 
 
 def test_two_requests_of_a_model_that_was_silent_show_the_regime_that_asks_for_it() -> None:
@@ -152,7 +153,7 @@ def test_of_steady_demand_the_mean_since_the_change_is_used_with_a_narrow_interv
     lived(one, [(BUSY, 200)], seed=7)
     now_s = one.next_slot * SLOT_S
     forecast = one.forecast(now_s, now_s + EPOCH_S)
-    assert forecast.method != "plain"
+    assert forecast.method == "steady"
     assert (forecast.regime, forecast.since_s, forecast.coming) == ("", None, None)
     for r in forecast.rates:
         true = BUSY.get(r.model, 0.0) / 2
