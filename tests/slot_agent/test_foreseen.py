@@ -2,6 +2,7 @@
 
 from fairlead.contracts.decisions import DecisionRecord, EpochInput, SlotInput
 from fairlead.contracts.events import Wake
+from fairlead.contracts.notes import Note
 from fairlead.policy.registry import decide_slot
 from planner.metrics import PlannerMetrics
 from slot_agent.metrics import SlotMetrics
@@ -119,3 +120,26 @@ async def test_a_change_just_before_the_next_question_is_left_to_that() -> None:
         await w.store.wake(Wake(model="m1", reason="changed", site=None, wait_s=0.0, at_s=w.clock.now_s()))
         await w.seconds(60)
         assert len(await w.journal(agent="planner")) == 1
+
+
+async def test_what_a_note_says_is_recognised_as_it_comes_true() -> None:
+    """Within its first slot, although nothing like it was ever seen; the forecast names the note."""
+    async with world() as w:
+        note = Note(
+            id="note-1",
+            text="m3 16 a minute, others stop",
+            from_s=ORIGIN_S + 300.0,
+            until_s=ORIGIN_S + 900.0,
+            by="ann",
+            created_at_s=ORIGIN_S,
+        )
+        await w.store.put_note(note, if_revision=None)
+        await w.agent(decide_slot)
+        await slots_of(w, 10, m1=8)
+        before = seen((await w.journal("slot"))[-1]).forecast
+        await slots_of(w, 2, m3=8)
+        after = seen((await w.journal("slot"))[-1]).forecast
+        assert before is not None
+        assert before.regime == ""
+        assert after is not None
+        assert (after.regime, after.since_s) == ("note-1", ORIGIN_S + 300.0)
