@@ -230,7 +230,7 @@ def test_a_verdict_is_about_the_reply_alone() -> None:
     """A question's first rung that does not hold; rows that do not fit any more later on are no fault of the reply."""
     first = ("call:ok", "parse:not-json", "repair:asked")
     second = ("call:ok", "parse:ok", "schema:ok", "feasibility:ok", "trust:ok")
-    later = ("twin:not-judged", "mode:auto", "feasibility:no-rows", "fallback:ok")
+    later = ("twin:no-worse", "mode:auto", "feasibility:no-rows", "fallback:ok")
     wrong = ("not-json", "no-rows")
     steps = [
         Step.model_validate({"name": name, "code": code, "ok": code not in wrong, "text": ""})

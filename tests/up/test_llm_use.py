@@ -29,7 +29,7 @@ async def test_both_agents_begin_in_the_mode_that_was_asked_for() -> None:
 
 def test_dialogues_are_those_that_asked_and_accepted_those_past_all_gates() -> None:
     """A later decision of the slot that follows the same advice counts for neither."""
-    call, gate = Step(name="call", ok=True, code="ok", text=""), Step(name="twin", ok=True, code="not-judged", text="")
+    call, gate = Step(name="call", ok=True, code="ok", text=""), Step(name="twin", ok=True, code="no-worse", text="")
     worse = gate.model_copy(update={"ok": False, "code": "worse"})
     decisions = (
         summary("a", 1, call, gate),
