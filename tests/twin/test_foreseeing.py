@@ -17,7 +17,7 @@ from testbed.scripted_counsel import scripted
 STEADY = subject_of(scenario("city7-stationary"), 0.6, 3, warm_up_s=200.0, run_s=700.0)
 TURNING = subject_of(scenario("city7-rotating"), 0.6, 3, warm_up_s=100.0, run_s=270.0)
 
-CATALOGUE = subject_of(scenario("catalogue-roomy"), 0.6, 3, warm_up_s=200.0, run_s=900.0)
+CATALOGUE = subject_of(scenario("catalogue-roomy"), 0.6, 3, warm_up_s=200.0, run_s=750.0)
 
 
 def asking(subject: Subject, knowledge: Knowledge | None = None) -> Engine:
