@@ -235,8 +235,8 @@ def test_the_way_of_least_error_is_used_and_of_equal_ones_the_last() -> None:
     records = Records(1)
     for _ in range(12):
         records.seen(np.array([10.0]))
-        what = {"plain": np.array([5.0]), "trend": np.array([5.0]), "steady": np.array([9.0])}
-        records.expect({**what, "regime": np.array([9.0])})
+        low, near = np.array([5.0]), np.array([9.0])
+        records.expect({"plain": low, "trend": low, "steady": near, "regime": near})
     assert records.best() == "regime"
     assert records.of["plain"].error == pytest.approx(0.5)
     assert records.of["plain"].spread == pytest.approx(np.sqrt(15.0 / 25.0))
