@@ -32,9 +32,7 @@ class RevisedRows:
             row = await self._driver.collection(collection).find_one({"_id": name}, {"json": 1})
         return None if row is None else message.from_json(row["json"])
 
-    async def replace(
-        self, collection: str, found: Row | None, row: Document
-    ) -> None:
+    async def replace(self, collection: str, found: Row | None, row: Document) -> None:
         """Write `row` in place of `found`'s; raises `Conflict` if somebody else was faster."""
         name = row["_id"]
         async with self._driver.asking(f"write to {collection}"):

@@ -76,7 +76,12 @@ def test_levels_move_weights_and_leave_their_sum() -> None:
 def test_the_goal_approved_last_is_in_force_in_its_time() -> None:
     """One that waits, was declined, is over or is still to come is not."""
     declined = goal("g9").model_copy(update={"approval": Approval(answer="declined", by="ann", at_s=99.0)})
-    goals: tuple[Goal, ...] = (declined, goal("g3", until_s=50.0, at_s=30.0), goal("g2", from_s=60.0, at_s=40.0), goal("g1"))
+    goals: tuple[Goal, ...] = (
+        declined,
+        goal("g3", until_s=50.0, at_s=30.0),
+        goal("g2", from_s=60.0, at_s=40.0),
+        goal("g1"),
+    )
     goals = (goal("g4", at_s=None), *goals)
     found = {now_s: in_force(goals, now_s) for now_s in (20.0, 55.0, 60.0)}
     assert {now_s: one.id for now_s, one in found.items() if one} == {20.0: "g3", 55.0: "g1", 60.0: "g2"}
