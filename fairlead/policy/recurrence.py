@@ -1,6 +1,6 @@
 """Stretches of steady demand, the regimes that they belong to, and the changes between them."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,6 +9,7 @@ from fairlead.contracts.forecasts import Change, Knowledge, Regime
 from fairlead.policy.arrays import Floats
 from fairlead.policy.regimes import (
     HALF_COUNT,
+    NEW_LEAST,
     SURE,
     WINDOWS,
     Alarm,
@@ -16,6 +17,7 @@ from fairlead.policy.regimes import (
     Likeness,
     known,
     merged,
+    novelty,
     recognised,
     switched,
 )
@@ -94,7 +96,7 @@ class Recurrence:
         """Recognise the stretch that is now, with the arrivals of the part of a slot that has passed."""
         total, slots = self.counts + counts, self.slots + share
         if slots > 0.0:
-            self.likeness = recognised(total, slots * self._slot_s, self._known())
+            self.likeness = recognised(total, slots * self._slot_s, self._known(), self._new())
         found = self.regime
         if found is not None and not self._name and self.slots >= LEAST_SURE_SLOTS:
             self._is(found.id)
@@ -108,6 +110,12 @@ class Recurrence:
             shape, seen_s = self.counts + mine.shape, seen_s + mine.seen_s
         present = Known(shape, seen_s)
         return switched(tuple(self._newest), (counts, share), present, tuple(everything.values()), self._slot_s)
+
+    def _new(self) -> dict[str, float]:
+        """Return of each remembered regime how much likelier a new one is; one that was told is looked out for."""
+        came = Counter([*(change.before for change in (*self._changes,)[:1]), *(c.after for c in self._changes)])
+        new = novelty([came[one.id] for one in self.regimes if one.id not in self._told])
+        return {one.id: NEW_LEAST if one.id in self._told else new for one in self.regimes}
 
     def _known(self) -> dict[str, Known]:
         return {one.id: known(one, self._models) for one in self.regimes}

@@ -43,8 +43,8 @@ likelihood ratio of the wrong one has mean 1)."""
 SURE = 0.95
 """Posterior probability from which a regime counts as recognised."""
 
-NEW_PRIOR = 0.1
-"""A regime that was never seen is taken to be a tenth as likely as each that was: they come back. Own choice."""
+NEW_LEAST = 0.1
+"""A regime that was never seen is taken to be at least a tenth as likely as each that was. Own choice."""
 
 FADE_S = 600.0
 """A remembered rate is known as well as ten minutes of it would tell, however long it was seen: regimes that come back
@@ -151,20 +151,32 @@ def _normal(p: float) -> float:
     return t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)))
 
 
-def recognised(counts: Floats, for_s: float, known: Mapping[str, Known]) -> Likeness:
+def recognised(counts: Floats, for_s: float, known: Mapping[str, Known], new: Mapping[str, float]) -> Likeness:
     """Return which of the remembered regimes the arrivals [m] of `for_s` seconds go with.
 
     A new regime is one whose models each have any rate, of the order of the mean one: its evidence is what every
-    remembered one has to beat.
+    remembered one has to beat. `new` says of each how much likelier a new one is beforehand.
     """
     usual = max(float(counts.sum()), 1.0) / (for_s * max(1, len(counts)))
-    new = Known(np.full(len(counts), HALF_COUNT), HALF_COUNT / usual)
+    unknown = Known(np.full(len(counts), HALF_COUNT), HALF_COUNT / usual)
     scores = [
-        (new.evidence(counts, for_s) + math.log(NEW_PRIOR), ""),
-        *((one.evidence(counts, for_s), name) for name, one in known.items()),
+        (unknown.evidence(counts, for_s), ""),
+        *((one.evidence(counts, for_s) - math.log(new[name]), name) for name, one in known.items()),
     ]
     best, name = max(scores)
     return Likeness(name, 1.0 / sum(math.exp(score - best) for score, _ in scores))
+
+
+def novelty(visits: Sequence[int]) -> float:
+    """Return how much likelier a regime is to be new than to be one that was seen, by how often each of them was.
+
+    The chance of a new one is the share of visits to regimes that were visited once (Good, "The population frequencies
+    of species and the estimation of population parameters", Biometrika 40, 1953); the rest is shared by those seen.
+    Where every stretch was of its own kind so far, likeness to a remembered one is taken for chance far longer.
+    """
+    once = sum(count <= 1 for count in visits)
+    new = (once + HALF_COUNT) / (sum(max(1, count) for count in visits) + 1.0)
+    return max(NEW_LEAST, len(visits) * new / (1.0 - new))
 
 
 def known(regime: Regime, models: Sequence[str]) -> Known:

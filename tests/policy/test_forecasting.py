@@ -11,7 +11,7 @@ from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.expecting import Rates, Records, edges
 from fairlead.policy.forecasting import RECENT_MOST, RECENT_SLOTS, Foresight
 from fairlead.policy.recurrence import REGIMES_MOST, Recurrence
-from fairlead.policy.regimes import SWITCH_P, Detector, chi_square, known, recognised
+from fairlead.policy.regimes import NEW_LEAST, SWITCH_P, Detector, chi_square, known, novelty, recognised
 from tests.policy.demand_scenes import BUSY, OTHER, QUIET, SLOT_S, lived, town
 
 SETTINGS = PolicySettings()
@@ -66,7 +66,7 @@ def test_no_change_is_looked_for_before_the_rates_are_known() -> None:
 def test_inside_a_slot_a_change_to_a_remembered_regime_is_noticed_at_once() -> None:
     """Ten seconds of the other regime's requests are enough where it is remembered; its rates are expected then."""
     one = foresight()
-    lived(one, [(BUSY, 40), (QUIET, 40), (BUSY, 40)], seed=3)
+    lived(one, [*((BUSY, 40), (QUIET, 40)) * 3, (BUSY, 40)], seed=3)
     assert one.regime is not None
     before = one.regime.id
     now_s = one.next_slot * SLOT_S + 10.0
@@ -249,13 +249,24 @@ def test_counts_go_with_the_regime_that_explains_them_or_with_none() -> None:
         Regime(id=name, seen_s=1200.0, rates=tuple(Rate(model=m, per_s=r) for m, r in rates.items()))
         for name, rates in (("r1", BUSY), ("r2", QUIET))
     ]
-    shelf = {one.id: known(one, MODELS) for one in regimes}
-    found = recognised(np.array([3.0, 0.0, 9.0]), 30.0, shelf)
+    shelf, back = {one.id: known(one, MODELS) for one in regimes}, dict.fromkeys(("r1", "r2"), NEW_LEAST)
+    found = recognised(np.array([3.0, 0.0, 9.0]), 30.0, shelf, back)
     assert found.regime == "r2"
     assert found.probability > 0.95
-    strange = recognised(np.array([0.0, 60.0, 0.0]), 30.0, shelf)
+    strange = recognised(np.array([0.0, 60.0, 0.0]), 30.0, shelf, back)
     assert strange.regime == ""
     assert strange.probability > 0.95
+    wary = recognised(np.array([3.0, 0.0, 9.0]), 30.0, shelf, dict.fromkeys(("r1", "r2"), 1e6))
+    assert wary.regime == "" or wary.probability < found.probability
+
+
+def test_where_nothing_came_back_so_far_a_new_regime_is_likelier() -> None:
+    """Twelve that were seen once: hundreds of times as likely as each; four seen thrice: a sixth; none: as the least."""
+    assert novelty([1] * 12) == pytest.approx(12 * 12.5 / 0.5)
+    assert novelty([0, 1]) == pytest.approx(2 * 2.5 / 0.5)
+    assert novelty([3] * 4) == pytest.approx(4 * 0.5 / 12.5)
+    assert novelty([9] * 4) == NEW_LEAST
+    assert novelty([]) == NEW_LEAST
 
 
 def test_a_false_alarm_is_no_change_once_the_regime_is_the_same() -> None:

@@ -74,7 +74,7 @@ async def test_what_was_learned_survives_a_restart() -> None:
         assert [one.id for one in kept.regimes] == ["r1"]
         await w.agent(decide_slot)
         await slots_of(w, 3, m2=8)
-        await slots_of(w, 3, m1=8)
+        await slots_of(w, 6, m1=8)
         forecast = seen((await w.journal("slot"))[-1]).forecast
         assert forecast is not None
         assert forecast.regime == "r1"
