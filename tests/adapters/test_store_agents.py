@@ -6,6 +6,7 @@ import pytest
 
 from fairlead.contracts.cases import ModelTally
 from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.decisions import SlotInput
 from fairlead.contracts.dialogue import BudgetLimits, BudgetSpent, Proposal
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch
 from fairlead.contracts.evidence import Call, Evidence
@@ -219,7 +220,10 @@ async def test_some_cases_come_in_the_order_in_which_they_were_asked_for(store: 
 
 async def test_what_a_case_is_judged_by_is_kept_and_forgotten_with_it(store: Store) -> None:
     """Also where the case is written again."""
-    made = Evidence(case="c1", begin=some.slot_record(1).input, calls=(Call(at_s=1.5, site="s1", model="m1"),))
+    begin = some.slot_record(1).input
+    assert isinstance(begin, SlotInput)
+    calls = (Call(at_s=1.5, site="s1", model="m1"),)
+    made = Evidence(case="c1", ended_at_s=1300.0, begin=begin, plan=some.plan(), calls=calls)
     with pytest.raises(NotFound, match="no case 'c1'"):
         await store.put_evidence(made)
     await store.add_case(some.case(), capacity=8)

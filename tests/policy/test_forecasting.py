@@ -261,7 +261,7 @@ def test_counts_go_with_the_regime_that_explains_them_or_with_none() -> None:
 
 
 def test_where_nothing_came_back_so_far_a_new_regime_is_likelier() -> None:
-    """Twelve that were seen once: hundreds of times as likely as each; four seen thrice: a sixth; none: as the least."""
+    """Twelve seen once: hundreds of times as likely as each; four seen thrice: a sixth; none: as the least."""
     assert novelty([1] * 12) == pytest.approx(12 * 12.5 / 0.5)
     assert novelty([0, 1]) == pytest.approx(2 * 2.5 / 0.5)
     assert novelty([3] * 4) == pytest.approx(4 * 0.5 / 12.5)
