@@ -106,6 +106,8 @@ def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, 
     """
     from_s = _begins_at_s(asked)
     until_s = from_s + (settings.horizon_s if isinstance(asked, EpochInput) else settings.guide_horizon_s)
+    if isinstance(asked, EpochInput):
+        settings = settings.model_copy(update={"margin_ratio": settings.plan_margin_ratio})
     world = World(outlook(asked, until_s))
     fitting = _contenders(asked, judge, world.given, settings.candidates)
     horizon_s = until_s - asked.now_s

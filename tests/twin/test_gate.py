@@ -20,7 +20,7 @@ from tests.policy.dialogues import SHAPE as NODES_AND_MODELS
 from tests.policy.dialogues import epoch_asked, slot_asked
 
 SHAPE = NODES_AND_MODELS.model_copy(update={"sites": (SiteSpec(id="east", node=None, url="http://east:9"),)})
-SETTINGS = GateSettings()
+SETTINGS = GateSettings(plan_margin_ratio=0.01)
 USUAL_S = 12.0
 """Mean latency under the fallback: F is a tenth, and 1 % of F is 0.12 s."""
 
@@ -67,6 +67,13 @@ def verdict(made: Made, *drafts: PlanDraft, gate: GateSettings = SETTINGS, seed:
     asked = epoch_asked(cluster=SHAPE, seed=seed)
     first, *others = (one.to_json() for one in drafts)
     return judged(asked, Judge(agent="planner", proposal=first, others=tuple(others)), gate, made.branch)
+
+
+def test_by_default_a_plan_that_costs_anything_for_sure_may_not_act() -> None:
+    """What it has started is undone after its epoch."""
+    for cost_s, code in ((0.05, "worse"), (-0.05, "no-worse")):
+        found = verdict(Made(slower(proposal=cost_s)), draft(), gate=GateSettings())
+        assert found.code == code
 
 
 @given(seed_s=st.floats(-0.1, 0.1))
