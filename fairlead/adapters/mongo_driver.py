@@ -112,8 +112,10 @@ class Driver:
                     yield
             cancellation.heed()
         except PyMongoError as error:
+            cancellation.heed()
             raise StoreUnavailable(f"MongoDB could not {what}: {foreign(error)}") from error
         except TimeoutError as error:
+            cancellation.heed()
             raise StoreUnavailable(f"MongoDB did not {what} within {2 * self.timeout_s:g} s") from error
 
     async def atomically(self, what: str, work: Callable[[Session], Awaitable[Result]]) -> Result:

@@ -88,6 +88,13 @@ async def until(holds: Callable[[], Awaitable[bool]]) -> float:
     return time.monotonic() - began
 
 
+async def ended(task: asyncio.Task[None]) -> None:
+    """End a service by cancelling it; fails with where it stands if it goes on."""
+    task.cancel()
+    await asyncio.wait([task], timeout=PATIENCE_S)
+    assert task.done(), [one.get_stack() for one in asyncio.all_tasks()]
+
+
 def four_nodes(now_s: float) -> Edge:
     """Return an edge of four nodes and five models: `m1` on `n1` and `n2`, `m2` on `n3`."""
     edge = Edge(cluster(nodes=4, models=5), now_s)
@@ -134,8 +141,7 @@ async def core(mongodb: MongoSettings, state_dir: Path) -> AsyncIterator[Core]:
         assert not any(t.done() for t in tasks), [t for t in tasks if t.done()]
     finally:
         for task in reversed(tasks):
-            task.cancel()
-            await asyncio.wait([task])
+            await ended(task)
         await control.close()
         await store.close()
 
@@ -219,8 +225,7 @@ async def test_a_second_slot_agent_and_a_second_planner_do_no_harm(
 
         await until(several)
         for task in seconds:
-            task.cancel()
-        await asyncio.gather(*seconds, return_exceptions=True)
+            await ended(task)
         page = await c.store.decision_summaries(agent=None, limit=1000, cursor=None)
         slots = sorted(r.number for r in page.items if r.kind == "slot")
         assert slots == list(range(slots[0], slots[0] + len(slots)))
