@@ -38,6 +38,9 @@ Hindsight = Callable[[Evidence], Awaitable[Label]]
 class TwinFailed(FairleadError):
     """The process that judges an epoch has ended without a label."""
 
+    code = "twin-failed"
+    status = 503
+
 
 class Labeller:
     """Has the twin judge what it has not; `run` ends by cancellation only."""

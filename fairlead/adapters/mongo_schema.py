@@ -272,8 +272,8 @@ async def _without_candidates(driver: Driver) -> None:
             after = rows[-1]["_id"]
 
 
-CANDIDATES = re.compile(r'"candidates":\d+,')
-"""As schema 3 wrote it, in the middle of the controller's settings."""
+CANDIDATES = re.compile(r'"candidates":\d+,(?="speed_gain")')
+"""As schema 3 wrote it, in the middle of the controller's settings; the gate's setting of that name is another one."""
 
 
 def outcome_fields(outcome: Outcome) -> Document:
