@@ -39,7 +39,9 @@ class Section:
     seeds: int
     """1 to this."""
     bounded: int = 0
-    """For so many of the seeds there is a lower bound."""
+    """For so many of the seeds there is a lower bound,"""
+    bounded_at: tuple[float, ...] = (0.8,)
+    """at these loads."""
     foreseen: int = 0
     """For so many of the seeds the clairvoyant plays too,"""
     foreseen_at: tuple[float, ...] = ()
@@ -76,14 +78,14 @@ FEW = 3
 def sections(seeds: int) -> tuple[Section, ...]:
     """Return what is played, with so many seeds each."""
     return (
-        Section("city7-rotating", CITY7, ALL, seeds, bounded=2, foreseen=2, foreseen_at=(0.8,)),
-        Section("city7-stationary", CITY7, SOME, seeds),
-        Section("city7-cyclic", CITY7, SOME, seeds),
-        Section("city7-redraw", CITY7, SOME, seeds),
-        Section("city7-burst", CITY7, SOME, seeds),
-        Section("city7-node-loss", CITY7, SOME, seeds),
-        Section("city7-slow-node", CITY7, SOME, seeds),
-        Section("city7-maintenance", (0.8,), SOME, seeds),
+        Section("city7-rotating", CITY7, ALL, seeds, bounded=2, bounded_at=CITY7, foreseen=2, foreseen_at=(0.8,)),
+        Section("city7-stationary", CITY7, SOME, seeds, bounded=1),
+        Section("city7-cyclic", CITY7, SOME, seeds, bounded=1),
+        Section("city7-redraw", CITY7, SOME, seeds, bounded=1),
+        Section("city7-burst", CITY7, SOME, seeds, bounded=1),
+        Section("city7-node-loss", CITY7, SOME, seeds, bounded=1),
+        Section("city7-slow-node", CITY7, SOME, seeds, bounded=1),
+        Section("city7-maintenance", (0.8,), SOME, seeds, bounded=1),
         Section("city7-rotating-cv", CITY7, SOME, seeds),
         Section("catalogue-roomy", CATALOGUE, ON_DEMAND, seeds),
         Section("catalogue-crowded", CATALOGUE, ON_DEMAND, seeds),

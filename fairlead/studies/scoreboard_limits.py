@@ -43,7 +43,7 @@ def limits_of(chosen: Sequence[Section]) -> tuple[Limit, ...]:
     found: list[Limit] = []
     for one in chosen:
         asked: tuple[tuple[Kind, tuple[float, ...], int], ...] = (
-            (BOUND, one.loads, one.bounded),
+            (BOUND, one.bounded_at, one.bounded),
             (ORACLE, one.foreseen_at, one.foreseen),
         )
         for kind, loads, count in asked:
