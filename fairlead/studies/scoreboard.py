@@ -79,12 +79,12 @@ def sections(seeds: int) -> tuple[Section, ...]:
     """Return what is played, with so many seeds each."""
     return (
         Section("city7-rotating", CITY7, ALL, seeds, bounded=2, bounded_at=CITY7, foreseen=2, foreseen_at=(0.8,)),
-        Section("city7-stationary", CITY7, SOME, seeds, bounded=1),
-        Section("city7-cyclic", CITY7, SOME, seeds, bounded=1),
-        Section("city7-redraw", CITY7, SOME, seeds, bounded=1),
-        Section("city7-burst", CITY7, SOME, seeds, bounded=1),
-        Section("city7-node-loss", CITY7, SOME, seeds, bounded=1),
-        Section("city7-slow-node", CITY7, SOME, seeds, bounded=1),
+        Section("city7-stationary", CITY7, SOME, seeds, bounded=1, bounded_at=CITY7),
+        Section("city7-cyclic", CITY7, SOME, seeds, bounded=1, bounded_at=CITY7),
+        Section("city7-redraw", CITY7, SOME, seeds, bounded=1, bounded_at=CITY7),
+        Section("city7-burst", CITY7, SOME, seeds, bounded=1, bounded_at=CITY7),
+        Section("city7-node-loss", CITY7, SOME, seeds, bounded=1, bounded_at=CITY7),
+        Section("city7-slow-node", CITY7, SOME, seeds, bounded=1, bounded_at=CITY7),
         Section("city7-maintenance", (0.8,), SOME, seeds, bounded=1),
         Section("city7-rotating-cv", CITY7, SOME, seeds),
         Section("catalogue-roomy", CATALOGUE, ON_DEMAND, seeds),
