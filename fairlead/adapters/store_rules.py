@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 import pydantic
 
@@ -42,22 +42,7 @@ DEADLINE_S: float = ModelSpec.model_fields["deadline_s"].default
 
 EMPTY_CLUSTER = Cluster(nodes=(), models=(), sites=())
 
-EVERY_KIND: tuple[EventKind, ...] = (
-    "report",
-    "plan",
-    "placement",
-    "table",
-    "decision",
-    "wake",
-    "override",
-    "mode",
-    "node",
-    "model",
-    "site",
-    "proposal",
-    "note",
-    "goal",
-)
+EVERY_KIND: tuple[EventKind, ...] = get_args(EventKind)
 
 Spec = TypeVar("Spec", NodeSpec, ModelSpec, SiteSpec)
 Revisable = TypeVar("Revisable", NodeSpec, ModelSpec, SiteSpec, Override, Mode, Proposal, Note, Goal)
