@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from tests.waiting import until
+
 USAGE = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
 
 
@@ -139,12 +141,3 @@ class LlmServer:
         async with server:
             yield self
             await until(lambda: self.open == 0, "all clients have gone")
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Return once a condition holds; fails after 20 wall seconds."""
-    for _ in range(4000):
-        if condition():
-            return
-        await asyncio.sleep(0.005)
-    raise AssertionError(f"never happened: {what}")

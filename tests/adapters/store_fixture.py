@@ -1,7 +1,7 @@
 """The store port's fake and MongoDB, each empty, and a reader of changes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -11,9 +11,7 @@ from fairlead.contracts.events import Event, EventKind
 from fairlead.contracts.ports import Store
 from fairlead.contracts.settings import MongoSettings
 from tests.adapters import store_examples as some
-
-DEADLINE_S = 20.0
-"""Wall seconds that a test waits for what must come."""
+from tests.waiting import until
 
 
 @pytest.fixture(params=["memory", "mongo"])
@@ -77,10 +75,3 @@ class Heard:
         assert self._task is not None
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    """Return once the condition, an async function, returns true."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not await condition():
-            await asyncio.sleep(0.01)

@@ -11,7 +11,7 @@ import pytest
 
 from fairlead.adapters.bound_child import ORPHAN_STATUS, bound
 from fairlead.adapters.process_table import is_alive, start_ticks
-from tests.adapters.store_fixture import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="prctl(2) is Linux's")
 

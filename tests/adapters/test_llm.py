@@ -13,7 +13,8 @@ from fairlead.adapters.openai_llm import connected
 from fairlead.contracts.dialogue import REPLY_CHARS, AnswerCode
 from fairlead.contracts.ports import Llm
 from tests.adapters.llm_questions import ENVIRON, question, settings
-from tests.adapters.llm_server import Behaviour, LlmServer, fails, hangs, reply, resets, until
+from tests.adapters.llm_server import Behaviour, LlmServer, fails, hangs, reply, resets
+from tests.waiting import until
 
 AS_SERVER: dict[AnswerCode, Behaviour] = {
     "reset": resets,

@@ -16,7 +16,8 @@ from fairlead.contracts.dialogue import Answer, AnswerCode
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings
 from tests.adapters.llm_questions import ENVIRON, KEY, asking, question, settings
-from tests.adapters.llm_server import Behaviour, LlmServer, fails, hangs, http, raw, reply, until
+from tests.adapters.llm_server import Behaviour, LlmServer, fails, hangs, http, raw, reply
+from tests.waiting import until
 
 
 def formats(server: LlmServer) -> list[str | None]:

@@ -10,7 +10,8 @@ import pytest
 from fairlead.adapters.openai_call import BODY_BYTES
 from fairlead.contracts.dialogue import Answer, AnswerCode
 from tests.adapters.llm_questions import asking, question, settings
-from tests.adapters.llm_server import Behaviour, LlmServer, endless, fails, hangs, http, raw, reply, resets, until
+from tests.adapters.llm_server import Behaviour, LlmServer, endless, fails, hangs, http, raw, reply, resets
+from tests.waiting import until
 
 NESTED = "[" * 100_000
 CHOICE = {"message": {"content": 7}}

@@ -11,6 +11,7 @@ from fairlead.adapters.http_post import Poster, Target, Unreached
 from fairlead.adapters.memory_pods import MemoryPods
 from fairlead.adapters.pod_http import HttpPods
 from fairlead.contracts.tickets import Failed, Head, Returned
+from tests.waiting import until
 
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\nhello"
 CLOSING = WHOLE.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
@@ -139,10 +140,7 @@ async def test_an_aborted_exchange_ends_at_once(words: bytes, phase: str) -> Non
 
         listening = asyncio.create_task(listen())
         wanted = {"connect": 0, "head": 1, "body": 2}[phase]
-        for _ in range(2000):
-            if server.requests and len(heard) == wanted:
-                break
-            await asyncio.sleep(0.005)
+        await until(lambda: bool(server.requests) and len(heard) == wanted, f"the exchange stands at {phase}")
         exchange.abort()
         await asyncio.wait_for(listening, 20)
         assert heard[-1] == Failed(phase=phase, reason="the pod is gone")  # type: ignore[arg-type]

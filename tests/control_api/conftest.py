@@ -1,7 +1,7 @@
 """A control API in this process on a store in memory, and a client for each role."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import get_args
 
@@ -17,6 +17,7 @@ from fairlead.contracts.events import Role
 from fairlead.contracts.settings import ControlSettings, Settings
 from tests.adapters import store_examples as some
 from tests.adapters.mongo_fixture import mongo_settings, mongo_uri
+from tests.waiting import until
 
 __all__ = ["mongo_settings", "mongo_uri"]
 
@@ -37,13 +38,6 @@ class Api:
     def admin(self) -> httpx.AsyncClient:
         """A client that may do everything."""
         return self.by_role["admin"]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return once the condition holds."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 @pytest.fixture

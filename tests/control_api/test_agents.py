@@ -22,9 +22,10 @@ from fairlead.contracts.settings import LlmEndpoint, LlmSettings, Settings
 from fairlead.policy.cases import cluster_digest
 from tests.adapters import store_examples as some
 from tests.control_api import dialogue_examples as example
-from tests.control_api.conftest import Api, until
+from tests.control_api.conftest import Api
 from tests.control_api.test_resources import ROOT, refused
 from tests.policy.remembering import case as remembered_case
+from tests.waiting import until
 
 UNSET = Settings()
 SET = Settings(llm=LlmSettings(endpoints=(LlmEndpoint(url="http://127.0.0.1:9000/v1"),)))

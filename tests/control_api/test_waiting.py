@@ -10,8 +10,9 @@ from control_api.watch import BACKLOG
 from fairlead.contracts.errors import StoreUnavailable
 from fairlead.contracts.events import Event, EventKind
 from tests.adapters import store_examples as some
-from tests.control_api.conftest import DEADLINE_S, Api, until
+from tests.control_api.conftest import DEADLINE_S, Api
 from tests.control_api.test_resources import ROOT, refused
+from tests.waiting import until
 
 
 def waiting(api: Api, kind: str) -> float:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,22 +19,11 @@ from fairlead.contracts.tickets import PodEndpoint, PodSet
 from fairlead.contracts.tuning import PolicySettings
 from gateway.service import Gateway
 
-DEADLINE_S = 20.0
-"""A condition that does not come true within this is a failed test."""
-
 CHAT = "/v1/chat/completions"
 
 Exchange = AbstractAsyncContextManager[aiohttp.ClientResponse]
 Answer = tuple[int, Mapping[str, str], bytes]
 """Status, headers, body."""
-
-
-async def until(condition: Callable[[], bool], what: str = "the condition") -> None:
-    """Return once `condition()` holds."""
-    end_s = asyncio.get_running_loop().time() + DEADLINE_S
-    while not condition():
-        assert asyncio.get_running_loop().time() < end_s, f"{what} did not come true in {DEADLINE_S:g} s"
-        await asyncio.sleep(0.002)
 
 
 def free_port() -> int:

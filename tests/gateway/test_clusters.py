@@ -7,7 +7,8 @@ from pathlib import Path
 import aiohttp
 
 from fairlead.contracts.plans import ModelWork, NodeSpeed, RoutingTable, Row, Rule, Share
-from tests.gateway.scene import Scene, model, scene, small_cluster, until
+from tests.gateway.scene import Scene, model, scene, small_cluster
+from tests.waiting import until
 
 
 def table(

@@ -20,8 +20,9 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import KeeperUnavailable
 from fairlead.contracts.settings import ControlSettings, Settings
 from fairlead.contracts.tickets import PodEndpoint, PodSet
-from tests.gateway.scene import Scene, TinyPod, free_port, model, scene, small_cluster, until
+from tests.gateway.scene import Scene, TinyPod, free_port, model, scene, small_cluster
 from tests.gateway.test_clusters import reaches
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,15 +67,16 @@ async def declared(url: str, node: str, pod: TinyPod, sequence: int) -> None:
         model="alpha", instance="alpha-1", phase="ready", url=pod.url, concurrency=2, work_s=0.02, ready_at_s=None
     )
     keeper = HttpKeeper(url, None, ScaledClock())
-    deadline_s = asyncio.get_running_loop().time() + 30
+
+    async def declared() -> bool:
+        try:
+            await keeper.declare(PodSet(node=node, instance="a", sequence=sequence, speed=1.0, pods=(end,)))
+        except KeeperUnavailable:
+            return False
+        return True
+
     try:
-        while True:
-            try:
-                await keeper.declare(PodSet(node=node, instance="a", sequence=sequence, speed=1.0, pods=(end,)))
-                return
-            except KeeperUnavailable:
-                assert asyncio.get_running_loop().time() < deadline_s
-                await asyncio.sleep(0.02)
+        await until(declared, f"the keeper at {url} answers")
     finally:
         await keeper.close()
 

@@ -15,7 +15,8 @@ from fairlead.contracts.errors import KeeperUnavailable, StaleGeneration
 from fairlead.contracts.ports import KeeperPort
 from fairlead.contracts.tickets import Done, Failed, Granted, Head, Offer, Queued, Refused, Returned, Ticket, Update
 from gateway.keeper import Keeper
-from tests.gateway.scene import Scene, model, scene, small_cluster, until
+from tests.gateway.scene import Scene, model, scene, small_cluster
+from tests.waiting import until
 
 FAR_S = 4e9
 """A deadline after the year 2090."""

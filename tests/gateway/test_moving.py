@@ -9,8 +9,9 @@ import pytest
 
 from fairlead.adapters.keeper_http import HttpKeeper
 from gateway.moving import LOOK_S, rest_s
-from tests.gateway.scene import Scene, TinyPod, free_port, model, scene, small_cluster, until
+from tests.gateway.scene import Scene, TinyPod, free_port, model, scene, small_cluster
 from tests.gateway.test_clusters import reaches, table
+from tests.waiting import until
 
 EVEN = {"n0": 0.5, "n1": 0.5}
 

@@ -10,7 +10,8 @@ import pytest
 
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import GatewaySettings
-from tests.gateway.scene import CHAT, model, scene, small_cluster, until
+from tests.gateway.scene import CHAT, model, scene, small_cluster
+from tests.waiting import until
 
 
 async def test_a_request_is_answered_by_the_pod_with_fairleads_headers(tmp_path: Path) -> None:

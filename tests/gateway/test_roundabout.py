@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from fairlead.adapters.clock import VirtualClock
 from fairlead.contracts.readings import KeeperState, PodLoad
 from gateway.view import View
-from tests.gateway.scene import free_port, scene, small_cluster, until
+from tests.gateway.scene import free_port, scene, small_cluster
 from tests.gateway.test_clusters import reaches
+from tests.waiting import until
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from fairlead.contracts.plans import Placement
 from fairlead.contracts.settings import ControlSettings, MongoSettings, Settings
 from fairlead.policy.replay import again
 from tests.slot_agent.edge import Edge, cluster
+from tests.waiting import until
 
 SPEED = 10.0
 """A report may be 1.5 s of the wall old: a busy machine that runs other tests too does not lose nodes by that."""
@@ -77,15 +78,6 @@ class Core:
         """Return which nodes the routing table in force sends each model's requests to."""
         table = await self.control.table(newer_than=0, wait_s=0.0)
         return {r.model: {s.node for s in r.shares} for r in table.rows} if table is not None else {}
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> float:
-    """Return the wall seconds until `holds` did."""
-    began = time.monotonic()
-    async with asyncio.timeout(PATIENCE_S):
-        while not await holds():
-            await asyncio.sleep(0.005)
-    return time.monotonic() - began
 
 
 async def ended(task: asyncio.Task[None]) -> None:

@@ -1,6 +1,5 @@
 """What the tests of runtimes and agents start: models, nodes, a small real server, and the warm parent."""
 
-import asyncio
 import contextlib
 import json
 import os
@@ -9,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from fairlead.contracts.cluster import Launch, ModelSpec, NodeSpec
@@ -82,14 +81,6 @@ def placement(
         decision=f"slot-{generation}",
         nodes=(NodePlacement(node="n1", awake=awake, stoppable=stoppable, forced=forced),),
     )
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a condition; fail with `what` after the deadline."""
-    end_s = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < end_s, f"never came true: {what}"
-        await asyncio.sleep(0.005)
 
 
 @contextlib.contextmanager

@@ -21,7 +21,8 @@ from fairlead.policy.reconcile import Limits
 from node_agent.agent import NodeAgent, Ports, Rhythm
 from node_agent.books import Books
 from node_agent.keeping import kept
-from tests.node_agent.pods import model, node, placement, until
+from tests.node_agent.pods import model, node, placement
+from tests.waiting import until
 
 SPEED = 100.0
 MODELS = (model("a", start_s=10.0, gb=1), model("b", start_s=20.0, gb=2), model("c", start_s=10.0, gb=3))

@@ -19,7 +19,8 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.settings import ControlSettings, NodeAgentSettings, Settings
 from node_agent.pod_record import PodRecord, PodRecords
 from tests.adapters.rest_stub import TOKEN, served
-from tests.node_agent.pods import kill, model, node, placement, until, warm_parent
+from tests.node_agent.pods import kill, model, node, placement, warm_parent
+from tests.waiting import until
 
 SPEED = 20.0
 

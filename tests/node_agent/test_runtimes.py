@@ -13,11 +13,13 @@ from fairlead.adapters import process_table
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.memory_runtime import Machine, MemoryRuntime
 from fairlead.contracts.cluster import ModelSpec
+from fairlead.contracts.containers import Container
 from fairlead.contracts.errors import PodFault
 from fairlead.contracts.ports import PodOrder, PodStatus, Runtime
 from node_agent.pod_record import PodRecords
 from node_agent.process_runtime import ProcessRuntime
-from tests.node_agent.pods import kill, missing_program, model, node, until, warm_parent
+from tests.node_agent.pods import kill, missing_program, model, node, warm_parent
+from tests.waiting import until
 
 
 @dataclass
@@ -226,6 +228,16 @@ async def test_a_program_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
     runtime = ProcessRuntime(node(), tmp_path, ScaledClock(), None)
     with pytest.raises(PodFault, match="/nowhere/to-be-found"):
         await runtime.start(PodOrder("n1", missing_program("a"), "a-1"))
+    assert PodRecords(tmp_path).all() == ()
+    await runtime.close()
+
+
+async def test_a_model_without_a_launch_is_a_fault(tmp_path: Path) -> None:
+    """A container alone is nothing for a machine without containers."""
+    runtime = ProcessRuntime(node(), tmp_path, ScaledClock(), None)
+    spec = model("a").model_copy(update={"launch": None, "container": Container(image="a:1")})
+    with pytest.raises(PodFault, match="has a container and no launch"):
+        await runtime.start(PodOrder("n1", spec, "a-1"))
     assert PodRecords(tmp_path).all() == ()
     await runtime.close()
 

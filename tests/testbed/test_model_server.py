@@ -23,7 +23,8 @@ from fairlead.contracts.errors import PodFault
 from fairlead.contracts.ports import PodOrder
 from node_agent.launchers import Launched, WarmParentClient
 from testbed.emulated_answers import png
-from tests.node_agent.pods import kill, until, warm_parent
+from tests.node_agent.pods import kill, warm_parent
+from tests.waiting import until
 
 SPEED = 30.0
 WORK_S = 6.0

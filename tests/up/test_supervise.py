@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psutil
@@ -15,6 +14,7 @@ import pytest
 
 from testbed import processes
 from testbed.supervise import Program, Supervisor
+from tests.waiting import until
 
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 STUBBORN = (
@@ -28,14 +28,6 @@ WITH_ORPHAN = (
     "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'],"
     " start_new_session=True); print('up', flush=True); time.sleep(600)",
 )
-
-
-async def until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
-    """Wait for a condition with a deadline."""
-    end_s = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < end_s, "the condition did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture
