@@ -12,6 +12,9 @@ import numpy as np
 from fairlead.contracts.cluster import Cluster
 from fairlead.policy.fairness import ModelStats
 
+AFTER_CHANGE_S = 300.0
+"""What counts as near a change of demand: five minutes after it (CONTROL §6, agents against the fallback)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -68,6 +71,12 @@ def latencies(requests: Sequence[Traced], window: Window) -> Latency:
     values = np.array([latency(one, window) for one in requests])
     p50, p95, p99 = (float(one) for one in np.percentile(values, (50, 95, 99)))
     return Latency(float(values.mean()), p50, p95, p99)
+
+
+def after_changes(requests: Sequence[Traced], changes_at_s: Sequence[float], window: Window) -> float | None:
+    """Return the mean latency of the requests that were sent within `AFTER_CHANGE_S` of a change; None without any."""
+    near = [one for one in requests if any(0.0 <= one.sent_at_s - at_s < AFTER_CHANGE_S for at_s in changes_at_s)]
+    return latencies(near, window).mean
 
 
 def model_stats(requests: Sequence[Traced], cluster: Cluster, window: Window) -> tuple[ModelStats, ...]:

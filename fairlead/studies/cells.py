@@ -126,6 +126,8 @@ class CellResult(Message):
     p50_s: Seconds | None
     p95_s: Seconds | None
     p99_s: Seconds | None
+    after_change_s: Seconds | None = None
+    """Mean latency of what was sent within five minutes after demand changed; None where it is not known to have."""
     x1: Ratio
     x2: Ratio
     x3: Ratio
@@ -239,6 +241,7 @@ def result_of(cell: Cell, subject: Subject, played: Played, took_s: float) -> Ce
         p50_s=latency.p50,
         p95_s=latency.p95,
         p99_s=latency.p99,
+        after_change_s=figures.after_change_s,
         x1=fairness.x1,
         x2=fairness.x2,
         x3=fairness.x3,

@@ -67,7 +67,7 @@ def foresee(game: Game, tell: Callable[[float], None]) -> Foreseen:
             engine.impose(best)
         engine.run(min(engine.now_s + DECIDES_EVERY_S, end_s))
         tell(engine.now_s / end_s)
-    figures = figures_of(outcomes_of(engine), engine.starts, engine.stops, subject.cluster, subject.window)
+    figures = figures_of(outcomes_of(engine), engine.starts, engine.stops, subject)
     return Foreseen(figures, considered, imposed)
 
 

@@ -134,6 +134,7 @@ FIGURES: Mapping[str, Callable[[CellResult, float], float | None]] = {
     "p50": lambda one, _: one.p50_s,
     "p95": lambda one, _: one.p95_s,
     "p99": lambda one, _: one.p99_s,
+    "after_change": lambda one, _: one.after_change_s,
     "x1": lambda one, _: one.x1,
     "x2": lambda one, _: one.x2,
     "x3": lambda one, _: one.x3,
@@ -144,7 +145,8 @@ FIGURES: Mapping[str, Callable[[CellResult, float], float | None]] = {
     "stops_per_hour": lambda one, _: one.stops_per_hour,
 }
 
-LATENCY = ("mean", "p50", "p95", "p99")
+LATENCY = ("mean", "p50", "p95", "p99", "after_change")
+"""`after_change`: the mean of what was sent within five minutes after demand changed; None where it did not."""
 FAIRNESS = ("x1", "x2", "x3", "x4")
 SHARES = (*FAIRNESS, "service_ratio")
 """Figures that cannot exceed 1; none is below 0."""

@@ -37,6 +37,18 @@ class Span:
         return sum(rate for _, rate in self.rates)
 
 
+def changes(spans: Iterator[Span], until_s: float) -> tuple[float, ...]:
+    """Return the instants before `until_s` at which the rates of one span end and other ones begin."""
+    found = []
+    before = next(spans)
+    while before.end_s < until_s:
+        after = next(spans)
+        if after.rates != before.rates:
+            found.append(after.start_s)
+        before = after
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """What the course of demand depends on."""

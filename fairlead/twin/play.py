@@ -7,13 +7,12 @@ from typing import Literal, get_args
 
 from pydantic import ValidationError
 
-from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import InputError
 from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.fairness import ModelStats, Readings, readings
-from fairlead.policy.measuring import Latency, Window, latencies, model_stats
+from fairlead.policy.measuring import Latency, Window, after_changes, latencies, model_stats
 from fairlead.twin.engine import Engine
 from fairlead.twin.requests import Fate, Request
 from fairlead.twin.setup import Setup, assembled
@@ -125,6 +124,8 @@ class Figures:
     open: int
     """Not ended at the window's end."""
     latency_s: Latency
+    after_change_s: float | None
+    """Mean latency of what was sent within five minutes after demand changed; None where it did not."""
     fairness: Readings
     service_ratio: float | None
     """Finished of arrived; None without any."""
@@ -156,7 +157,7 @@ def play(game: Game, tell: Callable[[float], None]) -> Played:
     while engine.now_s < end_s:
         engine.run(min(engine.now_s + WORDS_S, end_s))
         tell(engine.now_s / end_s)
-    figures = figures_of(outcomes_of(engine), engine.starts, engine.stops, subject.cluster, subject.window)
+    figures = figures_of(outcomes_of(engine), engine.starts, engine.stops, subject)
     talks = talk_figures(engine.spoken) if game.counsel is not None else None
     return Played(figures, engine.books.arrived, engine.decisions, "reference", talks)
 
@@ -199,14 +200,15 @@ def outcomes_of(engine: Engine) -> list[Outcome]:
 
 
 def figures_of(
-    outcomes: Sequence[Outcome], starts: Sequence[float], stops: Sequence[float], shape: Cluster, window: Window
+    outcomes: Sequence[Outcome], starts: Sequence[float], stops: Sequence[float], subject: Subject
 ) -> Figures:
-    """Return what is measured of the requests that were sent inside the window, which ends now.
+    """Return what is measured of the requests that were sent inside the subject's window, which ends now.
 
     `starts` and `stops` are the instants at which pods were started and stopped.
     """
+    window = subject.window
     inside = [one for one in outcomes if window.start_at_s <= one.sent_at_s < window.end_at_s]
-    stats = model_stats(inside, shape, window)
+    stats = model_stats(inside, subject.cluster, window)
     finished = _count(inside, "finished")
     hours = (window.end_at_s - window.start_at_s) / 3600.0
     return Figures(
@@ -216,6 +218,7 @@ def figures_of(
         refused=_count(inside, "refused"),
         open=_count(inside, None),
         latency_s=latencies(inside, window),
+        after_change_s=after_changes(inside, subject.changes_at_s, window),
         fairness=readings(stats),
         service_ratio=finished / len(inside) if inside else None,
         starts_per_hour=_inside(starts, window) / hours,

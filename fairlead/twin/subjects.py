@@ -9,6 +9,7 @@ from fairlead.contracts.plans import Override
 from fairlead.policy.measuring import Window
 from fairlead.twin.calendar import Mishap
 from fairlead.twin.clusters import cluster, default_ports
+from fairlead.twin.courses import changes
 from fairlead.twin.demand import Shape, draw, until
 from fairlead.twin.network import network_of
 from fairlead.twin.requests import Arrival, Network
@@ -32,6 +33,8 @@ class Subject:
     """What operators order, each from its `created_at_s` on: whoever decides follows it."""
     notes: tuple[Note, ...] = ()
     """What operators say will be, each from its `created_at_s` on: it stands in the planner's prompts."""
+    changes_at_s: tuple[float, ...] = ()
+    """When rates change before the window's end, where the demand was drawn from rates; whoever decides is not told."""
 
 
 def subject_of(
@@ -47,5 +50,14 @@ def subject_of(
 
     trouble = scenario.trouble(shape, seed, warm_up_s)
     window = Window(warm_up_s, run_s)
-    notes = scenario.said(shape, load, seed, warm_up_s)
-    return Subject(scenario.name, shape, network_of(shape), demand, window, trouble.mishaps, trouble.overrides, notes)
+    return Subject(
+        scenario.name,
+        shape,
+        network_of(shape),
+        demand,
+        window,
+        trouble.mishaps,
+        trouble.overrides,
+        scenario.said(shape, load, seed, warm_up_s),
+        changes(scenario.spans(shape, load, seed, warm_up_s), run_s),
+    )

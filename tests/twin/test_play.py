@@ -11,8 +11,9 @@ from fairlead.twin.clusters import cluster, default_ports
 from fairlead.twin.demand import draw, until
 from fairlead.twin.network import FAR_S, NEAR_S, network_of
 from fairlead.twin.play import Game, Played, PolicyAt, engine_of, figures_of, outcomes_of, play, policy_at
+from fairlead.twin.requests import at_once
 from fairlead.twin.scenarios import scenario
-from fairlead.twin.subjects import subject_of
+from fairlead.twin.subjects import Subject, subject_of
 from fairlead_cli.main import invoke
 from tests.twin.scene import asks, model, run
 from tests.twin.scene import cluster as small
@@ -108,14 +109,19 @@ def test_static_policies_start_nothing_and_adaptive_ones_do() -> None:
 
 
 def test_what_is_unfinished_counts_with_its_age() -> None:
-    """One is done in the window, one runs, one is refused; what came before the window is not measured."""
+    """One is done in the window, one runs, one is refused; what came before the window is not measured.
+
+    Two of them came within five minutes after demand changed.
+    """
     shape = small((model("a", work_s=10.0), model("b", gb=4)))
     demand = asks((0.0, "a", 1.0), (110.0, "a", 30.0), (150.0, "a", 100.0), (160.0, "b", 1.0))
     engine = run(shape, demand, awake=[["a"]])
     engine.run(200.0)
-    figures = figures_of(outcomes_of(engine), engine.starts, engine.stops, shape, Window(100.0, 200.0))
+    subject = Subject("s", shape, at_once(shape), lambda: iter(demand), Window(100.0, 200.0), changes_at_s=(120.0,))
+    figures = figures_of(outcomes_of(engine), engine.starts, engine.stops, subject)
     assert (figures.arrived, figures.finished, figures.open) == (3, 1, 2)
     assert figures.latency_s.mean == pytest.approx((30.0 + 50.0 + 40.0) / 3)
+    assert figures.after_change_s == pytest.approx((50.0 + 40.0) / 2)
     assert figures.service_ratio == pytest.approx(1 / 3)
 
 

@@ -12,7 +12,7 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ConfigError
 from fairlead.twin.calendar import NodeBack, NodeLost, SpeedTurned
 from fairlead.twin.clusters import cluster, default_ports, total_speed
-from fairlead.twin.courses import Span
+from fairlead.twin.courses import Span, changes
 from fairlead.twin.scenarios import REDRAW_LOADS, SCENARIOS, Scenario, mean_rates, scenario
 from fairlead.twin.subjects import subject_of
 
@@ -137,6 +137,23 @@ def test_mean_rates_of_a_whole_round_offer_the_load(load: float, seed: int) -> N
     means = mean_rates(chosen.spans(shape, load, seed), 2400.0)
     work = {model.id: model.work_s for model in shape.models}
     assert sum(rate * work[model] for model, rate in means.items()) / total_speed(shape) == pytest.approx(load)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes_at_s"),
+    [
+        ("catalogue-roomy-cycle", (1200.0, 2400.0, 3600.0, 4800.0)),
+        ("city7-burst", (1800.0, 1920.0, 5400.0, 5520.0)),
+        ("city7-stationary", ()),
+    ],
+)
+def test_a_subject_says_when_its_rates_change(name: str, changes_at_s: tuple[float, ...]) -> None:
+    """Up to the end of its window; equal rates one after the other are no change."""
+    assert subject_of(scenario(name), 0.6, 1).changes_at_s == changes_at_s
+    calm = (("a", 1.0),)
+    spans = (Span(0.0, 5.0, calm), Span(5.0, 9.0, calm), Span(9.0, math.inf, (("a", 2.0),)))
+    assert changes(iter(spans), 20.0) == (9.0,)
+    assert changes(iter(spans), 9.0) == ()
 
 
 @pytest.mark.parametrize("load", [0.0, -1.0, math.nan, math.inf])

@@ -33,8 +33,7 @@ def play_crowd(game: Game, requests: Crowd, tell: Callable[[float], None]) -> Pl
         outcomes(ran, requests, subject_models(game), end_s),
         starts.tolist(),
         stops.tolist(),
-        subject.cluster,
-        subject.window,
+        subject,
     )
     return Played(figures, int((requests.sent_at_s < end_s).sum()), int(now["decisions"]), "compiled")
 
