@@ -86,12 +86,15 @@ def test_an_error_is_described_with_its_causes() -> None:
 
 
 def test_metrics_answer_on_their_port_while_the_context_lasts() -> None:
-    """And nothing listens without a port."""
+    """On the address that was asked for; nothing listens without a port."""
     registry = CollectorRegistry()
     Counter("fairlead_things", "In a test", registry=registry).inc(3)
     with exposed(registry, None) as port:
         assert port is None
     with exposed(registry, 0) as port, urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         assert b"fairlead_things_total 3.0" in answer.read()
+    with exposed(registry, 0, "127.0.0.2") as port:
+        with urllib.request.urlopen(f"http://127.0.0.2:{port}/metrics", timeout=5) as answer:
+            assert b"fairlead_things_total 3.0" in answer.read()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)
