@@ -28,7 +28,8 @@ HALF_COUNT = 0.5
 rate)."""
 
 THRESHOLD_P = 2e-5
-"""Chance that one look exceeds the threshold if the statistic were χ² distributed; see `FALSE_ALARMS_PER_DAY`."""
+"""Chance that one look exceeds the threshold if the statistic were χ² distributed. Looks overlap: what they come to in
+false alarms a day is measured by `make bench BENCH=regimes` (docs/forecast.md)."""
 
 BEFORE_MOST = 480
 """Slots of the stretch before that are kept in sums: four hours; older ones fade."""

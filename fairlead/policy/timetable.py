@@ -4,6 +4,7 @@ Two habits are known: a regime that lasts about as long each time and is followe
 regime that begins at about the same time of day. Each says how often it was kept and how often it was not.
 """
 
+import math
 import statistics
 from collections import Counter
 from collections.abc import Sequence
@@ -55,13 +56,19 @@ def cycle(changes: Sequence[Change], regime: str) -> Habit | None:
 
 
 def daily(changes: Sequence[Change], now_s: float) -> tuple[Habit, ...]:
-    """Return which regimes begin at a time of day, and when; in order of regime."""
+    """Return which regimes begin at a time of day, and when; in order of regime.
+
+    A regime had a chance to begin on each day since it first did. Times are seconds after a midnight of UTC; those of a
+    habit about midnight stand on one side of it.
+    """
     found = []
-    days = int(now_s // DAY_S)
     for after in sorted({c.after for c in changes}):
-        times = sorted(c.at_s % DAY_S for c in changes if c.after == after)
-        habit = _habit(after, times, max(days, len(times)), DAY_SPREAD_S)
-        if habit is not None and len({c.at_s // DAY_S for c in changes if c.after == after}) >= LEAST_SEEN:
+        came = [c.at_s for c in changes if c.after == after]
+        days_ago = [round((came[-1] - at_s) / DAY_S) for at_s in came]
+        times = sorted(at_s + k * DAY_S - came[-1] + came[-1] % DAY_S for at_s, k in zip(came, days_ago, strict=True))
+        chances = 1 + int((now_s - came[0]) // DAY_S)
+        habit = _habit(after, times, max(chances, len(times)), DAY_SPREAD_S)
+        if habit is not None and len(set(days_ago)) >= LEAST_SEEN:
             found.append(habit)
     return tuple(found)
 
@@ -73,11 +80,10 @@ def coming(changes: Sequence[Change], regime: str, since_s: float | None, now_s:
         patience_s = max(habit.high_s - habit.median_s, LATE_RATIO * habit.median_s)
         if now_s <= since_s + habit.median_s + patience_s:
             found.append(_at(habit, since_s, now_s))
-    midnight_s = now_s - now_s % DAY_S
     for habit in daily(changes, now_s):
         if habit.after != regime:
-            tomorrow = midnight_s + habit.median_s + DAY_SPREAD_S < now_s
-            found.append(_at(habit, midnight_s + (DAY_S if tomorrow else 0.0), now_s))
+            midnight_s = DAY_S * math.ceil((now_s - DAY_SPREAD_S - habit.median_s) / DAY_S)
+            found.append(_at(habit, midnight_s, now_s))
     return min(found, key=lambda one: (one.at_s, one.regime), default=None)
 
 

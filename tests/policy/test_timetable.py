@@ -1,5 +1,7 @@
 """The timetable: what follows what, and when."""
 
+import pytest
+
 from fairlead.contracts.forecasts import Change
 from fairlead.policy.timetable import DAY_S, coming, cycle, daily
 
@@ -47,10 +49,15 @@ def test_lengths_that_differ_are_no_habit() -> None:
     assert cycle(mixed, "r1") is None
 
 
-def test_a_regime_that_begins_at_a_time_of_day_is_expected_tomorrow() -> None:
+NOW_DAYS = 20_779
+"""Days since the Unix epoch, as instants of a running system are."""
+
+
+@pytest.mark.parametrize("first_day", [0, NOW_DAYS])
+def test_a_regime_that_begins_at_a_time_of_day_is_expected_tomorrow(first_day: int) -> None:
     """Seen on three days at eight, it comes at eight; where it is already that, nothing is expected."""
-    at_eight = tuple(change(day * DAY_S + 28_800.0 + 60.0 * day, "r1", "r2", None) for day in range(3))
-    now_s = 3 * DAY_S
+    at_eight = tuple(change((first_day + k) * DAY_S + 28_800.0 + 60.0 * k, "r1", "r2", None) for k in range(3))
+    now_s = (first_day + 3) * DAY_S
     assert [one.after for one in daily(at_eight, now_s)] == ["r2"]
     today = coming(at_eight, "r1", None, now_s + 3600.0)
     assert today is not None
@@ -59,6 +66,28 @@ def test_a_regime_that_begins_at_a_time_of_day_is_expected_tomorrow() -> None:
     assert tomorrow is not None
     assert tomorrow.at_s == now_s + DAY_S + 28_860.0
     assert coming(at_eight, "r2", None, now_s + 3600.0) is None
+
+
+def test_a_time_of_day_about_midnight_is_one() -> None:
+    """Five to twelve on one day, five past on the next: it is expected at the next midnight, and not twice."""
+    about = tuple(change((NOW_DAYS + k) * DAY_S + off_s, "r1", "r2", None) for k, off_s in ((1, -300.0), (2, 300.0)))
+    now_s = (NOW_DAYS + 2) * DAY_S + 43_200.0
+    found = coming(about, "r1", None, now_s)
+    assert found is not None
+    assert (found.at_s, found.seen, found.missed) == ((NOW_DAYS + 3) * DAY_S, 2, 0)
+    assert (found.low_at_s, found.high_at_s) == (found.at_s - 300.0, found.at_s + 300.0)
+    late = coming(about, "r1", None, found.at_s + 600.0)
+    assert late is not None
+    assert late.at_s == found.at_s + 600.0
+    assert daily(about[:1], now_s) == ()
+
+
+def test_days_on_which_it_did_not_begin_count_against_it() -> None:
+    """Three of four days are a habit, two of four are none."""
+    three = tuple(change((NOW_DAYS + k) * DAY_S + 28_800.0, "r1", "r2", None) for k in (0, 1, 3))
+    now_s = (NOW_DAYS + 4) * DAY_S
+    assert [(one.seen, one.missed) for one in daily(three, now_s)] == [(3, 1)]
+    assert daily((three[0], three[2]), now_s) == ()
 
 
 def test_what_came_twice_on_one_day_is_not_daily() -> None:
