@@ -26,6 +26,7 @@ GATEWAYS: frozenset[Role] = frozenset(("admin", "gateway"))
 
 WHO_MAY: dict[str, frozenset[Role]] = {
     "read_cluster": EVERYONE,
+    "read_routes": PEOPLE,
     "list_nodes": PEOPLE,
     "create_node": OPERATORS,
     "read_node": PEOPLE,

@@ -26,7 +26,7 @@ from control_api.messages import REFERENCE
 from control_api.metrics import ControlMetrics
 from control_api.problems import problem
 from control_api.watch import Watch
-from fairlead.contracts import cases, cluster, decisions, dialogue, events, notes, plans, readings
+from fairlead.contracts import cases, cluster, decisions, dialogue, events, notes, plans, readings, resources
 from fairlead.contracts.base import Message
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
@@ -63,6 +63,7 @@ MESSAGES: tuple[type[Message], ...] = (
     readings.GatewayReport,
     readings.NodeReport,
     readings.Outcome,
+    resources.RouteStates,
 )
 """What bodies and answers are made of; the parts of these come with them."""
 

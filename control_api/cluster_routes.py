@@ -1,4 +1,4 @@
-"""Nodes, models and sites: listed, read, created, changed and deleted, each change with its revision."""
+"""Nodes, models and sites: listed, read, created, changed and deleted, each change with its revision. And routes."""
 
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from control_api.parameters import IdPath, IfMatch, described
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.errors import InputError, NotFound
 from fairlead.contracts.events import Wake
+from fairlead.contracts.resources import RouteStates
 
 Spec = TypeVar("Spec", NodeSpec, ModelSpec, SiteSpec)
 
@@ -53,6 +54,12 @@ async def wake_is_posted() -> Response:
 async def read_cluster(request: Request) -> Response:
     """Return all nodes, models and sites."""
     return answer(await context_of(request).store.cluster())
+
+
+@router.get("/routes", operation_id="read_routes", tags=["cluster"], **described(RouteStates))
+async def read_routes(request: Request) -> Response:
+    """Return what became of the routes of the cluster's own gateway."""
+    return answer(await context_of(request).store.routes())
 
 
 @router.get("/nodes", operation_id="list_nodes", tags=["cluster"], **described(pages=NodeSpec))

@@ -24,6 +24,7 @@ from fairlead_cli import (
     plans,
     proposals,
     replay,
+    routes,
     scenario_list,
     services,
     tokens,
@@ -65,6 +66,7 @@ proposals.register(app)
 notes.register(app)
 goals.register(app)
 cases.register(app)
+routes.register(app)
 tokens.register(app)
 scenario_list.register(app)
 twin.register(app)

@@ -23,6 +23,7 @@ from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
+from fairlead.contracts.resources import RouteStates
 
 
 class MemoryStore:
@@ -40,6 +41,7 @@ class MemoryStore:
         self._proposals: dict[str, Proposal] = {}
         self._statuses: dict[str, AgentStatus] = {}
         self._knowledge = Knowledge()
+        self._routes = RouteStates()
         self._overrides: dict[str, Override] = {}
         self._words = Words(self._tell)
         self._modes: dict[str, Mode] = {}
@@ -345,6 +347,16 @@ class MemoryStore:
         """Return what was learned of recurring demand; nothing before anything was."""
         self._check()
         return self._knowledge
+
+    async def put_routes(self, routes: RouteStates) -> None:
+        """Keep what became of the routes of the cluster's gateway, in place of what was kept before."""
+        self._check()
+        self._routes = routes
+
+    async def routes(self) -> RouteStates:
+        """Return what became of the routes of the cluster's gateway."""
+        self._check()
+        return self._routes
 
     async def reserve(self, ask: str, tokens: int, money: float, limits: BudgetLimits) -> Refusal | None:
         """Set tokens and money aside for a question; refuse what would exceed a limit."""

@@ -28,6 +28,7 @@ from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
 from fairlead.contracts.readings import GatewayReport, NodeReport, Outcome
+from fairlead.contracts.resources import RouteStates
 from fairlead.contracts.settings import MongoSettings
 
 
@@ -316,6 +317,14 @@ class MongoStore:
     async def knowledge(self) -> Knowledge:
         """Return what was learned of recurring demand; nothing before anything was."""
         return await self._agents.knowledge()
+
+    async def put_routes(self, routes: RouteStates) -> None:
+        """Keep what became of the routes of the cluster's gateway, in place of what was kept before."""
+        await self._cluster.put_routes(routes)
+
+    async def routes(self) -> RouteStates:
+        """Return what became of the routes of the cluster's gateway."""
+        return await self._cluster.routes()
 
     async def reserve(self, ask: str, tokens: int, money: float, limits: BudgetLimits) -> Refusal | None:
         """Set tokens and money aside for a question; refuse what would exceed a limit."""

@@ -1,4 +1,7 @@
-"""Nodes, models and sites in MongoDB: each change is checked against the whole cluster, one change at a time."""
+"""Nodes, models and sites in MongoDB: each change is checked against the whole cluster, one change at a time.
+
+Also what became of the routes of the cluster's own gateway.
+"""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -8,8 +11,11 @@ from fairlead.adapters.mongo_driver import Document, Driver, Session
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.events import EventKind
 from fairlead.contracts.ports import Clock
+from fairlead.contracts.resources import RouteStates
 
 Given = TypeVar("Given")
+
+ROUTES = "routes"
 
 COLLECTION_OF: dict[EventKind, str] = {"node": "nodes", "model": "models", "site": "sites"}
 
@@ -42,6 +48,18 @@ class ClusterRows:
             return given
 
         return await self._driver.atomically("change the cluster", write)
+
+    async def put_routes(self, routes: RouteStates) -> None:
+        """Keep what became of the routes of the cluster's gateway."""
+        row = {"_id": ROUTES, "json": routes.to_json()}
+        async with self._driver.asking("keep the routes' states"):
+            await self._driver.collection("meta").replace_one({"_id": ROUTES}, row, upsert=True)
+
+    async def routes(self) -> RouteStates:
+        """Return what became of the routes of the cluster's gateway; nothing before anything was exported."""
+        async with self._driver.asking("read the routes' states"):
+            row = await self._driver.collection("meta").find_one({"_id": ROUTES})
+        return RouteStates() if row is None else RouteStates.from_json(row["json"])
 
     async def _read(self, session: Session) -> Cluster:
         rows: dict[str, list[Document]] = {}

@@ -1,7 +1,7 @@
 """What the database looks like: collections, indexes, lifetimes, and the way here from older versions.
 
     collection   _id                      beside the message's JSON
-    meta         schema | heads | cluster | knowledge
+    meta         schema | heads | cluster | knowledge | routes | memory/agent
     nodes, models, sites                  revision
     latest       kind/reporter/instance   sequences seen, counters, newest report of each instance
     reports      (time series)            at most one per reporter and wall second

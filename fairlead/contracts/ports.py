@@ -29,6 +29,7 @@ from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, Outcome
+from fairlead.contracts.resources import RouteStates
 from fairlead.contracts.tickets import Failed, Head, Offer, PodSet, PodUses, Returned, Update, Withdrawal
 
 Item = TypeVar("Item")
@@ -150,6 +151,12 @@ class Store(Protocol):
 
     async def knowledge(self) -> Knowledge:
         """Return what was learned of recurring demand; nothing before anything was."""
+
+    async def put_routes(self, routes: RouteStates) -> None:
+        """Keep what became of the routes of the cluster's gateway, in place of what was kept before."""
+
+    async def routes(self) -> RouteStates:
+        """Return what became of the routes of the cluster's gateway."""
 
     async def reserve(self, ask: str, tokens: int, money: float, limits: BudgetLimits) -> Refusal | None:
         """Set tokens and money aside for a question, over all agents; refuse what would exceed a limit."""

@@ -18,6 +18,7 @@ from fairlead.contracts.dialogue import AgentStatus, Approval, EndpointStatus, P
 from fairlead.contracts.events import TokenRecord
 from fairlead.contracts.plans import EpochPlan, NodePlacement, Override, Placement, RoutingTable, Row, Share
 from fairlead.contracts.readings import Choice, GatewayReport, ModelCount, NodeReport, Outcome
+from fairlead.contracts.resources import RouteBackend, RouteState
 from fairlead.contracts.tuning import PolicySettings
 
 GB = 10**9
@@ -312,6 +313,21 @@ def status(agent: Any = "planner", at_s: float = 1000.0) -> AgentStatus:
         seconds=1.5,
         acting="fallback",
         why="late",
+    )
+
+
+def route_state(left_out: float = 0.0) -> RouteState:
+    """Return a route that the cluster's gateway has rejected."""
+    return RouteState(
+        route="fairlead-text",
+        model="text",
+        zone="*",
+        table_generation=7,
+        backends=(RouteBackend(node="node-1", weight=2500), RouteBackend(node="node-2", weight=7500)),
+        left_out=left_out,
+        stage="rejected",
+        reason="NotAllowed",
+        since_at_s=12.5,
     )
 
 

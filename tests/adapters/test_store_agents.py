@@ -14,6 +14,7 @@ from fairlead.contracts.forecasts import Change, Knowledge, Regime
 from fairlead.contracts.plans import Rate
 from fairlead.contracts.ports import Store
 from fairlead.contracts.readings import Outcome
+from fairlead.contracts.resources import RouteStates
 from tests.adapters import store_examples as some
 from tests.adapters.store_fixture import Heard
 
@@ -117,6 +118,15 @@ async def test_what_was_learned_of_demand_is_kept(store: Store) -> None:
     for known in (Knowledge(regimes=(regime,)), Knowledge(regimes=(regime,), changes=(change,))):
         await store.put_knowledge(known)
         assert await store.knowledge() == known
+
+
+async def test_what_became_of_the_routes_is_kept(store: Store) -> None:
+    """Nothing at first; then what was seen last, whole."""
+    assert await store.routes() == RouteStates()
+    seen = RouteStates(gateway="infra/edge", reason="", items=(some.route_state(),))
+    for routes in (seen, RouteStates(observed_at_s=13.0)):
+        await store.put_routes(routes)
+        assert await store.routes() == routes
 
 
 async def test_what_is_set_aside_counts_until_it_is_settled(store: Store) -> None:

@@ -9,6 +9,7 @@ from fairlead.contracts.cluster import NodeSpec
 from fairlead.contracts.events import Problem
 from fairlead.contracts.plans import EpochPlan
 from fairlead.contracts.readings import KeeperState
+from fairlead.contracts.resources import RouteStates
 from tests.adapters import store_examples as some
 from tests.control_api.conftest import BODY_LIMIT, Api
 
@@ -243,6 +244,14 @@ async def test_the_snapshot_tells_what_was_reported(api: Api) -> None:
     snapshot = (await api.admin.get(f"{ROOT}/snapshot")).json()
     assert {node["node"]: node["observed_at_s"] for node in snapshot["nodes"]}["node-2"] is None
     assert [model["model"] for model in snapshot["models"]] == ["image", "text"]
+
+
+async def test_routes_of_the_clusters_gateway_are_told(api: Api) -> None:
+    """That nothing is exported, until something is."""
+    assert RouteStates.from_json((await api.admin.get(f"{ROOT}/routes")).content) == RouteStates()
+    states = RouteStates(gateway="infra/edge", observed_at_s=12.5, reason="", items=(some.route_state(),))
+    await api.store.put_routes(states)
+    assert RouteStates.from_json((await api.admin.get(f"{ROOT}/routes")).content) == states
 
 
 async def test_outcomes_of_reports_are_listed(api: Api) -> None:
