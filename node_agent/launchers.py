@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fairlead.adapters import process_table
-from fairlead.contracts.cluster import NodeSpec
+from fairlead.contracts.cluster import Launch, NodeSpec
 from fairlead.contracts.errors import PodFault, foreign
 from fairlead.contracts.ports import PodOrder
 
@@ -39,11 +39,22 @@ class Launched:
     """It is this process's own child and must be waited for."""
 
 
+def launch_of(order: PodOrder) -> Launch:
+    """Return how a pod is started as a process. Raises `PodFault` where its model has a container alone."""
+    launch = order.model.launch
+    if launch is None:
+        raise PodFault(
+            f"{order.model.id} on {order.node} has a container and no launch: give the model a launch, or let "
+            "node_agent.runtime be kubernetes"
+        )
+    return launch
+
+
 def run_command(order: PodOrder, directory: Path, log: Path) -> Launched:
     """Run a pod's command in a session of its own; it outlives the agent. Raises `PodFault`."""
     port = _free_port()
     words = {"port": str(port), "model": order.model.id, "node": order.node, "python": sys.executable}
-    command = [_filled(argument, words) for argument in order.model.launch.command]
+    command = [_filled(argument, words) for argument in launch_of(order).command]
     environment = {k: v for k, v in os.environ.items() if k not in SECRETS} | {OWNER: str(directory.resolve())}
     null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

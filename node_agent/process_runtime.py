@@ -19,7 +19,7 @@ from fairlead.adapters import process_table
 from fairlead.contracts.cluster import NodeSpec
 from fairlead.contracts.errors import PodFault
 from fairlead.contracts.ports import Clock, PodOrder, PodStatus
-from node_agent.launchers import OWNER, Launched, WarmParentClient, run_command
+from node_agent.launchers import OWNER, Launched, WarmParentClient, launch_of, run_command
 from node_agent.pod_record import PodRecord, PodRecords
 
 PROBE_LEAST_S = 0.02
@@ -79,12 +79,13 @@ class ProcessRuntime:
         """Begin to start a pod. Raises `PodFault` if that cannot even begin, or if the model has a pod here."""
         if order.model.id in self._live:
             raise PodFault(f"{order.model.id} has a pod on {order.node} already: stop it first")
+        launch = launch_of(order)
         record = PodRecord(
             node=order.node,
             model=order.model.id,
             instance=order.instance,
-            launcher=order.model.launch.launcher,
-            ready_path=order.model.launch.ready_path,
+            launcher=launch.launcher,
+            ready_path=launch.ready_path,
             memory_bytes=order.model.memory_bytes,
             ordered_at_s=self._clock.now_s(),
             start_delay_s=order.model.start_delay_s,

@@ -252,7 +252,7 @@ class Programs:
         socket = layout.settings.node_agent.warm_parent
         assert socket is not None
         module = (sys.executable, "-m", "testbed.warm_parent", "--socket", socket, "--config", str(layout.file))
-        emulated = any(model.launch.launcher == "warm-parent" for model in layout.cluster.models)
+        emulated = any(m.launch is not None and m.launch.launcher == "warm-parent" for m in layout.cluster.models)
         return (
             *((Program("warm-parent", module),) if emulated else ()),
             *self._gateways(),

@@ -64,7 +64,7 @@ def call(model: ModelSpec, demand: Demand, number: int) -> Call:
             body |= {"prompt": words, "n": 1, "size": "256x256", "response_format": "b64_json"}
     if streamed:
         body["stream"] = True
-    if model.launch.launcher != "exec":
+    if model.launch is None or model.launch.launcher != "exec":
         body["metadata"] = {"work_s": repr(demand.work_s)}
     return Call(PATHS[model.kind], json.dumps(body).encode(), model.kind, model.id, streamed)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from fairlead.contracts.base import Id, Many, Message, Name, Positive, Seconds
+from fairlead.contracts.containers import Container, Subdomain
 
 Kind = Literal["text", "vision-language", "image"]
 
@@ -47,9 +48,18 @@ class ModelSpec(Message):
     """A request that finishes later counts as untimely (CONTROL §1)."""
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 1
     """Requests that one pod serves at the same time."""
-    launch: Launch
+    launch: Launch | None = None
+    """For the runtime `process`; None where the model has a container alone."""
     revision: Annotated[int, Field(ge=0)] = 0
     """Rises with each change; the value of `ETag` and `If-Match`."""
+    container: Container | None = None
+    """For the runtime `kubernetes`; None where the model has a launch alone."""
+
+    @model_validator(mode="after")
+    def _can_be_started(self) -> Self:
+        if self.launch is None and self.container is None:
+            raise ValueError(f"model {self.id!r} has neither launch nor container: say how a pod of it is started")
+        return self
 
 
 class NodeSpec(Message):
@@ -73,6 +83,8 @@ class NodeSpec(Message):
     """Where the node's keeper takes offers."""
     revision: Annotated[int, Field(ge=0)] = 0
     """Rises with each change; the value of `ETag` and `If-Match`."""
+    kubernetes_node: Subdomain | None = None
+    """Name of its Kubernetes node; None where that is its id."""
 
 
 class SiteSpec(Message):

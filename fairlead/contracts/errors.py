@@ -14,7 +14,9 @@
     ├── Unavailable           something outside does not answer now
     │   ├── StoreUnavailable
     │   ├── ControlUnavailable
-    │   └── KeeperUnavailable
+    │   ├── KeeperUnavailable
+    │   └── KubernetesUnavailable
+    ├── KubernetesRefused     the Kubernetes API does not take what was asked
     └── PodFault              a pod could not be started, watched or stopped
 
 A message says what was tried, on which id, what was found, what is allowed and what to do.
@@ -125,6 +127,19 @@ class KeeperUnavailable(Unavailable):
     """A node's keeper does not answer."""
 
     code = "keeper-unavailable"
+
+
+class KubernetesUnavailable(Unavailable):
+    """The Kubernetes API does not answer, or asks to be spared."""
+
+    code = "kubernetes-unavailable"
+
+
+class KubernetesRefused(FairleadError):
+    """The Kubernetes API does not take what was asked: it is forbidden, invalid, or in conflict with what is there."""
+
+    code = "kubernetes-refused"
+    status = 502
 
 
 class PodFault(FairleadError):

@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from fairlead.contracts.base import Bytes, Count, Many, Message, Positive, Seconds, Text
 from fairlead.contracts.cluster import Cluster, Url
+from fairlead.contracts.containers import Subdomain
 from fairlead.contracts.dialogue import BudgetLimits
 from fairlead.contracts.tuning import PolicyName, PolicySettings, WatchdogSettings
 
@@ -66,6 +67,8 @@ class GatewaySettings(Message):
 class NodeAgentSettings(Message):
     """The node agent."""
 
+    runtime: Literal["process", "kubernetes"] = "process"
+    """What starts and stops pods: processes of this machine, or the Kubernetes API (`kubernetes`)."""
     warm_parent: str | None = None
     """Socket of the process that forks emulated model servers."""
     stop_grace_s: Positive = 5.0
@@ -77,6 +80,26 @@ class NodeAgentSettings(Message):
     backoff_most_s: Positive = 300.0
     spool_bytes: Bytes = 16_000_000
     """Reports kept on disk while the control plane is away; beyond, newer ones are refused and counted."""
+
+
+class KubernetesSettings(Message):
+    """The Kubernetes API, where the runtime is `kubernetes`."""
+
+    namespace: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = "fairlead"
+    """Where the pods of models live."""
+    kubeconfig: str | None = None
+    """File with address and credentials; None takes the service account of the pod that this process runs in, or else
+    the file that `KUBECONFIG` names."""
+    context: Text | None = None
+    """Context of the kubeconfig; None takes its current one."""
+    timeout_s: Positive = 10.0
+    """Wall seconds for one call; a slow API server takes some."""
+    watch_s: Positive = 300.0
+    """Wall seconds after which a watch is renewed where it stands; the server's own limit is 30 to 60 min."""
+    stuck_s: Positive = 60.0
+    """Wall seconds that a pod may be unschedulable, crashing or without its image before its start is given up."""
+    service_account: Subdomain | None = None
+    """Of the pods of models; None mounts no token."""
 
 
 class LlmEndpoint(Message):
@@ -138,8 +161,10 @@ class LlmSettings(Message):
 class DeciderSettings(Message):
     """The planner, or the slot agent: processes without an HTTP server."""
 
+    metrics_host: str = "127.0.0.1"
+    """Where it listens: this machine only, or 0.0.0.0 for a scraper elsewhere; whoever reaches it may read counts."""
     metrics_port: Port | None = None
-    """Loopback port where `/metrics` answers; None opens none."""
+    """Port where `/metrics` answers; None opens none."""
 
 
 class Settings(Message):
@@ -160,6 +185,7 @@ class Settings(Message):
     mongodb: MongoSettings = MongoSettings()
     gateway: GatewaySettings = GatewaySettings()
     node_agent: NodeAgentSettings = NodeAgentSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
     planner: DeciderSettings = DeciderSettings()
     slot_agent: DeciderSettings = DeciderSettings()
     llm: LlmSettings = LlmSettings()

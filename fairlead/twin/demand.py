@@ -103,7 +103,7 @@ REAL_SMALL = Profile(prompt=Lengths(24, 64, 96), output=Lengths(24, 48, 64), cv=
 
 def profile(model: ModelSpec) -> Profile:
     """Return the published figures that stand for `model`."""
-    if model.launch.launcher == "exec":
+    if model.launch is not None and model.launch.launcher == "exec":
         return REAL_SMALL
     match model.kind:
         case "text":

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from fairlead.contracts.cluster import Cluster, Launch, ModelSpec, NodeSpec, SiteSpec
+from fairlead.contracts.containers import Container, WeightsVolume
 from fairlead.contracts.episodes import Distance, EpisodeHeader, MishapLine, Payload
 from fairlead.contracts.plans import EpochPlan, Intent, NodePlacement, Placement, RoutingTable, Row, Share
 
@@ -50,6 +51,20 @@ def test_cluster_refuses(change: dict[str, Any], said: str) -> None:
     """Duplicate ids, disorder, unknown nodes and models larger than every node are refused by name."""
     with pytest.raises(ValidationError, match=said):
         a_cluster(**change)
+
+
+def test_a_model_can_be_started_somehow() -> None:
+    """By a launch, a container or both."""
+    assert ModelSpec(**{**dict(MODEL), "launch": None, "container": Container(image="vision:1")}).launch is None
+    with pytest.raises(ValidationError, match="'m1' has neither launch nor container"):
+        ModelSpec(**{**dict(MODEL), "launch": None})
+
+
+def test_weights_of_a_machine_have_an_absolute_path() -> None:
+    """A claim's name and an image's reference have none."""
+    assert WeightsVolume(source="claim", name="weights", mount_path="/weights").name == "weights"
+    with pytest.raises(ValidationError, match="host path 'weights': give an absolute path"):
+        WeightsVolume(source="host-path", name="weights", mount_path="/weights")
 
 
 def test_launch_names_a_program() -> None:
