@@ -32,7 +32,7 @@ CHANGE_S = 900.0
 """`catalogue-roomy-switch`: so long until other models are asked for."""
 
 ACTIVE, NEW = 8, 4
-"""`catalogue-roomy-event`: models that are asked for, and how many of them others take the place of in an event."""
+"""`catalogue-roomy-…`: models that are asked for, and how many of them others take the place of in `-event`."""
 
 MINUTE_S = 60.0
 
@@ -81,8 +81,18 @@ def news(course: Course) -> tuple[Note, ...]:
     return _noted(_appearances(course))
 
 
+def rushing(course: Course) -> Iterator[Span]:
+    """Yield the usual, and as much work again of one model more in each event."""
+    return _with(_rushes(course), _usual(course))
+
+
+def rushes(course: Course) -> tuple[Note, ...]:
+    """Return the notes of these."""
+    return _noted(_rushes(course))
+
+
 def switching(course: Course) -> Iterator[Span]:
-    """Yield the same until the first event, and from then on eight other models after every change."""
+    """Yield the usual until the first event, and from then on eight other models after every change."""
     return _with(_changes(course), _usual(course))
 
 
@@ -123,6 +133,17 @@ def _appearances(course: Course) -> Iterator[Event]:
         new = {m for m, rate in rates if rate and not usual[m]}
         gone = [m for m, rate in rates if not rate and usual[m]]
         words = f"launch: {_listed(rates, new)}; {' and '.join(gone)} stop"
+        yield Event(at_s, at_s + FOR_S, rates, words)
+
+
+def _rushes(course: Course) -> Iterator[Event]:
+    """Yield that a model beyond the first eight, in its turn, is asked for beside them."""
+    order, usual = _order(course), _usual(course)
+    for k, at_s in _times(course):
+        chosen = order[ACTIVE + k % (len(order) - ACTIVE)]
+        alone = dict(course.scaled(tuple(float(one == chosen) for one in range(len(order)))))
+        rates = tuple((model, rate + alone[model]) for model, rate in usual)
+        words = f"contest: {_listed(rates, {model for model, rate in alone.items() if rate})}"
         yield Event(at_s, at_s + FOR_S, rates, words)
 
 

@@ -237,6 +237,8 @@ SCENARIOS = (
     Scenario(
         "catalogue-roomy-event-untrue", "catalogue", announced.quiet, CATALOGUE_LOADS, notes=announced.news, live=False
     ),
+    Scenario("catalogue-roomy-rush", "catalogue", announced.rushing, (0.4,), notes=announced.rushes, live=False),
+    Scenario("catalogue-roomy-rush-untrue", "catalogue", announced.quiet, (0.4,), notes=announced.rushes, live=False),
     Scenario(
         "catalogue-roomy-switch",
         "catalogue",

@@ -19,7 +19,9 @@ from fairlead.twin.subjects import subject_of
 BEGINS_S = WARM_UP_S + FIRST_S
 
 
-@pytest.mark.parametrize("name", ["city7-event", "catalogue-roomy-event", "catalogue-roomy-switch"])
+@pytest.mark.parametrize(
+    "name", ["city7-event", "catalogue-roomy-event", "catalogue-roomy-rush", "catalogue-roomy-switch"]
+)
 def test_notes_say_what_comes_and_the_untrue_ones_the_same(name: str) -> None:
     """The code reads in their words the rates of the event; without it demand stays as it was."""
     chosen, untrue = scenario(name), scenario(f"{name}-untrue")
@@ -37,6 +39,21 @@ def test_notes_say_what_comes_and_the_untrue_ones_the_same(name: str) -> None:
     assert said
     for model, per_s in said.items():
         assert per_s == pytest.approx(after[model], rel=0.02, abs=1e-4)
+
+
+def test_a_rush_brings_as_much_work_again_of_a_model_that_was_silent() -> None:
+    """Beside the usual, which goes on; another model in each event."""
+    chosen = scenario("catalogue-roomy-rush")
+    shape = cluster(chosen.cluster, default_ports(chosen.cluster))
+    work_s, speed = {m.id: m.work_s for m in shape.models}, sum(n.speed for n in shape.nodes)
+    usual, *later = itertools.islice(chosen.spans(shape, 0.4, 1), 4)
+    before, rushed = dict(usual.rates), []
+    for event in later[::2]:
+        more = {m: rate - before[m] for m, rate in event.rates if rate != before[m]}
+        ((model, per_s),) = more.items()
+        assert (before[model], per_s * work_s[model] / speed) == (0.0, pytest.approx(0.4))
+        rushed.append(model)
+    assert len({*rushed}) == 2
 
 
 @pytest.mark.parametrize(

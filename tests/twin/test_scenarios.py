@@ -19,7 +19,7 @@ from fairlead.twin.subjects import subject_of
 CITY7 = cluster("city7", default_ports("city7"))
 loads = st.floats(0.05, 2.0)
 seeds = st.integers(0, 2**32)
-SURGING = ("city7-burst", "city7-redraw", "city7-event")
+SURGING = ("city7-burst", "city7-redraw", "city7-event", "catalogue-roomy-rush")
 """Where offered work is more than the load for a while."""
 STEADY = [one.name for one in SCENARIOS if one.name not in SURGING]
 
