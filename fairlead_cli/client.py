@@ -22,7 +22,7 @@ from fairlead.contracts.errors import (
     RevisionMismatch,
     foreign,
 )
-from fairlead_cli import pointer
+from fairlead_cli import keys, pointer
 
 TIMEOUT_S = 10.0
 """Wall seconds for one call; the slowest, a listing of full decisions, takes well below one."""
@@ -104,7 +104,7 @@ def locate(environ: Mapping[str, str] = os.environ) -> ControlClient:
     """
     url = environ.get("FAIRLEAD_CONTROL_URL") or environ.get("FAIRLEAD_CONTROL__URL")
     if url:
-        return ControlClient(url.rstrip("/"), environ.get("FAIRLEAD_TOKEN", ""))
+        return ControlClient(url.rstrip("/"), keys.bearer(environ))
     running = pointer.read(environ)
     if not running:
         raise ControlUnavailable(

@@ -27,6 +27,7 @@ from fairlead_cli import (
     routes,
     scenario_list,
     services,
+    setup,
     tokens,
     twin,
     up,
@@ -56,6 +57,7 @@ app = typer.Typer(
 )
 up.register(app)
 services.register(app)
+setup.register(app)
 llm.register(app)
 decisions.register(app)
 plans.register(app)

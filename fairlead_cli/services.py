@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairlead_cli import keys
 from fairlead_cli.llm_options import Chosen, Llm, LlmModel, with_llm
 from fairlead_cli.shown import examples
 
@@ -71,6 +72,13 @@ def register(app: typer.Typer) -> None:
             "FAIRLEAD_CONTROL_URL=https://control:8700 FAIRLEAD_TOKEN=… fairlead gateway --node node-1 --site site-1",
         ),
     )(gateway)
+    app.command(
+        "edge",
+        rich_help_panel=panel,
+        epilog=examples(
+            "FAIRLEAD_CONTROL_URL=https://control:8700 fairlead edge --node node-1 --site site-1 --keys /run/fairlead",
+        ),
+    )(edge)
 
 
 def control(config: Config = None) -> None:
@@ -133,6 +141,26 @@ def gateway(
     _run(serve(settings, node, site, token))
 
 
+def edge(
+    node: Annotated[str, typer.Option("--node", help="Id of the node that this machine is.", show_default=False)],
+    key_folder: Annotated[
+        Path,
+        typer.Option("--keys", help="Folder of keys, as `fairlead setup --edge-keys` writes it.", show_default=False),
+    ],
+    site: Annotated[
+        str | None, typer.Option("--site", help="Take requests in at this site, too.", show_default=False)
+    ] = None,
+    emulated: Annotated[bool, typer.Option("--emulated", help="Fork emulated models, for a trial.")] = False,
+    config: Config = None,
+) -> None:
+    """Run all of one edge node: its gateway and its node agent, each started again if it dies."""
+    settings = _prepare(config, f"edge-{node}")
+    from testbed.edge_machine import Machine, run
+
+    agent, gate, keeper = (keys.read(key_folder / name, "--keys") for name in (keys.AGENT, keys.GATEWAY, keys.KEEPER))
+    asyncio.run(run(settings, Machine(node, site, emulated, agent, gate, keeper)))
+
+
 def _prepare(config: Path | None, process: str) -> "Settings":
     """Return the settings of a process, its log made ready.
 
@@ -159,14 +187,11 @@ def _with_database(settings: "Settings") -> "Settings":
 
 
 def _token(settings: "Settings", file: Path | None) -> str:
-    from fairlead.contracts.errors import ConfigError, foreign
+    from fairlead.contracts.errors import ConfigError
 
     if file is not None:
-        try:
-            return file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"--token-file {file} cannot be read: {foreign(error)}") from error
-    token = os.environ.get("FAIRLEAD_TOKEN", "")
+        return keys.read(file, "--token-file")
+    token = keys.bearer(os.environ)
     if not token and settings.control.auth:
         raise ConfigError("FAIRLEAD_TOKEN is not set: make a token with `fairlead token create` and hand it over")
     return token

@@ -25,7 +25,9 @@ DEFAULT_FILE = "fairlead.yaml"
 
 PREFIX = "FAIRLEAD_"
 
-RESERVED = frozenset({"FAIRLEAD_TOKEN", "FAIRLEAD_KEEPER_TOKEN", "FAIRLEAD_RUN", "FAIRLEAD_CONFIG"})
+RESERVED = frozenset(
+    {"FAIRLEAD_TOKEN", "FAIRLEAD_TOKEN_FILE", "FAIRLEAD_KEEPER_TOKEN", "FAIRLEAD_RUN", "FAIRLEAD_CONFIG"}
+)
 """Environment variables of ours that are no settings: secrets, the mark of a run, the place of the file."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -5,6 +5,7 @@ which come to us because the run's process adopts them.
 """
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
@@ -62,12 +64,19 @@ class Child:
 
 
 class Supervisor:
-    """Keeps programs running, as direct children of this process, with their output in `<directory>/logs`."""
+    """Keeps programs running, as direct children of this process, with their output in `<directory>/logs`.
 
-    def __init__(self, directory: Path, environ: Mapping[str, str], tell: Callable[[str], None]) -> None:
+    Without `to_files` they write where this process does.
+    """
+
+    def __init__(
+        self, directory: Path, environ: Mapping[str, str], tell: Callable[[str], None], *, to_files: bool = True
+    ) -> None:
         self._directory = directory
         self._logs = directory / "logs"
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self._to_files = to_files
+        if to_files:
+            self._logs.mkdir(parents=True, exist_ok=True)
         self._environ = dict(environ)
         self._tell = tell
         self._children: dict[str, Child] = {}
@@ -135,7 +144,7 @@ class Supervisor:
         (self._directory / "processes.json").unlink(missing_ok=True)
 
     def _spawn(self, program: Program) -> int:
-        with (self._logs / f"{program.name}.log").open("ab" if program.restart else "wb") as log:
+        with self._output(program) as log:
             process = subprocess.Popen(
                 program.argv,
                 stdin=program.stdin,
@@ -147,6 +156,12 @@ class Supervisor:
             )
         process.returncode = 0  # its end is ours to wait for, in `_reap`: Popen must not
         return process.pid
+
+    def _output(self, program: Program) -> "contextlib.AbstractContextManager[BinaryIO | None]":
+        """Return the file that a program writes to; None for where this process writes."""
+        if not self._to_files:
+            return contextlib.nullcontext()
+        return (self._logs / f"{program.name}.log").open("ab" if program.restart else "wb")
 
     def _reap(self) -> None:
         by_pid = {child.pid: child for child in self._children.values() if child.status is None}
