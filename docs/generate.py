@@ -1,4 +1,4 @@
-"""Writes the pages that are read off the code: JSON Schemas, configuration, the vocabulary of metrics and endpoints.
+"""Writes the pages that are read off the code: JSON Schemas, configuration, metrics, definitions of Kubernetes.
 
 python -m docs.generate         write them
 python -m docs.generate --check say which are not current, and fail if any is
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from docs.definitions import definition_files
 from docs.growth import drawing, growth_page
 from docs.invariants import invariants_page
 from docs.metrics import metrics_page
@@ -25,6 +26,9 @@ from fairlead_cli.settings import leaves
 HERE = Path(__file__).parent
 SCOREBOARD = HERE / "scoreboard.json"
 GROWTH = HERE / "growth.json"
+DEFINITIONS = HERE.parent / "deploy" / "chart" / "fairlead" / "definitions"
+"""Where the chart and the plain manifests find the custom resources."""
+
 SCHEMA_URL = "https://json-schema.org/draft/2020-12/schema"
 NOTE = "<!-- Written by `make docs` from the code; edit it there. -->\n\n"
 
@@ -110,6 +114,8 @@ def generated() -> Iterator[tuple[Path, str]]:
     """Yield every generated file and what it should hold."""
     for kind in messages():
         yield HERE / "schemas" / f"{kind.__name__}.json", schema(kind)
+    for name, text in definition_files():
+        yield DEFINITIONS / name, text
     yield HERE / "configuration.md", NOTE + configuration_page()
     yield HERE / "metrics.md", NOTE + metrics_page()
     yield HERE / "invariants.md", NOTE + invariants_page()
@@ -120,10 +126,11 @@ def generated() -> Iterator[tuple[Path, str]]:
 
 
 def outdated() -> list[Path]:
-    """Return the generated files that are not current, and schemas of messages that are gone."""
+    """Return the generated files that are not current, and those of messages that are gone."""
     wanted = dict(generated())
     stale = [path for path, text in wanted.items() if not path.is_file() or path.read_text("utf-8") != text]
-    return stale + [path for path in sorted((HERE / "schemas").glob("*.json")) if path not in wanted]
+    written = (*(HERE / "schemas").glob("*.json"), *DEFINITIONS.glob("*.yaml"))
+    return stale + [path for path in sorted(written) if path not in wanted]
 
 
 def main() -> None:
@@ -136,7 +143,7 @@ def main() -> None:
     wanted = dict(generated())
     for path in stale:
         if path in wanted:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(wanted[path], "utf-8")
         else:
             path.unlink()

@@ -4,7 +4,7 @@ Such a gateway draws by weight alone: it knows no queue and holds no request. So
 nothing there, whatever the table gives it; our own gateway lets requests wait in its queue.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairlead.contracts.plans import Share
@@ -22,19 +22,11 @@ of `WHOLE` less than the 1 % that is promised. A slot that changes nothing much 
 
 
 @dataclass(frozen=True, slots=True)
-class Weight:
-    """What one node weighs."""
-
-    node: str
-    weight: int
-
-
-@dataclass(frozen=True, slots=True)
 class Weighed:
     """A row as weights."""
 
-    weights: tuple[Weight, ...]
-    """By node; they sum to `WHOLE`. A node of the row that may have nothing now is there with 0."""
+    weights: Mapping[str, int]
+    """Of each node, sorted; they sum to `WHOLE`. A node of the row that may have nothing now is there with 0."""
     left_out: float
     """Probability of the nodes for which there was no room, before the rest was scaled up."""
 
@@ -51,8 +43,7 @@ def weigh(shares: Sequence[Share], ready: Collection[str]) -> Weighed:
     kept = sorted(shares, key=lambda s: (-open_.get(s.node, 0.0), s.node))[:BACKENDS_MOST]
     total, asked = sum(open_.values()), sum(open_.get(s.node, 0.0) for s in kept)
     given = _apportioned({s.node: open_.get(s.node, 0.0) / asked for s in kept})
-    weights = tuple(Weight(node, given[node]) for node in sorted(given))
-    return Weighed(weights, max(0.0, 1.0 - asked / total))
+    return Weighed(dict(sorted(given.items())), max(0.0, 1.0 - asked / total))
 
 
 def _apportioned(shares: dict[str, float]) -> dict[str, int]:
@@ -65,12 +56,13 @@ def _apportioned(shares: dict[str, float]) -> dict[str, int]:
     return given
 
 
-def keeps(old: Sequence[Weight], new: Sequence[Weight]) -> bool:
-    """Return whether weights that a gateway has are near enough to those wanted: same nodes, same zeros, same split."""
-    before, after = sum(w.weight for w in old), sum(w.weight for w in new)
-    if before == 0 or after == 0 or [w.node for w in old] != [w.node for w in new]:
+def alike(old: Mapping[str, float], new: Mapping[str, float]) -> bool:
+    """Return whether two splits by node are near enough to let the old one stand: same nodes, same zeros, same parts.
+
+    Each may sum to whatever it likes: weights and probabilities are both splits.
+    """
+    before, after = sum(old.values()), sum(new.values())
+    if before == 0 or after == 0 or old.keys() != new.keys():
         return False
-    return all(
-        (a.weight == 0) == (b.weight == 0) and abs(a.weight * after - b.weight * before) * KEPT_ONE_IN <= before * after
-        for a, b in zip(old, new, strict=True)
-    )
+    near = before * after * (1.0 + 1e-9) / KEPT_ONE_IN
+    return all((old[n] == 0) == (new[n] == 0) and abs(old[n] * after - new[n] * before) <= near for n in old)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from docs.definitions import structural
 from docs.generate import outdated
 from docs.invariants import LAWS, proofs
 from docs.metrics import metrics
@@ -125,3 +126,28 @@ def test_metrics_are_named_alike() -> None:
         assert metric.text
         assert set(metric.labels) <= LABELS, f"{metric.name}: {metric.labels}"
     assert len({(one.process, one.name) for one in known}) == len(known)
+
+
+def test_a_schema_of_kubernetes_says_what_the_messages_schema_says() -> None:
+    """References are written out, null is a flag, bounds are as Kubernetes writes them; what has no counterpart fails."""
+    inner = {"type": "string", "description": "two\nlines", "title": "Id"}
+    made = structural(
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "a": {"anyOf": [{"$ref": "#/$defs/Id"}, {"type": "null"}], "default": None},
+                "b": {"type": "number", "exclusiveMinimum": 0},
+                "c": {"type": "array", "items": {"const": "x"}},
+            },
+        },
+        {"Id": inner},
+    )
+    assert made["properties"] == {
+        "a": {"type": "string", "description": "two lines", "nullable": True},
+        "b": {"type": "number", "exclusiveMinimum": True, "minimum": 0},
+        "c": {"type": "array", "items": {"enum": ["x"]}},
+    }
+    for odd in ({"oneOf": []}, {"anyOf": [{"type": "string"}, {"type": "integer"}]}):
+        with pytest.raises(ValueError, match="structural schema"):
+            structural(odd, {})

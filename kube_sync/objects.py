@@ -1,0 +1,136 @@
+"""Kubernetes objects as plain documents: their names, what we write into them, and whether what is there will do."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from fairlead.contracts.containers import API_GROUP, API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, MODEL_LABEL, NODE_LABEL
+from fairlead.contracts.plans import EpochPlan
+from fairlead.contracts.resources import ModelRoutes
+
+Document: TypeAlias = dict[str, Any]
+
+GENERATION = f"{API_GROUP}/table-generation"
+"""Annotation of a route: the routing table whose weights it carries."""
+
+ZONE = f"{API_GROUP}/zone"
+"""Annotation of a route: the zone of its row, `*` for all."""
+
+CURRENT = "current"
+"""Name of the one `EdgePlan`."""
+
+SERVICE_PORT = 80
+
+MODEL_HEADER = "x-fairlead-model"
+"""By it the cluster's gateway tells requests of one model from another's: a route cannot look into a body."""
+
+SITE_HEADER = "x-fairlead-site"
+"""By it rows of a zone are told from those for all; of two routes that fit the one with more headers wins (Gateway API
+v1, `HTTPRouteRule.matches`)."""
+
+PATH = "/v1"
+"""Where OpenAI-shaped endpoints begin."""
+
+DIGEST_CHARS = 8
+READABLE_CHARS = 44
+
+
+def name_of(*ids: str) -> str:
+    """Return the name of the object that is for these ids: a DNS label, the same each time, another for others."""
+    digest = hashlib.sha256("/".join(ids).encode()).hexdigest()[:DIGEST_CHARS]
+    readable = "-".join(one for one in ids if one != "*")[:READABLE_CHARS].rstrip("-")
+    return f"{MANAGED_BY}-{readable}-{digest}"
+
+
+def _head(kind: str, name: str, namespace: str, **labels: str) -> Document:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace, "labels": {MANAGED_BY_LABEL: MANAGED_BY, **labels}},
+    }
+
+
+def plan_object(plan: EpochPlan, namespace: str) -> Document:
+    """Return the mirror of a plan."""
+    return {**_head("EdgePlan", CURRENT, namespace), "spec": plan.to_document()}
+
+
+def table_object(routes: ModelRoutes, namespace: str) -> Document:
+    """Return the mirror of one model's rows."""
+    head = _head("EdgeRoutingTable", routes.model, namespace, **{MODEL_LABEL: routes.model})
+    return {**head, "spec": routes.to_document()}
+
+
+def service_object(model: str, node: str, port: int, namespace: str) -> Document:
+    """Return the service of one pod: what a route can name."""
+    labels = {MODEL_LABEL: model, NODE_LABEL: node}
+    return {
+        **_head("Service", name_of(model, node), namespace, **labels),
+        "apiVersion": "v1",
+        "spec": {"selector": labels, "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": port}]},
+    }
+
+
+def route_object(
+    model: str, zone: str, weights: Mapping[str, int], generation: int, gateway: tuple[str, str], namespace: str
+) -> Document:
+    """Return the route of one row on the `Gateway` of (namespace, name): whole for a header, weighed by node."""
+    headers = [{"type": "Exact", "name": MODEL_HEADER, "value": model}]
+    if zone != "*":
+        headers.append({"type": "Exact", "name": SITE_HEADER, "value": zone})
+    head = _head("HTTPRoute", name_of(model, zone), namespace, **{MODEL_LABEL: model})
+    head["metadata"]["annotations"] = {GENERATION: str(generation), ZONE: zone}
+    backends = [
+        {"name": name_of(model, node), "port": SERVICE_PORT, "weight": weight} for node, weight in weights.items()
+    ]
+    return {
+        **head,
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "spec": {
+            "parentRefs": [{"namespace": gateway[0], "name": gateway[1]}],
+            "rules": [
+                {
+                    "matches": [{"path": {"type": "PathPrefix", "value": PATH}, "headers": headers}],
+                    "backendRefs": backends,
+                }
+            ],
+        },
+    }
+
+
+def covers(found: Any, wanted: Any) -> bool:
+    """Return whether an object has what is wanted of it; fields that others or the server added do not count.
+
+    Lists are compared item by item: an item more or less is a difference.
+    """
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(covers(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return (
+            isinstance(found, Sequence)
+            and len(found) == len(wanted)
+            and all(covers(a, b) for a, b in zip(found, wanted, strict=True))
+        )
+    return bool(found == wanted)
+
+
+def conditioned(found: Sequence[Document], wanted: Sequence[Document], now: str) -> list[Document]:
+    """Return conditions as they are to be written: the instant of each is that of its last change of status."""
+    before = {one.get("type"): one for one in found}
+    made = []
+    for one in wanted:
+        old = before.get(one["type"], {})
+        since = old.get("lastTransitionTime", now) if old.get("status") == one["status"] else now
+        made.append({**one, "lastTransitionTime": since})
+    return made
+
+
+def condition(type_: str, status: bool | None, reason: str, message: str, generation: int) -> Document:
+    """Return a condition but for its instant; None of `status` is Unknown."""
+    return {
+        "type": type_,
+        "status": "Unknown" if status is None else str(status),
+        "reason": reason,
+        "message": message,
+        "observedGeneration": generation,
+    }
