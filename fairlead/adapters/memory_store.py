@@ -11,6 +11,7 @@ from fairlead.adapters.memory_decisions import Published, listed
 from fairlead.adapters.memory_pages import newest_first
 from fairlead.adapters.memory_readings import Readings
 from fairlead.adapters.memory_words import Words
+from fairlead.contracts.agent_memory import AgentMemory
 from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
@@ -40,6 +41,7 @@ class MemoryStore:
         self._ledger = Ledger()
         self._proposals: dict[str, Proposal] = {}
         self._statuses: dict[str, AgentStatus] = {}
+        self._memories: dict[str, AgentMemory] = {}
         self._knowledge = Knowledge()
         self._routes = RouteStates()
         self._overrides: dict[str, Override] = {}
@@ -337,6 +339,16 @@ class MemoryStore:
         """Return what each agent said last, sorted."""
         self._check()
         return tuple(self._statuses[agent] for agent in sorted(self._statuses))
+
+    async def put_agent_memory(self, memory: AgentMemory) -> None:
+        """Keep what an agent goes on with after a restart, in place of what it kept before."""
+        self._check()
+        self._memories[memory.agent] = memory
+
+    async def agent_memory(self, agent: str) -> AgentMemory | None:
+        """Return what an agent has kept; None before it kept anything."""
+        self._check()
+        return self._memories.get(agent)
 
     async def put_knowledge(self, knowledge: Knowledge) -> None:
         """Keep what was learned of recurring demand, in place of what was learned before."""

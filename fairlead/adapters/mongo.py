@@ -16,6 +16,7 @@ from fairlead.adapters.mongo_driver import Driver, wall_now
 from fairlead.adapters.mongo_reports import Readings
 from fairlead.adapters.mongo_rows import RevisedRows, row_of
 from fairlead.adapters.mongo_words import Words
+from fairlead.contracts.agent_memory import AgentMemory
 from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
@@ -309,6 +310,14 @@ class MongoStore:
     async def agent_statuses(self) -> tuple[AgentStatus, ...]:
         """Return what each agent said last, sorted."""
         return await self._agents.statuses()
+
+    async def put_agent_memory(self, memory: AgentMemory) -> None:
+        """Keep what an agent goes on with after a restart, in place of what it kept before."""
+        await self._agents.put_memory(memory)
+
+    async def agent_memory(self, agent: str) -> AgentMemory | None:
+        """Return what an agent has kept; None before it kept anything."""
+        return await self._agents.memory(agent)
 
     async def put_knowledge(self, knowledge: Knowledge) -> None:
         """Keep what was learned of recurring demand, in place of what was learned before."""

@@ -3,6 +3,7 @@
 from fairlead.adapters import store_rules as rules
 from fairlead.adapters.mongo_driver import Document, Driver, after_key, newest_first, page_of, wall_now
 from fairlead.adapters.mongo_rows import RevisedRows, row_of
+from fairlead.contracts.agent_memory import AgentMemory
 from fairlead.contracts.dialogue import AgentStatus, Proposal
 from fairlead.contracts.errors import NotFound, foreign
 from fairlead.contracts.events import Mode
@@ -67,6 +68,19 @@ class Agents:
         async with self._driver.asking("read the agents' status"):
             rows = await self._driver.collection("agents").find({}, {"json": 1}).sort("_id", 1).to_list()
         return tuple(AgentStatus.from_json(row["json"]) for row in rows)
+
+    async def put_memory(self, memory: AgentMemory) -> None:
+        """Keep what an agent goes on with after a restart, in place of what it kept before."""
+        name = f"memory/{memory.agent}"
+        row = {"_id": name, "json": memory.to_json()}
+        async with self._driver.asking("keep an agent's memory"):
+            await self._driver.collection("meta").replace_one({"_id": name}, row, upsert=True)
+
+    async def memory(self, agent: str) -> AgentMemory | None:
+        """Return what an agent has kept; None before it kept anything."""
+        async with self._driver.asking("read an agent's memory"):
+            row = await self._driver.collection("meta").find_one({"_id": f"memory/{agent}"})
+        return None if row is None else AgentMemory.from_json(row["json"])
 
     async def put_knowledge(self, knowledge: Knowledge) -> None:
         """Keep what was learned of recurring demand."""

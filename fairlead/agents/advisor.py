@@ -33,7 +33,6 @@ from fairlead.contracts.plans import Source
 from fairlead.contracts.ports import Clock, Judging, Llm, Store
 from fairlead.contracts.settings import LlmSettings
 from fairlead.policy.dialogue import Briefing, Held, advise, hold, settled
-from fairlead.policy.worth import added
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Advisor:
         self._store = store
         self._clock = clock
         self._status = status
-        status.gate, status.watchdog = self._gate, counsel.follower.status
+        status.gate, status.worth, status.watchdog = self._gate, counsel.follower.worth, counsel.follower.status
         self._metrics = metrics
         self._bells: set[asyncio.Event] = set()
         """One for each proposal that waits for a person."""
@@ -236,7 +235,6 @@ class Advisor:
         acts = outcome == "accepted"
         self._counsel.follower.concluded(ended, acts=acts)
         tally = self._status.tally
-        tally.worth = added(tally.worth, ended.dialogue.judgements, ended.dialogue.exchanges)
         tally.dialogues += 1
         tally.accepted += ended.passed
         tally.fallbacks += not acts

@@ -1,4 +1,7 @@
-"""What follows a dialogue: whether what it brought does well, and how near the twin's prediction came, slot by slot."""
+"""What follows a dialogue: what it was worth, whether what it brought does well, how near the twin's prediction came.
+
+All of it is kept in the store, so that an agent that is started again goes on with it.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -9,15 +12,19 @@ import structlog
 from fairlead.adapters.outage import Outage
 from fairlead.agents.advice import Settled
 from fairlead.agents.metrics import DialogueMetrics
-from fairlead.contracts.dialogue import AgentName, Judgement, Trial, WatchdogStatus
+from fairlead.agents.waiting import Insisting
+from fairlead.contracts.agent_memory import Acting, AgentMemory, Prediction, Trip, Vitals
+from fairlead.contracts.dialogue import AgentName, Judgement, ModeName, Trial, WatchdogStatus, Worth
 from fairlead.contracts.errors import foreign
 from fairlead.contracts.events import Wake
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
 from fairlead.policy.periods import Periods
+from fairlead.policy.remembrance import resumed
 from fairlead.policy.snapshot import fold
-from fairlead.policy.twin_error import Prediction, TwinError
-from fairlead.policy.watchdog import Accepted, Trip, Vitals, Watchdog, vitals
+from fairlead.policy.twin_error import TwinError
+from fairlead.policy.watchdog import Watchdog, vitals
+from fairlead.policy.worth import added, worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +39,25 @@ class Sight:
 
 
 class Follower:
-    """Watches what was accepted and measures what was predicted; `run` ends by cancellation only."""
+    """Watches what was accepted, measures what was predicted, sums up what dialogues were worth, and keeps all of it.
 
-    def __init__(self, sight: Sight) -> None:
+    `run` ends by cancellation only.
+    """
+
+    def __init__(self, sight: Sight, memory: AgentMemory) -> None:
+        """`memory` is what it goes on with; see `remembered`."""
         controller, limits = sight.settings.controller, sight.settings.llm.watchdog
-        self.error = TwinError(limits)
+        self.error = TwinError(limits, memory.predictions)
         self._sight = sight
+        self._memory = memory
+        self._gains = memory.gains
         self._slots = Periods(sight.settings.clock_origin_s, controller.slot_s)
-        self._watchdog = Watchdog(limits, controller.slot_s)
+        self._watchdog = Watchdog(limits, controller.slot_s, memory.watch)
         self._bells: list[Callable[[], None]] = []
-        self._wrong = False
+        self._wrong = bool(self.error.wrong())
         """Whether the twin was not believed when it was last looked at."""
+        self._news = asyncio.Event()
+        """There is something to be kept."""
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
     def heed(self, bell: Callable[[], None]) -> None:
@@ -53,35 +68,59 @@ class Follower:
         """Return why nothing may act now; empty where it may."""
         return foreign(self._watchdog.holds(self._sight.clock.now_s()))
 
+    def worth(self, mode: ModeName) -> Worth:
+        """Return what the dialogues so far are worth, and what that suggests in this mode."""
+        return worth(self._gains, mode)
+
     def status(self) -> WatchdogStatus:
         """Return what the watchdog has found."""
-        last, held = self._watchdog.last, self.held_back()
+        state, held = self._watchdog.state, self.held_back()
         return WatchdogStatus(
             holds=bool(held),
-            until_s=last.until_s if last is not None else 0.0,
-            text=foreign(f"{last.code}: {last.text}") if last is not None else "",
-            trips=self._watchdog.trips,
+            until_s=state.last.until_s if state.last is not None else 0.0,
+            text=foreign(f"{state.last.code}: {state.last.text}") if state.last is not None else "",
+            trips=state.trips,
         )
+
+    def memory(self) -> AgentMemory:
+        """Return what is to be kept now."""
+        update = {
+            "at_s": self._sight.clock.now_s(),
+            "gains": self._gains,
+            "predictions": self.error.state,
+            "watch": self._watchdog.state,
+        }
+        return self._memory.model_copy(update=update)
 
     def concluded(self, ended: Settled, *, acts: bool) -> None:
         """Follow what was decided after a dialogue: the proposal where it acts, else the fallback."""
         judgements = ended.dialogue.judgements
-        if not judgements:
-            return
-        judgement, begun_s = judgements[-1], ended.dialogue.asked.now_s
+        self._gains = added(self._gains, judgements, ended.dialogue.exchanges)
+        if judgements:
+            self._judged(judgements[-1], ended, acts=acts)
+        self._news.set()
+
+    def _judged(self, judgement: Judgement, ended: Settled, *, acts: bool) -> None:
+        begun_s = ended.dialogue.asked.now_s
         trial = chosen_trial(judgement)
         latency_s = None if trial is None else trial.latency_s if acts else trial.fallback_latency_s
         until_s = begun_s + judgement.horizon_s
         if latency_s is not None:
-            self.error.predicted(Prediction(begun_s, until_s, latency_s))
+            self.error.predicted(Prediction(at_s=begun_s, until_s=until_s, latency_s=latency_s))
         if acts:
-            self._watchdog.accepted(Accepted(self._sight.clock.now_s(), until_s, latency_s, ended.cited))
+            now_s = self._sight.clock.now_s()
+            self._watchdog.accepted(Acting(at_s=now_s, until_s=until_s, latency_s=latency_s, cited=ended.cited))
 
     async def run(self) -> None:
-        """Look at each slot's begin until cancelled."""
+        """Look at each slot's begin, and keep what is known after that and after each dialogue, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_looking(), name=f"{self._sight.agent}: looks")
+            tasks.create_task(self._keep_memory(), name=f"{self._sight.agent}: memory")
+
+    async def _keep_looking(self) -> None:
         sight = self._sight
         outage = Outage(f"following the {sight.agent}", sight.clock, sight.metrics.failures("watchdog"))
-        held = ""
+        held = self.held_back()
         while True:
             slot = self._slots.at(sight.clock.now_s())
             await sight.clock.sleep_until(self._slots.begins_at_s(slot + 1))
@@ -91,9 +130,24 @@ class Follower:
                 outage.over()
             except Exception as error:  # the top of this loop
                 await outage.failed(error)
+            self._news.set()
             if held != (held := self.held_back()):
                 for bell in self._bells:
                     bell()
+
+    async def _keep_memory(self) -> None:
+        sight = self._sight
+        outage = Outage(f"keeping the memory of the {sight.agent}", sight.clock, sight.metrics.failures("memory"))
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                async with asyncio.timeout(sight.settings.mongodb.timeout_s):
+                    await sight.store.put_agent_memory(self.memory())
+                outage.over()
+            except Exception as error:  # the top of this loop
+                self._news.set()
+                await outage.failed(error)
 
     async def _look(self) -> None:
         """Measure what is due, and see what acts. Raises `StoreUnavailable`."""
@@ -137,3 +191,11 @@ class Follower:
 def chosen_trial(judgement: Judgement) -> Trial | None:
     """Return what the twin says of what was chosen, on demand as the forecast has it; None if it played nothing."""
     return next((t for t in judgement.trials if t.name == judgement.chosen and not t.believed), None)
+
+
+async def remembered(sight: Sight, fresh: AgentMemory) -> AgentMemory:
+    """Return what an agent goes on with, once the store has said what was kept: `fresh` where that was nothing."""
+    outage = Outage(f"reading the memory of the {sight.agent}", sight.clock, sight.metrics.failures("memory"))
+    insisting = Insisting(outage, sight.settings.mongodb.timeout_s)
+    found = await insisting.got(lambda: sight.store.agent_memory(sight.agent))
+    return resumed(found, fresh, sight.settings.controller.slot_s)

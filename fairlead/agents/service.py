@@ -6,6 +6,7 @@ The client of language models and what a dialogue takes are imported only where 
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.metadata import version
 
 from fairlead.adapters.mongo import connect
 from fairlead.adapters.outage import Outage, persist
@@ -13,6 +14,7 @@ from fairlead.agents.absent import Unadvised
 from fairlead.agents.advice import Advising
 from fairlead.agents.metrics import DialogueMetrics, LoopMetrics
 from fairlead.agents.status import StatusKeeper
+from fairlead.contracts.agent_memory import AgentMemory
 from fairlead.contracts.dialogue import AgentName
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.ports import Clock, Store
@@ -50,24 +52,31 @@ async def advised(
     from fairlead.adapters.openai_llm import connected
     from fairlead.adapters.prompt_files import prompt_texts
     from fairlead.agents.advisor import Advisor, Counsel, sampling
-    from fairlead.agents.following import Follower, Sight
+    from fairlead.agents.following import Follower, Sight, remembered
     from fairlead.agents.judging import TwinProcess, twin_command
 
     llm = connected(settings.llm, agent, store, os.environ)
     try:
         status.tally.why = "no dialogue has ended yet"
         status.llm, status.limits = llm, settings.llm.budget
-        follower = Follower(Sight(agent, store, clock, settings, metrics))
+        prompt, sight = prompt_texts()[agent], Sight(agent, store, clock, settings, metrics)
+        fresh = AgentMemory(
+            agent=agent,
+            at_s=clock.now_s(),
+            llm=status.configured,
+            prompt=f"{prompt.id}/{prompt.version}",
+            version=version("fairlead"),
+        )
         counsel = Counsel(
             agent=agent,
             llm=llm,
-            prompt=prompt_texts()[agent],
+            prompt=prompt,
             sampling=sampling(settings.llm, agent),
             configured=status.configured,
             origin_s=settings.clock_origin_s,
             judging=TwinProcess(twin_command(settings), clock, metrics, status.news.set),
             judging_s=settings.llm.gate_deadline_slots * settings.controller.slot_s / settings.speed,
-            follower=follower,
+            follower=Follower(sight, await remembered(sight, fresh)),
             proposals=settings.llm.planner_proposals if agent == "planner" else 1,
         )
         yield Advisor(counsel, store, clock, status, metrics)

@@ -16,11 +16,11 @@ from fairlead.contracts.dialogue import (
     GateStatus,
     ModeName,
     WatchdogStatus,
+    Worth,
 )
 from fairlead.contracts.errors import foreign
 from fairlead.contracts.plans import Source
 from fairlead.contracts.ports import Clock, Llm, Store
-from fairlead.policy.worth import Sums, worth
 
 
 @dataclass(slots=True)
@@ -38,7 +38,6 @@ class Tally:
     money: float = 0.0
     seconds: float = 0.0
     acting: Source = "fallback"
-    worth: Sums = field(default_factory=Sums)
 
     def answered(self, exchange: Exchange) -> None:
         """Add a question and its answer."""
@@ -65,6 +64,7 @@ class StatusKeeper:
     llm: Llm | None = None
     limits: BudgetLimits = field(default_factory=BudgetLimits)
     gate: Callable[[], GateStatus] | None = None
+    worth: Callable[[ModeName], Worth] | None = None
     watchdog: Callable[[], WatchdogStatus] | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -117,7 +117,7 @@ class StatusKeeper:
             acting="llm" if acts else "fallback",
             why=foreign(why),
             gate=self.gate() if self.gate is not None else None,
-            worth=worth(tally.worth, mode) if self.llm is not None else None,
+            worth=self.worth(mode) if self.worth is not None else None,
             watchdog=watchdog,
         )
 

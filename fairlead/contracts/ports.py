@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from fairlead.contracts.agent_memory import AgentMemory
 from fairlead.contracts.cases import Case, ModelTally
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec, SiteSpec
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, EpochInput, GenerationSeen, SlotInput
@@ -146,6 +147,12 @@ class Store(Protocol):
     async def proposals(self, *, limit: int, cursor: str | None) -> Page[Proposal]: ...
     async def put_agent_status(self, status: AgentStatus) -> None: ...
     async def agent_statuses(self) -> tuple[AgentStatus, ...]: ...
+    async def put_agent_memory(self, memory: AgentMemory) -> None:
+        """Keep what an agent goes on with after a restart, in place of what it kept before."""
+
+    async def agent_memory(self, agent: str) -> AgentMemory | None:
+        """Return what an agent has kept; None before it kept anything."""
+
     async def put_knowledge(self, knowledge: Knowledge) -> None:
         """Keep what was learned of recurring demand, in place of what was learned before."""
 

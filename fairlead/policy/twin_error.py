@@ -1,8 +1,6 @@
 """How far the twin's predictions are from what came: a twin that is wrong is not believed (CONTROL §3)."""
 
-from collections import deque
-from dataclasses import dataclass
-
+from fairlead.contracts.agent_memory import Prediction, Predictions
 from fairlead.contracts.tuning import WatchdogSettings
 
 REMEMBERED = 24
@@ -15,33 +13,23 @@ LEAST_S = 1.0
 """Errors are relative to what was predicted, or to this where that is less: half the shortest work of `city7`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the twin expects of the requests that arrive in a window, as it was decided then."""
-
-    at_s: float
-    until_s: float
-    latency_s: float
-    """Mean."""
-
-
 class TwinError:
     """Keeps predictions until their window is over, and the mean error of the newest that were measured."""
 
-    def __init__(self, settings: WatchdogSettings) -> None:
+    def __init__(self, settings: WatchdogSettings, kept: Predictions) -> None:
+        """`kept` is the `state` that another one has left."""
+        self.state = kept
         self._settings = settings
-        self._open: deque[Prediction] = deque(maxlen=OPEN_MOST)
-        self._errors: deque[float] = deque(maxlen=REMEMBERED)
 
     def predicted(self, one: Prediction) -> None:
         """Keep a prediction."""
-        self._open.append(one)
+        self.state = self.state.model_copy(update={"open": (*self.state.open, one)[-OPEN_MOST:]})
 
     def due(self, now_s: float) -> tuple[Prediction, ...]:
         """Return, once, the predictions whose window is over."""
-        over = tuple(one for one in self._open if one.until_s <= now_s)
-        for one in over:
-            self._open.remove(one)
+        over = tuple(one for one in self.state.open if one.until_s <= now_s)
+        rest = tuple(one for one in self.state.open if one.until_s > now_s)
+        self.state = self.state.model_copy(update={"open": rest})
         return over
 
     def measured(self, one: Prediction, requests: int, latency_sum_s: float) -> None:
@@ -51,14 +39,16 @@ class TwinError:
         """
         if requests < self._settings.least_requests:
             return
-        self._errors.append(abs(latency_sum_s / requests - one.latency_s) / max(one.latency_s, LEAST_S))
+        error = abs(latency_sum_s / requests - one.latency_s) / max(one.latency_s, LEAST_S)
+        self.state = self.state.model_copy(update={"errors": (*self.state.errors, error)[-REMEMBERED:]})
 
     @property
     def error(self) -> float | None:
         """Mean error, relative to what was predicted; None while too few are known."""
-        if len(self._errors) < self._settings.least_predictions:
+        errors = self.state.errors
+        if len(errors) < self._settings.least_predictions:
             return None
-        return sum(self._errors) / len(self._errors)
+        return sum(errors) / len(errors)
 
     def wrong(self) -> str:
         """Return why the twin is not believed; empty where it is."""

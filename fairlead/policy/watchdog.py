@@ -7,9 +7,8 @@ without one.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
+from fairlead.contracts.agent_memory import Acting, Trip, TripCode, Vitals, Watch
 from fairlead.contracts.cases import ModelTally
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import Snapshot
@@ -18,29 +17,6 @@ from fairlead.contracts.tuning import WatchdogSettings
 CALM_SLOTS = 6
 """What was before is measured over so many slots: requests are judged a deadline after they arrived, which is two slots
 (CONTROL §1), so that four count."""
-
-
-TripCode = Literal["backlog", "timely", "latency"]
-
-
-@dataclass(frozen=True, slots=True)
-class Vitals:
-    """How the cluster does."""
-
-    at_s: float
-    backlog_s: float | None
-    """Work that waits or runs, over the speed that is up; None while no node is."""
-    judged: int
-    """Requests that arrived early enough to be judged."""
-    timely: int
-    counted: int
-    """Requests whose latency is known."""
-    latency_sum_s: float
-
-    @property
-    def latency_s(self) -> float:
-        """Mean latency; 0 without any request."""
-        return self.latency_sum_s / self.counted if self.counted else 0.0
 
 
 def vitals(snapshot: Snapshot, cluster: Cluster, tallies: Sequence[ModelTally]) -> Vitals:
@@ -60,83 +36,50 @@ def vitals(snapshot: Snapshot, cluster: Cluster, tallies: Sequence[ModelTally]) 
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """A proposal that acts."""
-
-    at_s: float
-    until_s: float
-    """So far the twin has played it ahead."""
-    latency_s: float | None
-    """Mean latency that the twin predicted; None where it did not say."""
-    cited: tuple[str, ...]
-    """Cases that it rests on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """What is out of bounds, and what follows from it."""
-
-    code: TripCode
-    text: str
-    cited: tuple[str, ...]
-    """Cases to be quarantined."""
-    until_s: float
-    """Until then the fallback acts."""
-
-
 class Watchdog:
     """Watches what was accepted, one stretch after another; a stretch goes on as long as proposals follow closely."""
 
-    def __init__(self, settings: WatchdogSettings, slot_s: float) -> None:
-        self.trips = 0
-        self.last: Trip | None = None
+    def __init__(self, settings: WatchdogSettings, slot_s: float, kept: Watch) -> None:
+        """`kept` is the `state` that another one has left."""
+        self.state = kept
         self._settings = settings
         self._slot_s = slot_s
-        self._calm: Vitals | None = None
-        """As it was before the stretch."""
-        self._accepted: Accepted | None = None
-        """The newest of the stretch."""
-        self._since_s = 0.0
-        """When the stretch began."""
-        self._cited: tuple[str, ...] = ()
-        """Of the whole stretch."""
 
-    def accepted(self, one: Accepted) -> None:
+    def accepted(self, one: Acting) -> None:
         """Watch a proposal that acts from now on."""
-        if self._accepted is None:
-            self._since_s, self._cited = one.at_s, ()
-        self._accepted = one
-        self._cited = tuple(dict.fromkeys((*self._cited, *one.cited)))
+        goes_on = self.state.accepted is not None
+        since_s, cited = (self.state.since_s, self.state.cited) if goes_on else (one.at_s, ())
+        update = {"accepted": one, "since_s": since_s, "cited": tuple(dict.fromkeys((*cited, *one.cited)))}
+        self.state = self.state.model_copy(update=update)
 
     def window_s(self, now_s: float) -> tuple[float, float]:
         """Return of which arrivals the next look has to know what became: from when, until when."""
         since_s = now_s - CALM_SLOTS * self._slot_s
-        return (max(self._since_s, since_s), now_s) if self._accepted is not None else (since_s, now_s)
+        return (max(self.state.since_s, since_s), now_s) if self.state.accepted is not None else (since_s, now_s)
 
     def looked(self, now: Vitals) -> Trip | None:
         """Return what is out of bounds now, if something acts and anything is."""
-        watched = self._accepted
-        if watched is not None and now.at_s >= watched.until_s:
-            watched = self._accepted = None
-        if watched is None:
-            self._calm = now
+        watched = self.state.accepted
+        if watched is None or now.at_s >= watched.until_s:
+            self.state = self.state.model_copy(update={"accepted": None, "calm": now})
             return None
         found = self._out_of_bounds(watched, now)
         if found is None:
             return None
         code, text = found
-        self.trips += 1
-        self.last = Trip(code, text, self._cited, now.at_s + self._settings.slots * self._slot_s)
-        self._accepted = None
-        return self.last
+        until_s = now.at_s + self._settings.slots * self._slot_s
+        trip = Trip(code=code, text=text, cited=self.state.cited, until_s=until_s)
+        update = {"trips": self.state.trips + 1, "last": trip, "accepted": None}
+        self.state = self.state.model_copy(update=update)
+        return trip
 
     def holds(self, now_s: float) -> str:
         """Return why nothing may act at `now_s`; empty where it may."""
-        return f"{self.last.code}: {self.last.text}" if self.last is not None and now_s < self.last.until_s else ""
+        last = self.state.last
+        return f"{last.code}: {last.text}" if last is not None and now_s < last.until_s else ""
 
-    def _out_of_bounds(self, watched: Accepted, now: Vitals) -> tuple[TripCode, str] | None:
-        limits, calm = self._settings, self._calm
+    def _out_of_bounds(self, watched: Acting, now: Vitals) -> tuple[TripCode, str] | None:
+        limits, calm = self._settings, self.state.calm
         if calm is not None and calm.backlog_s is not None and now.backlog_s is not None:
             most_s = limits.backlog_ratio * calm.backlog_s + limits.backlog_s
             if now.backlog_s > most_s:

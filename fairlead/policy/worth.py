@@ -7,9 +7,9 @@ gain is a little too high on average; that is why a suggestion needs the whole i
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Literal
 
+from fairlead.contracts.agent_memory import Gains
 from fairlead.contracts.dialogue import Exchange, Judgement, ModeName, Worth
 
 LEAST = 30
@@ -21,19 +21,8 @@ Z95 = 1.959963984540054
 CORRELATION_MOST = 0.95
 """Of dialogues that follow one another, at most believed: a constant series would have no interval at all."""
 
-
-@dataclass(frozen=True, slots=True)
-class Sums:
-    """Sums over dialogues, in order."""
-
-    dialogues: int = 0
-    gain: float = 0.0
-    squares: float = 0.0
-    products: float = 0.0
-    """Of each gain and the one before it."""
-    last: float = 0.0
-    tokens: int = 0
-    money: float = 0.0
+MOST = 2880
+"""Dialogues at which every sum is halved, so that what is long ago counts ever less: a day of slots, ten of epochs."""
 
 
 def gain_of(judgement: Judgement) -> float:
@@ -43,23 +32,36 @@ def gain_of(judgement: Judgement) -> float:
     return next((t.gain for t in judgement.trials if t.name == judgement.chosen and not t.believed), 0.0)
 
 
-def added(sums: Sums, judgements: Sequence[Judgement], exchanges: Sequence[Exchange]) -> Sums:
+def added(sums: Gains, judgements: Sequence[Judgement], exchanges: Sequence[Exchange]) -> Gains:
     """Return the sums with one dialogue more."""
     gain = gain_of(judgements[-1]) if judgements else 0.0
     answers = [exchange.answer for exchange in exchanges]
-    return replace(
-        sums,
-        dialogues=sums.dialogues + 1,
-        gain=sums.gain + gain,
-        squares=sums.squares + gain * gain,
-        products=sums.products + (gain * sums.last if sums.dialogues else 0.0),
+    before = sums if sums.dialogues < MOST else _halved(sums)
+    return Gains(
+        dialogues=before.dialogues + 1,
+        gain=before.gain + gain,
+        squares=before.squares + gain * gain,
+        products=before.products + (gain * before.last if before.dialogues else 0.0),
         last=gain,
-        tokens=sums.tokens + sum(a.prompt_tokens + a.reply_tokens for a in answers),
-        money=sums.money + sum(a.money for a in answers),
+        tokens=before.tokens + sum(a.prompt_tokens + a.reply_tokens for a in answers),
+        money=before.money + sum(a.money for a in answers),
     )
 
 
-def worth(sums: Sums, mode: ModeName) -> Worth:
+def _halved(sums: Gains) -> Gains:
+    """Return sums with the same means over half as many dialogues."""
+    return Gains(
+        dialogues=sums.dialogues // 2,
+        gain=sums.gain / 2.0,
+        squares=sums.squares / 2.0,
+        products=sums.products / 2.0,
+        last=sums.last,
+        tokens=sums.tokens // 2,
+        money=sums.money / 2.0,
+    )
+
+
+def worth(sums: Gains, mode: ModeName) -> Worth:
     """Return what the dialogues so far are worth, and what that suggests in this mode."""
     count = max(1, sums.dialogues)
     mean = sums.gain / count
@@ -77,7 +79,7 @@ def worth(sums: Sums, mode: ModeName) -> Worth:
     )
 
 
-def _half_width(sums: Sums, mean: float) -> float:
+def _half_width(sums: Gains, mean: float) -> float:
     """Return half the interval of the mean; each gain is as like the one before as a process of order 1 has it.
 
     Such a mean knows as much as n·(1 − ρ)/(1 + ρ) independent ones (Bayley, Hammersley, "The effective number of

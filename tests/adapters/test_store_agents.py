@@ -4,6 +4,16 @@ import asyncio
 
 import pytest
 
+from fairlead.contracts.agent_memory import (
+    Acting,
+    AgentMemory,
+    Gains,
+    Prediction,
+    Predictions,
+    Trip,
+    Vitals,
+    Watch,
+)
 from fairlead.contracts.cases import ModelTally
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import SlotInput
@@ -108,6 +118,26 @@ async def test_an_agent_says_one_thing_of_itself(store: Store) -> None:
     for one in (some.status("slot-agent"), some.status("planner"), some.status("planner", 1300.0)):
         await store.put_agent_status(one)
     assert await store.agent_statuses() == (some.status("planner", 1300.0), some.status("slot-agent"))
+
+
+async def test_what_an_agent_goes_on_with_is_kept(store: Store) -> None:
+    """Nothing at first; then what it kept last, whole; another agent's is another."""
+    assert await store.agent_memory("planner") is None
+    seen = Vitals(at_s=5.0, backlog_s=None, judged=3, timely=2, counted=1, latency_sum_s=0.1)
+    acts = Acting(at_s=6.0, until_s=9.0, latency_s=None, cited=("case-1",))
+    trip = Trip(code="backlog", text="much", cited=("case-1",), until_s=9.0)
+    first = AgentMemory(agent="planner", at_s=1.0, llm="a model", prompt="planner/1", version="1.0")
+    last = first.model_copy(
+        update={
+            "gains": Gains(dialogues=2, gain=-0.1, money=0.3),
+            "predictions": Predictions(open=(Prediction(at_s=1.0, until_s=2.0, latency_s=0.1),), errors=(1 / 3,)),
+            "watch": Watch(trips=1, last=trip, calm=seen, accepted=acts, since_s=6.0, cited=("case-1",)),
+        }
+    )
+    for kept in (first, last):
+        await store.put_agent_memory(kept)
+        assert await store.agent_memory("planner") == kept
+    assert await store.agent_memory("slot-agent") is None
 
 
 async def test_what_was_learned_of_demand_is_kept(store: Store) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from fairlead.adapters.memory_judging import MemoryJudging
 from fairlead.agents.advice import Recalled
+from fairlead.contracts.agent_memory import AgentMemory
 from fairlead.contracts.decisions import EpochInput
 from fairlead.contracts.dialogue import AgentName, Ask, Judge, Judgement, Trial
 from fairlead.contracts.readings import GatewayReport, Outcome
@@ -157,3 +158,66 @@ async def test_a_twin_that_was_wrong_too_often_is_not_believed(agent: AgentName)
         assert status.gate is not None
         assert status.gate.error is not None
         assert status.gate.error > 1.0
+
+
+@BOTH
+async def test_a_restart_forgets_nothing_of_what_follows_a_dialogue(agent: AgentName) -> None:
+    """The agent is lost while its proposal acts; the one after it finds that this goes badly, as it would have.
+
+    Lost again, the one after that still lets nothing act, counts the trip, and adds to what dialogues were worth.
+    """
+    async with world() as w:
+        metrics = await going_badly(w, agent)
+        before = await kept(w, agent)
+        assert before.watch.accepted is not None
+        assert before.gains.dialogues >= 1
+        assert before.predictions.open
+        await again(w, agent)
+        await w.seconds(4 + SINCE_S[agent])
+        status = next(s for s in await w.store.agent_statuses() if s.agent == agent)
+        assert status.watchdog is not None
+        assert (status.watchdog.holds, status.watchdog.trips) == (True, 1)
+        assert status.watchdog.text == "latency: 30 requests took 20.0 s, 5.0 s were predicted"
+        assert count(metrics.registry, "fairlead_watchdog_trips") == 0.0  # the one that was lost had not looked
+        await again(w, agent)
+        await w.seconds(240)
+        journal = await w.journal(agent=agent)
+        held = [r for r in journal if r.dialogue is not None and r.dialogue.held_back]
+        assert held
+        assert all(r.source == "fallback" for r in held)
+        status = next(s for s in await w.store.agent_statuses() if s.agent == agent)
+        assert status.worth is not None
+        assert status.worth.dialogues == sum(r.dialogue is not None for r in journal) > status.dialogues
+        await check_replays(w)
+
+
+async def again(w: World, agent: AgentName) -> None:
+    """End the agent without a word, and start another one."""
+    lost = w.tasks.pop()
+    lost.cancel()
+    await w.settle()
+    assert lost.cancelled()
+    await start(w, agent, PacedLlm(w.clock, 2.0), "auto")
+
+
+async def kept(w: World, agent: AgentName) -> AgentMemory:
+    """Return what the store has of the agent."""
+    found = await w.store.agent_memory(agent)
+    assert found is not None
+    return found
+
+
+async def test_a_twin_that_was_wrong_is_not_believed_after_a_restart_either() -> None:
+    """Its error is known from the first question on, and nobody is woken for it once more."""
+    async with world() as w:
+        w.judging = predicting(1.0)
+        await start(w, "slot-agent", PacedLlm(w.clock, 2.0), "shadow")
+        for _ in range(14):
+            await w.seconds(30)
+            await finished(w, 40, 10.0)
+        async with Heard(w.store, ["wake"]) as heard:
+            await again(w, "slot-agent")
+            await w.seconds(40)
+        assert not [e for e in heard.events if e.text == "changed"]
+        asked = [r.dialogue for r in await w.journal() if r.dialogue is not None]
+        assert [j.code for d in asked[-2:] for j in d.judgements] == ["wrong", "wrong"]

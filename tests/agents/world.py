@@ -15,9 +15,10 @@ from fairlead.adapters.prompt_files import prompt_texts
 from fairlead.agents.absent import Unadvised
 from fairlead.agents.advice import Advising, Recall, nothing
 from fairlead.agents.advisor import Advisor, Counsel, sampling
-from fairlead.agents.following import Follower, Sight
+from fairlead.agents.following import Follower, Sight, remembered
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.status import StatusKeeper
+from fairlead.contracts.agent_memory import AgentMemory
 from fairlead.contracts.decisions import DecisionRecord
 from fairlead.contracts.dialogue import AgentName, ModeName
 from fairlead.contracts.events import Mode, Wake
@@ -57,7 +58,7 @@ class World:
     ) -> asyncio.Task[None]:
         """Start a slot agent; it has decided what was due when this returns."""
         counted = metrics or SlotMetrics()
-        advisor = self._advisor("slot-agent", counted.dialogues, llm)
+        advisor = await self._advisor("slot-agent", counted.dialogues, llm)
         case = SlotCase(self.settings, (), "0.0")
         return await self._started(SlotAgent(self.store, self.clock, case, decide, advisor, counted).run())
 
@@ -70,18 +71,21 @@ class World:
     ) -> asyncio.Task[None]:
         """Start a planner; it has planned what was due when this returns."""
         counted = metrics or PlannerMetrics()
-        advisor = self._advisor("planner", counted.dialogues, llm)
+        advisor = await self._advisor("planner", counted.dialogues, llm)
         case = PlannerCase(self.settings, "0.0", recall)
         return await self._started(Planner(self.store, self.clock, case, decide, advisor, counted).run())
 
-    def _advisor(self, agent: AgentName, metrics: DialogueMetrics, llm: Llm | None) -> Advising:
+    async def _advisor(self, agent: AgentName, metrics: DialogueMetrics, llm: Llm | None) -> Advising:
         timeout_s = self.settings.mongodb.timeout_s
         status = StatusKeeper(agent, self.store, self.clock, metrics, timeout_s=timeout_s)
         if llm is None:
             return Unadvised("no-llm", status)
         prompt = prompt_texts()[agent]
         chosen = sampling(self.settings.llm, agent)
-        follower = Follower(Sight(agent, self.store, self.clock, self.settings, metrics))
+        sight = Sight(agent, self.store, self.clock, self.settings, metrics)
+        name = f"{prompt.id}/{prompt.version}"
+        fresh = AgentMemory(agent=agent, at_s=self.clock.now_s(), llm="a test", prompt=name, version="0.0")
+        follower = Follower(sight, await remembered(sight, fresh))
         counsel = Counsel(
             agent, llm, prompt, chosen, "a test", self.settings.clock_origin_s, self.judging, 9.0, follower
         )

@@ -2,10 +2,11 @@
 
 import pytest
 
+from fairlead.contracts.agent_memory import Acting, Prediction, Predictions, Vitals, Watch
 from fairlead.contracts.cases import ModelTally
 from fairlead.contracts.tuning import WatchdogSettings
-from fairlead.policy.twin_error import Prediction, TwinError
-from fairlead.policy.watchdog import Accepted, Vitals, Watchdog, vitals
+from fairlead.policy.twin_error import TwinError
+from fairlead.policy.watchdog import Watchdog, vitals
 from tests.policy.situations import asked, cluster, model, node, pod, slot_input, view
 
 SETTINGS = WatchdogSettings()
@@ -20,9 +21,9 @@ def at(at_s: float, **changes: object) -> Vitals:
 
 def watching(latency_s: float | None = 9.0, cited: tuple[str, ...] = ("case-1",)) -> Watchdog:
     """Return a watchdog that has seen a calm slot and then a proposal accepted at 40 s, played ahead to 160 s."""
-    dog = Watchdog(SETTINGS, SLOT_S)
+    dog = Watchdog(SETTINGS, SLOT_S, Watch())
     assert dog.looked(at(30.0)) is None
-    dog.accepted(Accepted(40.0, 160.0, latency_s, cited))
+    dog.accepted(Acting(at_s=40.0, until_s=160.0, latency_s=latency_s, cited=cited))
     return dog
 
 
@@ -42,7 +43,7 @@ def test_what_is_out_of_bounds_holds_for_an_epoch_and_names_the_cases(changes: d
     assert (trip.code, trip.cited, trip.until_s) == (code, ("case-1",), 360.0)
     assert dog.holds(359.0).startswith(f"{code}: ")
     assert dog.holds(360.0) == ""
-    assert dog.trips == 1
+    assert dog.state.trips == 1
     assert dog.looked(at(90.0, **changes)) is None  # nothing acts any more
 
 
@@ -71,8 +72,8 @@ def test_without_a_prediction_latency_is_not_judged() -> None:
 
 def test_without_a_look_before_only_the_prediction_is_held_against_what_comes() -> None:
     """What was before is not known after a restart."""
-    dog = Watchdog(SETTINGS, SLOT_S)
-    dog.accepted(Accepted(40.0, 160.0, 9.0, ()))
+    dog = Watchdog(SETTINGS, SLOT_S, Watch())
+    dog.accepted(Acting(at_s=40.0, until_s=160.0, latency_s=9.0, cited=()))
     assert dog.looked(at(60.0, backlog_s=1e6, timely=0)) is None
     trip = dog.looked(at(90.0, latency_sum_s=40 * 99.0))
     assert trip is not None
@@ -90,7 +91,7 @@ def test_proposals_that_follow_closely_are_one_stretch_with_all_their_cases() ->
     """What was before counts from before the first; what arrives, from the first on."""
     dog = watching()
     assert dog.window_s(60.0) == (40.0, 60.0)
-    dog.accepted(Accepted(70.0, 190.0, 9.0, ("case-2", "case-1")))
+    dog.accepted(Acting(at_s=70.0, until_s=190.0, latency_s=9.0, cited=("case-2", "case-1")))
     assert dog.window_s(90.0) == (40.0, 90.0)
     assert dog.window_s(240.0) == (60.0, 240.0)  # not more than six slots back
     trip = dog.looked(at(170.0, backlog_s=51.0))
@@ -114,9 +115,9 @@ def test_vitals_are_what_waits_over_what_is_up_and_what_became_of_a_window() -> 
 
 def test_the_twin_s_error_is_the_mean_of_what_was_measured() -> None:
     """Not known before six; too few requests say nothing; relative to a second at least."""
-    error = TwinError(SETTINGS)
+    error = TwinError(SETTINGS, Predictions())
     for k in range(7):
-        error.predicted(Prediction(30.0 * k, 30.0 * k + 120.0, 10.0 if k else 0.1))
+        error.predicted(Prediction(at_s=30.0 * k, until_s=30.0 * k + 120.0, latency_s=10.0 if k else 0.1))
     assert error.due(119.0) == ()
     due = error.due(300.0)
     assert len(due) == 7

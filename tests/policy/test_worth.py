@@ -4,9 +4,10 @@ import math
 
 import pytest
 
+from fairlead.contracts.agent_memory import Gains
 from fairlead.contracts.dialogue import Exchange, Judgement, ModeName, Trial
 from fairlead.policy.dialogue import Conversation, advise
-from fairlead.policy.worth import Sums, added, gain_of, worth
+from fairlead.policy.worth import MOST, added, gain_of, worth
 from tests.policy.dialogues import answer, briefing, slot_asked
 
 
@@ -41,12 +42,12 @@ def test_what_may_act_counts_with_its_gain_on_what_the_forecast_expects() -> Non
 
 def test_tokens_and_money_stand_beside_the_gain() -> None:
     """A mean over all dialogues, those without a judgement too; no interval of so few."""
-    sums = added(added(Sums(), [judged(0.1)], exchanges()), [], exchanges()[:1])
+    sums = added(added(Gains(), [judged(0.1)], exchanges()), [], exchanges()[:1])
     found = worth(sums, "shadow")
     assert (found.dialogues, found.gain, found.low, found.high) == (2, 0.05, None, None)
     assert (found.tokens, found.money) == (180.0, 0.75)
     assert (found.advice, found.text) == ("none", "2 of 30 dialogues that an interval takes")
-    assert worth(Sums(), "auto").gain == 0.0
+    assert worth(Gains(), "auto").gain == 0.0
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_suggestion_needs_the_whole_interval_and_a_mode_that_could_change(
     gain: float, mode: ModeName, advice: str
 ) -> None:
     """Thirty dialogues of about one gain."""
-    sums = Sums()
+    sums = Gains()
     for k in range(30):
         sums = added(sums, [judged(gain + (0.001 if k % 2 else -0.001))], ())
     found = worth(sums, mode)
@@ -78,7 +79,7 @@ def test_a_suggestion_needs_the_whole_interval_and_a_mode_that_could_change(
 
 def test_dialogues_that_go_alike_in_stretches_say_less_than_as_many_that_do_not() -> None:
     """Ten of one gain, ten of another: a wider interval than of the same gains in turn; of equal ones there is none."""
-    stretches, turns, equal = Sums(), Sums(), Sums()
+    stretches, turns, equal = Gains(), Gains(), Gains()
     for k in range(60):
         stretches = added(stretches, [judged(0.02 if k // 10 % 2 else 0.0)], ())
         turns = added(turns, [judged(0.02 if k % 2 else 0.0)], ())
@@ -90,3 +91,14 @@ def test_dialogues_that_go_alike_in_stretches_say_less_than_as_many_that_do_not(
     assert long.high - long.gain > 3.0 * (short.high - short.gain)
     assert short.high - short.gain == pytest.approx(1.96 * 0.01 / math.sqrt(60), rel=1e-3)
     assert (none.low, none.high) == (0.0, 0.0)
+
+
+def test_what_is_long_ago_counts_ever_less() -> None:
+    """A day of dialogues without gain, then half a day with one: more than a third of the estimate is the newest."""
+    sums = Gains()
+    for k in range(MOST + MOST // 2):
+        sums = added(sums, [judged(0.03 if k >= MOST else 0.0)], exchanges()[:1])
+    found = worth(sums, "shadow")
+    assert found.dialogues == MOST
+    assert found.gain == pytest.approx(0.015)
+    assert (found.tokens, found.money) == (120.0, 0.5)
