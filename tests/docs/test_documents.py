@@ -129,7 +129,7 @@ def test_metrics_are_named_alike() -> None:
 
 
 def test_a_schema_of_kubernetes_says_what_the_messages_schema_says() -> None:
-    """References are written out, null is a flag, bounds are as Kubernetes writes them; what has no counterpart fails."""
+    """References are written out, null is a flag, bounds are written its way; the rest fails."""
     inner = {"type": "string", "description": "two\nlines", "title": "Id"}
     made = structural(
         {
