@@ -34,7 +34,7 @@ async def serve(settings: Settings) -> None:
         labeller = Labeller(store, clock, settings, memory, cases, twin)
         case = Case(settings, release, memory.recalled)
         planner = Planner(store, clock, case, decide_epoch, advisor, metrics)
-        with exposed(metrics.registry, settings.planner.metrics_port):
+        with exposed(metrics.registry, settings.planner.metrics_port, settings.planner.metrics_host):
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(planner.run(), name="planner")
                 tasks.create_task(evaluator.run(), name="planner: evaluator")

@@ -32,7 +32,7 @@ async def serve(settings: Settings) -> None:
         stored(settings, "slot-agent", clock, metrics.loop) as store,
         advised(settings, "slot-agent", store, clock, metrics.dialogues) as advisor,
     ):
-        with exposed(metrics.registry, settings.slot_agent.metrics_port):
+        with exposed(metrics.registry, settings.slot_agent.metrics_port, settings.slot_agent.metrics_host):
             await SlotAgent(store, clock, case, decide_slot, advisor, metrics).run()
 
 
