@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlead_cli.counsel import LlmSeconds, TwinLlm, TwinMode, Wanted, counselled
+from fairlead_cli.counsel import LlmSeconds, TwinMode, Wanted, counselled, local_model
 from fairlead_cli.llm_options import LlmModel
 from fairlead_cli.progress import bar
 from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant, plain
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
 STAND_IN = "stand-in"
 """The rule that answers in place of a language model, and is never counted as one."""
+
+EvaluatedLlm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--llm",
+        metavar="SOURCE",
+        help="Language model to ask: local (a small one on this machine), http(s)://HOST/v1, replay:FILE (recorded by "
+        f"record:FILE beside another source), or a rule in its place: {STAND_IN}, scripted:good=0.8,bad=0.2.",
+        show_default=False,
+    ),
+]
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -63,6 +74,7 @@ def status(as_json: AsJson = False) -> None:
     epilog=examples(
         "fairlead agents evaluate --llm stand-in --scenario catalogue-roomy-cycle --load 0.6 --seeds 3",
         "fairlead agents evaluate --llm scripted:good=0.8,bad=0.2 --scenario city7-rotating --seeds 2 --json",
+        "fairlead agents evaluate --llm local --warm-up 300 --duration 600 --seeds 2 --json",
         "fairlead agents evaluate --llm http://127.0.0.1:8000/v1 --scenario city7-event --load 0.6 --seeds 10 --json",
     ),
 )
@@ -73,7 +85,10 @@ def evaluate(
     duration: Annotated[
         float, typer.Option("--duration", min=60.0, help="Simulated seconds that are measured after the warm-up.")
     ] = 4800.0,
-    llm: TwinLlm = None,
+    warm_up: Annotated[
+        float, typer.Option("--warm-up", min=0.0, help="Simulated seconds before that, in which agents are asked too.")
+    ] = 1200.0,
+    llm: EvaluatedLlm = None,
     llm_model: LlmModel = None,
     llm_seconds: LlmSeconds = None,
     mode: TwinMode = "auto",
@@ -87,15 +102,15 @@ def evaluate(
     """
     from fairlead.studies.cells import ScenarioAt
     from fairlead.studies.evaluation import document, evaluated
-    from fairlead.twin.scenarios import WARM_UP_S
 
-    source = ScenarioAt(scenario, load, WARM_UP_S, WARM_UP_S + duration)
+    source = ScenarioAt(scenario, load, warm_up, warm_up + duration)
     asked = ", ".join(one[:80] for one in llm or ()) or "as configured"
-    with bar("evaluate", "after an update the twin's core is compiled first: a minute or two") as tell:
+    waited = "after an update the twin's core is compiled first: a minute or two"
+    with local_model(llm or ()) as port, bar("evaluate", waited) as tell:
         found = evaluated(
             source,
             range(1, seeds + 1),
-            lambda seed: _playing(source, Wanted(llm or (), llm_model, llm_seconds, mode, seed)),
+            lambda seed: _playing(source, Wanted(llm or (), llm_model, llm_seconds, mode, seed, port)),
             (asked, mode),
             lambda seed, share: tell(round(100 * (seed - 1 + share)), 100 * seeds),
         )

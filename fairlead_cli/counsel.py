@@ -1,5 +1,6 @@
 """Whom the agents of a run of the twin ask: the options of commands that play the policy `agents`."""
 
+import asyncio
 import contextlib
 import os
 from collections.abc import Generator, Sequence
@@ -7,6 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from fairlead_cli.llm_options import LOCAL
 
 if TYPE_CHECKING:
     from fairlead.studies.asking import LlmAt
@@ -52,6 +55,31 @@ class Wanted:
     seconds: float | None
     mode: str
     seed: int
+    local_port: int | None = None
+    """Where the small model of this machine answers, while `local` can be asked."""
+
+
+@contextlib.contextmanager
+def local_model(llm: Sequence[str]) -> Generator[int | None]:
+    """Serve the small model of this machine where `local` is to be asked, and give its port; None where it is not.
+
+    Raises `ConfigError` where it is not installed, `Unavailable` where it does not come up.
+    """
+    if LOCAL not in llm:
+        yield None
+        return
+    from testbed import local_llm
+    from testbed.ports import Ports
+
+    local_llm.require()
+    ports = Ports()
+    port = ports.take()
+    try:
+        with local_llm.child(port) as process:
+            asyncio.run(local_llm.answering(process, port))
+            yield port
+    finally:
+        ports.release()
 
 
 @contextlib.contextmanager
@@ -81,9 +109,14 @@ def llm_at(wanted: Wanted) -> "LlmAt":
 
     mode = _mode(wanted.mode)
     for one in wanted.llm:
-        if one == "local" or one.partition(":")[0] == SCRIPTED:
+        if (one == LOCAL and wanted.local_port is None) or one.partition(":")[0] == SCRIPTED:
             raise ConfigError(f"--llm {one[:80]} cannot be asked here: `fairlead llm serve` it and give its address")
-    chosen = with_llm(Settings(), wanted.llm, wanted.model, os.environ).settings.llm
+    settings = with_llm(Settings(), wanted.llm, wanted.model, os.environ).settings
+    if wanted.local_port is not None:
+        from testbed import local_llm
+
+        settings = local_llm.asking(settings, wanted.local_port)
+    chosen = settings.llm
     if not chosen.endpoints and chosen.replay is None:
         raise ConfigError(f"policy agents asks a language model, and none is named: --llm {ALLOWED}")
     name = wanted.llm[0] if wanted.llm else chosen.endpoints[0].url

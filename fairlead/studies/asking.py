@@ -33,6 +33,13 @@ class LlmAt:
 
 AGENTS: tuple[AgentName, ...] = ("planner", "slot-agent")
 
+NEVER = 1_000_000
+"""Failures in a row before an endpoint is left alone, in place of `llm.breaker_failures`: from one question of an agent
+to its next a slot of virtual time passes, after which it would be tried again, and next to no wall time."""
+
+PATIENCE_S = 600.0
+"""Wall seconds that an answer may take where its virtual seconds are given: some tokens a second of a slow machine."""
+
 
 @contextmanager
 def asking(settings: LlmSettings, environ: Mapping[str, str]) -> Generator[Asker]:
@@ -41,8 +48,9 @@ def asking(settings: LlmSettings, environ: Mapping[str, str]) -> Generator[Asker
     The budget's windows are those of the wall clock. Raises `ConfigError` for a key or a file that cannot be used.
     """
     store = MemoryStore()
+    patient = settings.model_copy(update={"breaker_failures": NEVER})
     with asyncio.Runner() as runner:
-        models = {agent: connected(settings, agent, store, environ) for agent in AGENTS}
+        models = {agent: connected(patient, agent, store, environ) for agent in AGENTS}
 
         def ask(question: Ask, name: str, deadline_s: float) -> Answer:
             return runner.run(models[question.agent].ask(question, id=name, deadline_s=deadline_s))
@@ -66,7 +74,7 @@ def taking(ask: Asker, seconds: float) -> Asker:
     """Return a model whose every answer takes so long on the virtual clock; `late` where that is past its deadline."""
 
     def slow(question: Ask, name: str, deadline_s: float) -> Answer:
-        answer = ask(question, name, deadline_s)
+        answer = ask(question, name, max(deadline_s, PATIENCE_S))
         if seconds > deadline_s:
             return answer.model_copy(update={"code": "late", "text": None, "took_s": deadline_s})
         return answer.model_copy(update={"took_s": seconds})

@@ -114,6 +114,8 @@ def document(found: Evaluation) -> dict[str, Any]:
     return {
         "scenario": found.source.name,
         "load": found.source.load,
+        "warm_up_s": found.source.warm_up_s,
+        "duration_s": found.source.run_s - found.source.warm_up_s,
         "llm": found.llm,
         "mode": found.mode,
         "seeds": [run.seed for run in found.runs],

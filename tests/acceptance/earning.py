@@ -1,9 +1,12 @@
 """What agents must be worth before a careful operator switches them on; docs/planning.md has runs with more seeds."""
 
+import json
 from typing import Any
 
 from tests.acceptance.case import Case, hold
 from tests.acceptance.comparisons import replayed, store
+from tests.acceptance.live import run
+from tests.testbed.test_real_text_server import missing
 
 GAIN_MOST = 0.95
 """Mean latency of the stand-in over the fallback's, at most (goal: 0.92)."""
@@ -20,6 +23,10 @@ HARM = (("agents:hostile", 1.02), ("agents:random", 1.01))
 """Objective F over the fallback's, at most."""
 HARM_SEEDS = 5
 """Twenty take a quarter of an hour of processor time."""
+
+
+LOCAL_LIMIT_S = 600.0
+"""A minute on a free core."""
 
 
 def _ratio(row: dict[str, Any], figure: str) -> dict[str, float]:
@@ -73,8 +80,26 @@ def _harm() -> str:
     return f"{', '.join(said)}; {took_s:.0f} s"
 
 
+def _local() -> str:
+    """Ask the small model of this machine: what it says is worth nothing, what it costs is told."""
+    if missing():
+        return f"skipped: {missing()}"
+    words = ("--scenario", "city7-rotating", "--warm-up", "0", "--duration", "60", "--seeds", "1", "--json")
+    ended = run("agents", "evaluate", "--llm", "local", *words, limit_s=LOCAL_LIMIT_S)
+    hold(ended.status == 0, f"agents evaluate --llm local: status {ended.status}: {ended.err[-600:]}")
+    told = json.loads(ended.out)
+    asked = told["questions"] - told["runs"][0]["unanswered"]
+    hold(told["dialogues"] >= 3 and asked >= 1, f"it was hardly asked: {told}")
+    hold(told["tokens"] > 1000 and told["took_s"] > 0.0, f"its cost is not told: {told}")
+    return (
+        f"{told['dialogues']} dialogues, {asked} replies, malformed {told['malformed_ratio']:.0%}, "
+        f"fallback {told['fallback_ratio']:.0%}, {told['tokens']} tokens, {told['took_s']:.0f} s of its own"
+    )
+
+
 CASES = (
     Case("earning-stand-in", "what is known of recurring demand pays, told through prompt and reply", _stand_in),
     Case("earning-elsewhere", "where there is nothing to know, or little, knowing does no harm", _elsewhere),
+    Case("earning-local", "a real language model asked in the twin: shares, tokens and seconds are told", _local),
     Case("earning-harm", "agents that mean harm, or nothing, cost next to none", _harm),
 )
