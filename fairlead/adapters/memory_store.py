@@ -420,6 +420,11 @@ class MemoryStore:
         self._cases.cite(cases)
 
     async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
+    async def case_stamps(self, cluster: str) -> dict[str, float]:
+        """Return the ids of a cluster's cases, each with a number that differs after a change."""
+        self._check()
+        return self._cases.stamps(cluster)
+
         """Have no model shown these; an empty reason releases them."""
         self._check()
         self._cases.quarantine(cases, why)

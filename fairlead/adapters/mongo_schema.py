@@ -15,7 +15,8 @@
     agents       agent                    what each says of itself
     budget       llm                      minutes in which it was spent, reservations; each change a compare-and-set
     cases        case                     cluster's digest, began_at_s, realised F, regime, how often cited,
-                                          quarantine; what it is judged by zlib-compressed in `evidence`
+                                          quarantine, changed_at; what it is judged by zlib-compressed in
+                                          `evidence`
     episodes                              nothing: episodes are files (docs/episodes.md)
 
 JSON is kept as text, not as BSON: it comes back byte for byte, whatever numbers are in it.
@@ -78,6 +79,9 @@ NEWEST_FIRST = Index((("at_s", DESCENDING), ("_id", DESCENDING)))
 EXPIRES = Index((("kept_at", ASCENDING),), expires=True)
 
 COLLECTIONS: dict[str, tuple[Index, ...]] = {
+BY_CHANGE = Index((("cluster", ASCENDING), ("at_s", DESCENDING), ("_id", DESCENDING), ("changed_at", ASCENDING)))
+"""Of cases: serves listings of one cluster, and says without a look at the rows which of them have changed."""
+
     "meta": (),
     "nodes": (),
     "models": (),
@@ -98,7 +102,7 @@ COLLECTIONS: dict[str, tuple[Index, ...]] = {
     "goals": (),
     "agents": (),
     "budget": (),
-    "cases": (NEWEST_FIRST, Index((("cluster", ASCENDING), ("at_s", DESCENDING), ("_id", DESCENDING)))),
+    "cases": (NEWEST_FIRST, BY_CHANGE),
     "episodes": (NEWEST_FIRST,),
 }
 

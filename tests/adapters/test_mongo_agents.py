@@ -158,6 +158,8 @@ async def test_rows_that_are_no_cases_are_said_and_passed_over(mongo_settings: M
     for name, why in reasons.items():
         with pytest.raises(Conflict, match=f"case '{name}' cannot be read: .*{why}"):
             await store.case(name)
+    assert (await store.case_stamps("d1")).keys() == {"odd", "c4", "c3", "c2", "c1"}
+    assert (await store.case_stamps("d1"))["odd"] == 0.0
     assert await store.some_cases(["c2", "c4", "odd"]) == (some.case("c4", 1004.0),)
     for garbage in (b"no zlib", 5):
         await database.cases.update_one({"_id": "c4"}, {"$set": {"evidence": garbage}})

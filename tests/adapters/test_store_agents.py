@@ -258,6 +258,27 @@ async def test_some_cases_come_in_the_order_in_which_they_were_asked_for(store: 
     assert await store.some_cases([]) == ()
 
 
+async def test_a_stamp_tells_which_cases_have_changed(store: Store) -> None:
+    """By being written, quarantined or released, deleted and written anew, not by being cited; newest first."""
+    for n, cluster in ((1, "d1"), (2, "d1"), (3, "d2"), (4, "d1"), (5, "d1"), (6, "d1")):
+        await store.add_case(some.case(f"c{n}", 1000.0 * n, cluster=cluster), capacity=8)
+    before = await store.case_stamps("d1")
+    assert list(before) == ["c6", "c5", "c4", "c2", "c1"]
+    await store.cite_cases(["c1"])
+    assert await store.case_stamps("d1") == before
+    await store.add_case(some.case("c1", 1000.0, objective=0.2), capacity=8)
+    await store.quarantine_cases(["c2"], "it went wrong")
+    await store.delete_case("c4")
+    await store.delete_case("c5")
+    await store.add_case(some.case("c5", 5000.0), capacity=8)
+    after = await store.case_stamps("d1")
+    assert list(after) == ["c6", "c5", "c2", "c1"]
+    assert {name for name, stamp in after.items() if stamp != before[name]} == {"c5", "c2", "c1"}
+    await store.quarantine_cases(["c2"], "")
+    assert (await store.case_stamps("d1"))["c2"] not in (before["c2"], after["c2"])
+    assert await store.case_stamps("d3") == {}
+
+
 async def test_what_a_case_is_judged_by_is_kept_and_forgotten_with_it(store: Store) -> None:
     """Also where the case is written again."""
     begin = some.slot_record(1).input

@@ -1,8 +1,9 @@
 """Case memory of the planner: what is recalled, what others write and delete meanwhile, a store that is away."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import pytest
 import structlog
 
 from fairlead.adapters.clock import VirtualClock
@@ -11,7 +12,6 @@ from fairlead.contracts.cases import Case
 from fairlead.contracts.decisions import DecisionRecord
 from fairlead.contracts.errors import StoreUnavailable
 from fairlead.contracts.plans import Rate
-from fairlead.contracts.ports import Page
 from fairlead.policy.cases import cluster_digest
 from planner.memory import PAGE, REFRESH_S
 from planner.tape import Tape
@@ -130,10 +130,12 @@ async def test_a_case_with_rates_that_nobody_could_measure_is_not_shown() -> Non
 
 
 class Fleeting(MemoryStore):
-    """A store whose cases are gone whenever some are to be read in full."""
+    """A store whose cases are gone, once it is told to, whenever some are to be read in full."""
+
+    fleeting = False
 
     async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
-        for name in cases:
+        for name in cases if self.fleeting else ():
             await self.delete_case(name)
         return await super().some_cases(cases)
 
@@ -143,6 +145,8 @@ async def test_where_everything_goes_while_it_is_chosen_nothing_is_recalled() ->
     async with ledger(store_type=Fleeting) as made:
         await fill(made, *(past(n) for n in range(20)))
         memory = await made.restart()
+        assert isinstance(made.store, Fleeting)
+        made.store.fleeting = True
         assert await memory.recalled(await made.given()) == ((), ())
         assert len(await made.cases()) == 20 - 3 * 4
 
@@ -203,39 +207,82 @@ async def test_a_store_that_is_away_at_the_start_is_read_once_it_is_back() -> No
 
 
 class Interrupting(MemoryStore):
-    """A store that says between two pages of cases what else happens."""
+    """A store that says while a page of cases is on its way what else happens."""
 
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__(clock)
-        self.meanwhile = [lambda: None]
+        self.meanwhile: list[Callable[[], None]] = []
 
-    async def cases(self, *, cluster: str | None, limit: int, cursor: str | None) -> Page[Case]:
-        page = await super().cases(cluster=cluster, limit=limit, cursor=cursor)
+    async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
+        found = await super().some_cases(cases)
         if self.meanwhile:
-            self.meanwhile.pop()()
-        return page
+            self.meanwhile.pop(0)()
+        return found
 
 
 async def test_what_is_written_and_forgotten_during_a_reading_is_not_undone() -> None:
-    """The pages that were read before it say otherwise."""
+    """The page that is on its way says otherwise."""
     async with ledger(store_type=Interrupting) as made:
         assert isinstance(made.store, Interrupting)
-        await fill(made, *(past(n) for n in range(PAGE + 1)))
         memory = await made.restart()
-        gone, new = past(PAGE), past(900)
-        made.store.meanwhile = [lambda: memory.forget(gone.id), lambda: memory.note(new)]
+        await fill(made, *(past(n) for n in range(PAGE + 1)))
+        gone, poor = past(PAGE), past(0)
+        worse = poor.model_copy(update={"quarantined": True})
+        made.store.meanwhile = [lambda: memory.forget(gone.id), lambda: memory.note(worse)]
         await memory.refresh()
+        assert made.store.meanwhile == []
         assert not memory.has_one_of(gone.began_at_s, gone.began_at_s + 1.0)
-        assert memory.has_one_of(new.began_at_s, new.began_at_s + 1.0)
+        assert memory.beyond(PAGE - 1) == (poor.id,), "in quarantine, as was noted"
+
+
+async def test_only_what_has_changed_is_read_again() -> None:
+    """Not what was only cited; what another process has written, quarantined or deleted."""
+    async with ledger(store_type=Counting) as made:
+        assert isinstance(made.store, Counting)
+        await fill(made, *(past(n) for n in range(2 * PAGE)))
+        memory = await made.restart()
+        assert sum(made.store.cases_read.values()) == 2 * PAGE
+        made.store.cases_read.clear()
+        await made.store.cite_cases([past(1).id])
+        await memory.refresh()
+        assert not made.store.cases_read
+        await made.store.quarantine_cases([past(2).id], "a test says so")
+        await made.store.delete_case(past(3).id)
+        await fill(made, past(4, 0.9), past(900))
+        await memory.refresh()
+        assert made.store.cases_read == {past(n).id: 1 for n in (2, 4, 900)}
+        assert made.registry.get_sample_value("fairlead_cases_kept") == 2 * PAGE
+        assert memory.beyond(2 * PAGE - 1) == (past(2).id,)
+
+
+async def test_a_store_that_goes_away_while_cases_are_read_is_asked_for_the_rest_again() -> None:
+    """What it has given stays, and nothing counts as read that was not."""
+    async with ledger(store_type=Interrupting) as made:
+        assert isinstance(made.store, Interrupting)
+        memory = await made.restart()
+        await fill(made, *(past(n) for n in range(2 * PAGE)))
+        away = made.store
+        away.meanwhile = [lambda: setattr(away, "unavailable", True)]
+        with pytest.raises(StoreUnavailable):
+            await memory.refresh()
+        assert made.registry.get_sample_value("fairlead_cases_kept") == PAGE
+        made.store.unavailable = False
+        await memory.refresh()
+        assert made.registry.get_sample_value("fairlead_cases_kept") == 2 * PAGE
 
 
 class Counting(MemoryStore):
-    """A store that counts which lines of the journal are read in full, and may fail at one."""
+    """A store that counts which lines of the journal and which cases are read in full, and may fail at a line."""
 
     def __init__(self, clock: VirtualClock) -> None:
         super().__init__(clock)
         self.read: Counter[str] = Counter()
+        self.cases_read: Counter[str] = Counter()
         self.fails_at = ""
+
+    async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
+        self.cases_read.update(cases)
+        return await super().some_cases(cases)
 
     async def decision(self, decision: str) -> DecisionRecord:
         if decision == self.fails_at:
