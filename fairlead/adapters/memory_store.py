@@ -409,6 +409,11 @@ class MemoryStore:
         self._check()
         return self._cases.some(cases)
 
+    async def case_stamps(self, cluster: str) -> dict[str, float]:
+        """Return the ids of a cluster's cases, each with a number that differs after a change."""
+        self._check()
+        return self._cases.stamps(cluster)
+
     async def delete_case(self, case: str) -> None:
         """Forget a case."""
         self._check()
@@ -420,11 +425,6 @@ class MemoryStore:
         self._cases.cite(cases)
 
     async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
-    async def case_stamps(self, cluster: str) -> dict[str, float]:
-        """Return the ids of a cluster's cases, each with a number that differs after a change."""
-        self._check()
-        return self._cases.stamps(cluster)
-
         """Have no model shown these; an empty reason releases them."""
         self._check()
         self._cases.quarantine(cases, why)

@@ -363,6 +363,10 @@ class MongoStore:
         """Return those of these that are there."""
         return await self._cases.some(cases)
 
+    async def case_stamps(self, cluster: str) -> dict[str, float]:
+        """Return the ids of a cluster's cases, each with a number that differs after a change."""
+        return await self._cases.stamps(cluster)
+
     async def delete_case(self, case: str) -> None:
         """Forget a case."""
         await self._cases.delete(case)
@@ -372,10 +376,6 @@ class MongoStore:
         await self._cases.cite(cases)
 
     async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
-    async def case_stamps(self, cluster: str) -> dict[str, float]:
-        """Return the ids of a cluster's cases, each with a number that differs after a change."""
-        return await self._cases.stamps(cluster)
-
         """Have no model shown these; an empty reason releases them."""
         await self._cases.quarantine(cases, why)
 

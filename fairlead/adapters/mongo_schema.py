@@ -78,10 +78,10 @@ class Index:
 NEWEST_FIRST = Index((("at_s", DESCENDING), ("_id", DESCENDING)))
 EXPIRES = Index((("kept_at", ASCENDING),), expires=True)
 
-COLLECTIONS: dict[str, tuple[Index, ...]] = {
 BY_CHANGE = Index((("cluster", ASCENDING), ("at_s", DESCENDING), ("_id", DESCENDING), ("changed_at", ASCENDING)))
 """Of cases: serves listings of one cluster, and says without a look at the rows which of them have changed."""
 
+COLLECTIONS: dict[str, tuple[Index, ...]] = {
     "meta": (),
     "nodes": (),
     "models": (),

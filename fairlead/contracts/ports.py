@@ -183,18 +183,18 @@ class Store(Protocol):
     async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
         """Return those of these that are there, in this order, by one question."""
 
+    async def case_stamps(self, cluster: str) -> dict[str, float]:
+        """Return the ids of a cluster's cases, those that began last first, each with a number.
+
+        The number differs after a case was written, quarantined or released, not after it was cited.
+        """
+
     async def delete_case(self, case: str) -> None: ...
     async def cite_cases(self, cases: Sequence[str]) -> None:
         """Count that a reply has cited these; unknown ones are passed over."""
 
     async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
         """Have no model shown these, for a reason; an empty one releases them. Unknown ones are passed over."""
-
-    async def case_stamps(self, cluster: str) -> dict[str, float]:
-        """Return the ids of a cluster's cases, those that began last first, each with a number.
-
-        The number differs after a case was written, quarantined or released, not after it was cited.
-        """
 
     async def put_evidence(self, evidence: Evidence) -> None:
         """Keep what a case can be judged by again, as long as the case. Raises `NotFound` without the case."""
