@@ -218,6 +218,19 @@ class Store(Protocol):
     async def close(self) -> None: ...
 
 
+class Lease(Protocol):
+    """The right to act, which one of several equal processes has; a lost one costs nothing but a new decision."""
+
+    async def acquire(self) -> None:
+        """Return once it is ours; an API that is away is waited for."""
+
+    async def keep(self) -> None:
+        """Renew it; return once it may be another's."""
+
+    async def release(self) -> None:
+        """Let another have it at once; nothing if it is not ours, or cannot be reached."""
+
+
 class Llm(Protocol):
     """A language model as an agent sees it: one question, one answer; a failure is an answer too."""
 

@@ -100,6 +100,14 @@ class KubernetesSettings(Message):
     """Wall seconds that a pod may be unschedulable, crashing or without its image before its start is given up."""
     service_account: Subdomain | None = None
     """Of the pods of models; None mounts no token."""
+    lease: bool = False
+    """Of several planners, slot agents or kube-syncs only the one that holds the Lease of its kind acts."""
+    gateway: Subdomain | None = None
+    """Name of the `Gateway` of Gateway API to which routes are exported; None exports none."""
+    gateway_namespace: Subdomain | None = None
+    """Where that is; None takes the namespace of the pods."""
+    route_answer_s: Positive = 30.0
+    """Wall seconds within which a gateway should say something of a route that was changed."""
 
 
 class LlmEndpoint(Message):
@@ -159,7 +167,7 @@ class LlmSettings(Message):
 
 
 class DeciderSettings(Message):
-    """The planner, or the slot agent: processes without an HTTP server."""
+    """A process without an HTTP server: the planner, the slot agent, kube-sync."""
 
     metrics_host: str = "127.0.0.1"
     """Where it listens: this machine only, or 0.0.0.0 for a scraper elsewhere; whoever reaches it may read counts."""
@@ -188,5 +196,6 @@ class Settings(Message):
     kubernetes: KubernetesSettings = KubernetesSettings()
     planner: DeciderSettings = DeciderSettings()
     slot_agent: DeciderSettings = DeciderSettings()
+    kube_sync: DeciderSettings = DeciderSettings()
     llm: LlmSettings = LlmSettings()
     controller: PolicySettings = PolicySettings()
