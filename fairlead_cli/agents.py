@@ -101,7 +101,7 @@ def evaluate(
     the agents, above 0 they are better. A rule that stands in for a model (stand-in, scripted) counts for none.
     """
     from fairlead.studies.cells import ScenarioAt
-    from fairlead.studies.evaluation import document, evaluated
+    from fairlead.studies.evaluation import Named, document, evaluated
 
     source = ScenarioAt(scenario, load, warm_up, warm_up + duration)
     asked = ", ".join(one[:80] for one in llm or ()) or "as configured"
@@ -111,7 +111,7 @@ def evaluate(
             source,
             range(1, seeds + 1),
             lambda seed: _playing(source, Wanted(llm or (), llm_model, llm_seconds, mode, seed, port)),
-            (asked, mode),
+            Named(asked, mode, llm_seconds),
             lambda seed, share: tell(round(100 * (seed - 1 + share)), 100 * seeds),
         )
     told = document(found)

@@ -1,6 +1,9 @@
-"""What each rule of `marginal-dpp` is worth: the same runs with the rule taken away, or with another number in it."""
+"""What each rule of `marginal-dpp` is worth: the same runs with the rule taken away, or with another number in it.
 
-from dataclasses import dataclass
+And what forecast and agents add to it.
+"""
+
+from dataclasses import dataclass, replace
 
 from fairlead.studies.scoreboard import FEW, Section
 
@@ -48,16 +51,34 @@ WITHOUT = (
 
 CITY7, CATALOGUE = "city7-rotating", "catalogue-crowded"
 
+FALLBACK = f"{BASE}@5s"
+STAND_IN, PLACEBO = "agents:stand-in@5s", "agents:placebo@5s"
+HOSTILE, RANDOM = "agents:hostile@5s", "agents:random@5s"
+
 AGENTS = {
-    f"{BASE}[forecast=true]@fresh": "fallback, with the forecast in place of λ",
-    "agents:router@fresh": "and a slot agent (by rule)",
-    "agents:newcomer@fresh": "a planner (by rule) that has learned nothing before",
-    "agents:stand-in@fresh": "a planner (by rule) with what was learned before: timetable and regimes",
-    "agents:placebo@fresh": "the same with another regime's rates",
+    f"{BASE}[forecast=true]@5s": "with the forecast in place of λ",
+    "agents:router@5s": "with a slot agent (by rule)",
+    "agents:newcomer@5s": "with a planner (by rule) that has learned nothing before",
+    STAND_IN: "with a planner (by rule) and its memory: timetable and regimes learned before",
+    PLACEBO: "the same with another regime's rates",
 }
 """What agents add to the fallback, step by step; rules stand in for a language model, and count for none."""
 
-AGENT_CASES = ((CITY7, 0.8), ("catalogue-roomy-cycle", 0.6))
+HARMFUL = {
+    HOSTILE: "with agents that mean harm (by rule)",
+    RANDOM: "with agents that say anything (by rule)",
+}
+"""What agents may take away from it at worst."""
+
+CYCLE, CROWDED_CYCLE = "catalogue-roomy-cycle", "catalogue-crowded-cycle"
+
+ADDITIONS = (
+    Section(CYCLE, (0.6,), (FALLBACK, *AGENTS), 12),
+    Section(CROWDED_CYCLE, (0.6,), (FALLBACK, *AGENTS), 4),
+    Section(CITY7, (0.8,), (FALLBACK, *AGENTS, *HARMFUL), 4),
+)
+"""Where there is something to know and room to act on it, no room, and next to nothing to know; a run that asks takes
+ten to twenty-five seconds of a processor."""
 
 
 def ablations(seeds: int) -> tuple[Section, ...]:
@@ -71,14 +92,14 @@ def ablations(seeds: int) -> tuple[Section, ...]:
 
 
 def additions(seeds: int) -> tuple[Section, ...]:
-    """Return what is played to show what agents add; the first policy is the fallback."""
-    policies = (f"{BASE}@fresh", *AGENTS)
-    return tuple(Section(scenario, (load,), policies, min(seeds, FEW)) for scenario, load in AGENT_CASES)
+    """Return what is played to show what agents add, with so many seeds each at most; the fallback is the first."""
+    return tuple(replace(one, seeds=min(seeds, one.seeds)) for one in ADDITIONS)
 
 
 def words_of(policy: str) -> str:
-    """Return what a policy of an ablation lacks; its name where it lacks nothing."""
-    if policy in AGENTS:
-        return AGENTS[policy]
+    """Return what a policy of an ablation lacks, or what was added to it; its name where that is nothing."""
+    added = AGENTS | HARMFUL
+    if policy in added:
+        return added[policy]
     changes = policy.partition("[")[2].partition("]")[0]
     return next((one.words for one in WITHOUT if one.changes == changes), policy)

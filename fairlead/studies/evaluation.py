@@ -37,12 +37,21 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """What is asked, as it is told."""
+
+    llm: str
+    mode: str
+    seconds: float | None = None
+    """What every answer takes on the virtual clock; as measured without."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """All seeds."""
 
     source: ScenarioAt
-    llm: str
-    mode: str
+    named: Named
     runs: tuple[Run, ...]
 
     def values(self, figure: str) -> tuple[list[float], list[float]]:
@@ -67,10 +76,8 @@ class Evaluation:
         return float(sum(getattr(run.talks, name) for run in self.runs))
 
 
-def evaluated(
-    source: ScenarioAt, seeds: Sequence[int], playing: Playing, named: tuple[str, str], tell: Tell
-) -> Evaluation:
-    """Play agents and fallback on the same demand, seed by seed; `named` is what is asked, and in which mode.
+def evaluated(source: ScenarioAt, seeds: Sequence[int], playing: Playing, named: Named, tell: Tell) -> Evaluation:
+    """Play agents and fallback on the same demand, seed by seed.
 
     Raises `InputError` where the scenario cannot be played, `ConfigError` where the model cannot be asked.
     """
@@ -79,7 +86,7 @@ def evaluated(
         fallback = run_cell(Cell(source, FALLBACK, seed))
         with playing(seed) as game:
             runs.append(_run(Cell(source, AGENTS, seed), game, fallback, tell))
-    return Evaluation(source, *named, tuple(runs))
+    return Evaluation(source, named, tuple(runs))
 
 
 def _run(cell: Cell, game: Game, fallback: CellResult, tell: Tell) -> Run:
@@ -116,8 +123,9 @@ def document(found: Evaluation) -> dict[str, Any]:
         "load": found.source.load,
         "warm_up_s": found.source.warm_up_s,
         "duration_s": found.source.run_s - found.source.warm_up_s,
-        "llm": found.llm,
-        "mode": found.mode,
+        "llm": found.named.llm,
+        "mode": found.named.mode,
+        "llm_seconds": found.named.seconds,
         "seeds": [run.seed for run in found.runs],
         "intervals": {"confidence": statistics.CONFIDENCE, "method": statistics.method(len(found.runs))},
         "gain": found.gain().document(),

@@ -9,12 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fairlead.contracts.base import Count, Many, Message, Name, Seconds, Text
+from fairlead.contracts.base import Count, Many, Message, Name, Ratio, Seconds, Text
 from fairlead.studies.cells import Cell, CellResult, ScenarioAt
+from fairlead.studies.references import recorded_reference_s
+from fairlead.studies.replay import FIGURES
+from fairlead.studies.statistics import Interval
 from fairlead.twin.scenarios import RUN_S, WARM_UP_S
 
 DIGITS = 4
 """Of figures in the file, after the point: seconds, ratios and starts an hour."""
+
+FINE_DIGITS = 6
+"""Of F, which is some thousandths where Lref is twenty minutes."""
 
 TOLERANCE = 2.0 * 10.0**-DIGITS
 """How far a figure that is played again may be from the file's: rounding, and the last bits of the other engine."""
@@ -109,6 +115,46 @@ class Column(Message):
     """J' of timely service."""
     service_ratio: Many[float] = ()
     starts_per_hour: Many[float] = ()
+    after_change_s: Many[Seconds] = ()
+    """Mean latency within five minutes after demand changed; none where it does not."""
+    objective: Many[float] = ()
+    """F; none where no Lref is fixed."""
+
+    def by_seed(self, figure: str) -> dict[int, float]:
+        """Return a figure by seed; empty where there is none."""
+        values: tuple[float, ...] = getattr(self, figure)
+        return dict(zip(self.seeds, values, strict=True)) if values else {}
+
+
+class Asked(Message):
+    """What a language model was worth in the twin, and what it cost: `fairlead agents evaluate` has measured it."""
+
+    llm: Text
+    mode: Name
+    scenario: Name
+    load: float
+    warm_up_s: Seconds
+    duration_s: Seconds
+    """Measured after the warm-up."""
+    llm_seconds: Seconds | None
+    """What every answer took on the virtual clock; None where that was measured too."""
+    seeds: Many[Count]
+    gain: Interval
+    """F of the fallback less that with the model: above 0 it is better."""
+    latency_ratio: Interval | None
+    """Mean latency with the model over the fallback's."""
+    malformed_ratio: Ratio | None
+    """Of its replies."""
+    unanswered_ratio: Ratio | None
+    """Of the questions."""
+    fallback_ratio: Ratio | None
+    """Of the dialogues."""
+    dialogues: Count
+    questions: Count
+    tokens: Count
+    money: float
+    took_s: Seconds
+    """Of all dialogues together."""
 
 
 class Table(Message):
@@ -133,10 +179,13 @@ class Scoreboard(Message):
     """Tables of `fairlead.studies.ablation`: the first column is the whole policy."""
     agents: Many[Table] = ()
     """Tables of what agents add: the first column is the fallback."""
+    llms: Many[Asked] = ()
+    """Language models, each as it was measured: nobody can play that again."""
 
-    def table(self, scenario: str, load: float) -> Table | None:
-        """Return what was played in a scenario at a load; None if nothing was."""
-        return next((one for one in self.tables if (one.scenario, one.load) == (scenario, load)), None)
+    def table(self, scenario: str, load: float, *, agents: bool = False) -> Table | None:
+        """Return what was played in a scenario at a load, by agents or by policies; None if nothing was."""
+        tables = self.agents if agents else self.tables
+        return next((one for one in tables if (one.scenario, one.load) == (scenario, load)), None)
 
 
 Extra = Mapping[tuple[str, float], Sequence[Column]]
@@ -156,11 +205,12 @@ def _tables(results: Mapping[Cell, CellResult], extra: Extra) -> Iterator[Table]
         columns = grouped.setdefault((cell.source.name, cell.source.load), {})
         columns.setdefault(cell.policy, []).append((cell.seed, result))
     for (scenario, load), columns in grouped.items():
-        made = tuple(_column(policy, runs) for policy, runs in columns.items())
+        reference_s = recorded_reference_s(ScenarioAt(scenario, load))
+        made = tuple(_column(policy, runs, reference_s) for policy, runs in columns.items())
         yield Table(scenario=scenario, load=load, columns=(*made, *extra.get((scenario, load), ())))
 
 
-def _column(policy: str, runs: Sequence[tuple[int, CellResult]]) -> Column:
+def _column(policy: str, runs: Sequence[tuple[int, CellResult]], reference_s: float | None) -> Column:
     results = [result for _, result in runs]
     return Column(
         policy=policy,
@@ -172,12 +222,16 @@ def _column(policy: str, runs: Sequence[tuple[int, CellResult]]) -> Column:
         x1=rounded(one.x1 for one in results),
         service_ratio=rounded(one.service_ratio for one in results),
         starts_per_hour=rounded(one.starts_per_hour for one in results),
+        after_change_s=rounded(one.after_change_s for one in results),
+        objective=()
+        if reference_s is None
+        else rounded((FIGURES["objective"](one, reference_s) for one in results), FINE_DIGITS),
     )
 
 
-def rounded(values: Iterator[float | None]) -> tuple[float, ...]:
+def rounded(values: Iterator[float | None], digits: int = DIGITS) -> tuple[float, ...]:
     """Return figures as the file has them; there is none without a request in the window, which no scenario has."""
-    return tuple(round(one, DIGITS) for one in values if one is not None)
+    return tuple(round(one, digits) for one in values if one is not None)
 
 
 def sample(board: Scoreboard, count: int, scenarios: str = "") -> tuple[Cell, ...]:
@@ -204,11 +258,11 @@ def departures(board: Scoreboard, cell: Cell, result: CellResult) -> tuple[str, 
     column = next((mine for one in there if (mine := one.column(cell.policy)) is not None), None)
     if column is None or cell.seed not in column.seeds:
         return (f"{cell}: not on the scoreboard",)
-    nth, again = column.seeds.index(cell.seed), _column(cell.policy, [(cell.seed, result)])
+    again = _column(cell.policy, [(cell.seed, result)], None)
     found = []
-    for name in ("mean_s", "p95_s", "p99_s", "x1", "service_ratio", "starts_per_hour"):
-        kept, new = getattr(column, name)[nth], getattr(again, name)[0]
-        if abs(kept - new) > TOLERANCE:
+    for name in ("mean_s", "p95_s", "p99_s", "x1", "service_ratio", "starts_per_hour", "after_change_s"):
+        kept, new = (one.by_seed(name).get(cell.seed) for one in (column, again))
+        if kept is not None and (new is None or abs(kept - new) > TOLERANCE):
             found.append(f"{cell}: {name} is {kept} on the scoreboard, {new} when it is played again")
     return tuple(found)
 
@@ -219,7 +273,8 @@ def document(board: Scoreboard) -> str:
         f'"{name}": [\n{_lines(tables)}\n]'
         for name, tables in (("tables", board.tables), ("ablations", board.ablations), ("agents", board.agents))
     )
-    return f'{{"code": {json.dumps(board.code)},\n' + ",\n".join(parts) + "}\n"
+    llms = ",\n".join("  " + json.dumps(one.model_dump(mode="json")) for one in board.llms)
+    return f'{{"code": {json.dumps(board.code)},\n' + ",\n".join((*parts, f'"llms": [\n{llms}\n]')) + "}\n"
 
 
 def _lines(tables: Sequence[Table]) -> str:

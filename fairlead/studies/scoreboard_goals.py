@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from fairlead.studies.ablation import CITY7, CROWDED_CYCLE, CYCLE, FALLBACK, HOSTILE, PLACEBO, RANDOM, STAND_IN
 from fairlead.studies.scoreboard import BOUND, ORACLE, Column, Scoreboard
 from fairlead.studies.statistics import Interval, mean, ratio
 
-Figure = Literal["mean_s", "x1", "starts_per_hour"]
+Figure = Literal["mean_s", "after_change_s", "objective", "x1", "starts_per_hour"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,19 +21,18 @@ class Goal:
     prototype: str
     """What CONTROL's own simulator reached."""
     against: str | None = None
-    """Mean latency relative to this policy's; None for the figure itself."""
+    """The figure relative to this policy's; None for the figure itself."""
     figure: Figure = "mean_s"
     against_in: str | None = None
     """Scenario that the other one played; None for the same."""
-
-    @property
-    def at_least(self) -> bool:
-        """Return whether more is better."""
-        return self.figure == "x1"
+    at_least: bool = False
+    """More is better."""
+    agents: bool = False
+    """Stands in the tables of what agents add."""
 
     def measured(self, board: Scoreboard) -> Interval | None:
         """Return what it is on a board; None where it was not played."""
-        table = board.table(self.scenario, self.load)
+        table = board.table(self.scenario, self.load, agents=self.agents)
         ours = None if table is None else table.column(self.policy)
         if table is None or ours is None:
             return None
@@ -40,18 +40,18 @@ class Goal:
             return mean(getattr(ours, self.figure))
         other = table if self.against_in is None else board.table(self.against_in, self.load)
         theirs = None if other is None else other.column(self.against)
-        return None if theirs is None else paired(ours, theirs)
+        return None if theirs is None else paired(ours, theirs, self.figure)
 
     def reached(self, found: Interval) -> bool:
         """Tell whether a value is what is asked for."""
         return found.value >= self.limit if self.at_least else found.value <= self.limit
 
 
-def paired(ours: Column, theirs: Column) -> Interval | None:
-    """Return the ratio of mean latencies over the seeds that both have; None where they share none."""
-    means = dict(zip(theirs.seeds, theirs.mean_s, strict=True))
-    both = [(one, means[seed]) for seed, one in zip(ours.seeds, ours.mean_s, strict=True) if seed in means]
-    return ratio([one for one, _ in both], [other for _, other in both]) if both else None
+def paired(ours: Column, theirs: Column, figure: Figure = "mean_s") -> Interval | None:
+    """Return the ratio of means of a figure over the seeds that both have it of; None where they share none."""
+    mine, other = ours.by_seed(figure), theirs.by_seed(figure)
+    both = [seed for seed in mine if seed in other]
+    return ratio([mine[seed] for seed in both], [other[seed] for seed in both]) if both else None
 
 
 def _latency(
@@ -62,7 +62,13 @@ def _latency(
 
 
 def _fair(scenario: str, load: float, limit: float, prototype: str) -> Goal:
-    return Goal(scenario, load, "marginal-dpp@fresh", limit, prototype, figure="x1")
+    return Goal(scenario, load, "marginal-dpp@fresh", limit, prototype, figure="x1", at_least=True)
+
+
+def _added(
+    scenario: str, load: float, policy: str, limit: float, figure: Figure = "mean_s", *, at_least: bool = False
+) -> Goal:
+    return Goal(scenario, load, policy, limit, "", FALLBACK, figure, at_least=at_least, agents=True)
 
 
 def _bounded(load: float, limit: float, prototype: str) -> Goal:
@@ -108,7 +114,15 @@ GOALS = (
     _fair("catalogue-crowded", 0.75, 0.79, ""),
     _fair("catalogue-roomy", 0.6, 0.97, ""),
     _fair("catalogue-roomy", 0.75, 0.93, ""),
+    _added(CYCLE, 0.6, STAND_IN, 0.92),
+    _added(CYCLE, 0.6, STAND_IN, 0.75, "after_change_s"),
+    _added(CYCLE, 0.6, PLACEBO, 1.0, at_least=True),
+    _added(CROWDED_CYCLE, 0.6, STAND_IN, 1.02),
+    _added(CITY7, 0.8, STAND_IN, 1.02),
+    _added(CITY7, 0.8, HOSTILE, 1.02, "objective"),
+    _added(CITY7, 0.8, RANDOM, 1.01, "objective"),
 )
-"""The rows of CONTROL §6 on policies; `stationary`, `node-loss`, `slow-node`, `burst`: "same" is read as the row before
-it there, fresh state against `sed-static@5s`; `pausing` against `sed-static@5s` on nodes that do not pause; `sleeping`
-against `lru` with the same host memory."""
+"""The rows of CONTROL §6 on policies and agents; `stationary`, `node-loss`, `slow-node`, `burst`: "same" is read as the
+row before it there, fresh state against `sed-static@5s`; `pausing` against `sed-static@5s` on nodes that do not pause;
+`sleeping` against `lru` with the same host memory; agents against the fallback with the same state, rules in place of a
+language model, "nowhere worse" where agents play, "cost" is the objective F."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from fairlead.studies.ablation import words_of
-from fairlead.studies.scoreboard import BOUND, Column, Scoreboard, Table
-from fairlead.studies.scoreboard_goals import GOALS, Goal, paired
+from fairlead.studies.scoreboard import BOUND, Asked, Column, Scoreboard, Table
+from fairlead.studies.scoreboard_goals import GOALS, Figure, Goal, paired
 from fairlead.studies.statistics import Interval, difference, mean
 
 INTRODUCTION = """# Scoreboard
@@ -30,8 +30,19 @@ AGENTS = """## What agents add
 
 The fallback, and more and more beside it: below 1 it pays. `agents:…` are `marginal-dpp` with agents whose proposals
 pass the gates and the twin. They ask rules that stand in for a language model and count for none, so that these rows
-show what forecast, planner and memory can be worth; `agents:placebo` shows that a stir alone is worth nothing. A real
-endpoint is asked by `fairlead agents evaluate --llm URL`."""
+show what forecast, planner and memory can be worth; `agents:placebo` shows what a stir alone is worth. After a change:
+requests that were sent within five minutes after demand changed. What is told to the planner, and why:
+[planning ahead](planning.md)."""
+
+MODELS = """## Language models
+
+Asked in the twin by `fairlead agents evaluate`, each as it was measured; the seconds that its answers took passed on
+the virtual clock. `gain` is F of the fallback less F with the model, above 0 it is better; malformed: of its replies;
+unanswered: of the questions; fallback: of the dialogues. `local` is SmolLM2-135M-Instruct on the processor. Nobody can
+play these rows again; `python -m docs.scoreboard --asked FILE` puts another one there."""
+
+FIGURES: tuple[Figure, ...] = ("mean_s", "after_change_s", "objective")
+"""Of what agents add."""
 
 REFERENCES = ("sed-static", "lru")
 """Whom policies are compared with, the first that plays with the same state."""
@@ -51,7 +62,9 @@ def page(board: Scoreboard) -> str:
         parts += ["\n".join(_ablation(table)) for table in board.ablations]
     if board.agents:
         parts.append(AGENTS)
-        parts += ["\n".join(_ablation(table)) for table in board.agents]
+        parts += ["\n".join(_added(table)) for table in board.agents]
+    if board.llms:
+        parts += [MODELS, "\n".join(_asked(board.llms))]
     parts.append(f"Played by code `{board.code[:16]}`.")
     return "\n\n".join(one.strip("\n") for one in parts) + "\n"
 
@@ -61,13 +74,13 @@ def _goals(board: Scoreboard) -> Iterator[str]:
     reached = sum(value is not None and goal.reached(value) for goal, value in found)
     yield "## What was asked for\n"
     yield (
-        f"The rows of CONTROL §6 on policies; {reached} of {len(GOALS)} are reached. In brackets what CONTROL's own "
-        "simulator reached; the goals lie beyond it.\n"
+        f"The rows of CONTROL §6 on policies and agents; {reached} of {len(GOALS)} are reached. In brackets what "
+        "CONTROL's own simulator reached; the goals lie beyond it.\n"
     )
     yield "| scenario | load | measure | asked | here | reached |"
     yield "|---|---|---|---|---|---|"
     for goal, value in found:
-        digits = {"mean_s": 3, "x1": 4, "starts_per_hour": 1}[goal.figure]
+        digits = {"x1": 4, "starts_per_hour": 1}.get(goal.figure, 3)
         said = "not played" if value is None else _words(value, digits)
         yes = "" if value is None else "yes" if goal.reached(value) else "no"
         prototype = f" ({goal.prototype})" if goal.prototype else ""
@@ -76,11 +89,18 @@ def _goals(board: Scoreboard) -> Iterator[str]:
 
 
 def _measure(goal: Goal) -> str:
-    if goal.against is not None:
-        there = "" if goal.against_in is None else f" on `{goal.against_in}`"
-        return f"`{goal.policy}` / `{goal.against}`{there}"
-    words = {"mean_s": "mean latency, s", "x1": "J'(x1)", "starts_per_hour": "starts an hour"}
-    return f"`{goal.policy}`: {words[goal.figure]}"
+    words = {
+        "mean_s": "mean latency, s",
+        "after_change_s": "within 5 min of a change",
+        "objective": "F",
+        "x1": "J'(x1)",
+        "starts_per_hour": "starts an hour",
+    }
+    if goal.against is None:
+        return f"`{goal.policy}`: {words[goal.figure]}"
+    there = "" if goal.against_in is None else f" on `{goal.against_in}`"
+    what = "" if goal.figure == "mean_s" else f": {words[goal.figure]}"
+    return f"`{goal.policy}` / `{goal.against}`{there}{what}"
 
 
 def _table(table: Table) -> Iterator[str]:
@@ -121,6 +141,48 @@ def _ablation(table: Table) -> Iterator[str]:
         setting = one.policy.partition("[")[2].partition("]")[0] or one.policy
         cells = (f"`{setting}`", _optional(paired(one, whole)), fair, _figure(one.starts_per_hour, 1))
         yield f"| {words_of(one.policy)} | {' | '.join(cells)} |"
+
+
+def _added(table: Table) -> Iterator[str]:
+    whole = table.columns[0]
+    near = f", {_figure(whole.after_change_s, 2)} s after a change" if whole.after_change_s else ""
+    yield f"### `{table.scenario}` at load {table.load:g}\n"
+    yield (
+        f"Seeds {_seeds(whole.seeds)}, played by the {_engines(table.columns)} engine. The fallback, `{whole.policy}`: "
+        f"mean latency {_figure(whole.mean_s, 2)} s{near}, {_figure(whole.starts_per_hour, 1)} starts an hour.\n"
+    )
+    yield "| fallback | policy | mean latency, ratio | after a change, ratio | F, ratio | starts an hour |"
+    yield "|---|---|---|---|---|---|"
+    for one in table.columns[1:]:
+        ratios = [_optional(paired(one, whole, figure)) for figure in FIGURES]
+        cells = (f"`{one.policy}`", *ratios, _figure(one.starts_per_hour, 1))
+        yield f"| {words_of(one.policy)} | {' | '.join(cells)} |"
+
+
+def _asked(llms: Sequence[Asked]) -> Iterator[str]:
+    yield (
+        "| model | scenario | seeds | gain | latency, ratio | malformed | unanswered | fallback | tokens a dialogue | "
+        "money | seconds a dialogue |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for one in llms:
+        given = "" if one.llm_seconds is None else f", {one.llm_seconds:g} s given"
+        cells = (
+            f"{one.llm}, {one.mode}",
+            f"`{one.scenario}` at {one.load:g}, {one.duration_s:g} s after {one.warm_up_s:g} s",
+            _seeds(one.seeds),
+            _words(one.gain, 4),
+            _optional(one.latency_ratio),
+            *(_share(ratio) for ratio in (one.malformed_ratio, one.unanswered_ratio, one.fallback_ratio)),
+            f"{one.tokens / one.dialogues:.0f}",
+            f"{one.money:.4f}",
+            f"{one.took_s / one.dialogues:.1f}{given}",
+        )
+        yield f"| {' | '.join(cells)} |"
+
+
+def _share(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.0%}"
 
 
 def _engines(columns: Sequence[Column]) -> str:

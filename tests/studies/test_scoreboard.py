@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from docs.generate import SCOREBOARD
+from docs.scoreboard import with_asked
 from fairlead.contracts.tuning import PolicySettings
-from fairlead.studies.ablation import WITHOUT, ablations, additions, words_of
+from fairlead.studies.ablation import PLACEBO, STAND_IN, WITHOUT, ablations, additions, words_of
 from fairlead.studies.cells import Cell, CellResult, ScenarioAt, run_cell
 from fairlead.studies.scoreboard import (
     ORACLE,
@@ -90,13 +91,16 @@ def test_it_has_every_policy_scenario_and_load_that_it_says_it_has(board: Scoreb
         section.policies for section in ablations(seeds)
     ]
     for table, section in zip(board.agents, additions(seeds), strict=bool(board.agents)):
+        assert (table.scenario, table.load) == (section.scenario, *section.loads)
         assert tuple(one.policy for one in table.columns) == section.policies
 
 
 def test_what_is_asked_for_is_played() -> None:
     """Each row of CONTROL §6 names a section, a load and policies of it."""
-    known = {(one.scenario, load): one for one in sections(10) for load in one.loads}
+    policies = {(one.scenario, load): one for one in sections(10) for load in one.loads}
+    added = {(one.scenario, load): one for one in additions(10) for load in one.loads}
     for goal in GOALS:
+        known = added if goal.agents else policies
         section = known[goal.scenario, goal.load]
         assert goal.policy in section.policies
         other = known[goal.against_in or goal.scenario, goal.load]
@@ -122,6 +126,51 @@ def test_an_ablation_says_what_it_takes_away_and_what_that_costs() -> None:
     assert words_of("marginal-dpp@fresh") == "marginal-dpp@fresh"
     for one in WITHOUT:
         assert policy_at(one.policy("fresh")).settings() != PolicySettings()
+
+
+def test_what_agents_add_stands_beside_the_fallback() -> None:
+    """Mean latency, the minutes after a change and F, as ratios; what was not measured is left empty."""
+    near, cost = {"after_change_s": (8.0, 8.0)}, {"objective": (0.2, 0.2)}
+    whole = column("marginal-dpp@5s", (2.0, 4.0)).model_copy(update=near | cost)
+    ours = column(STAND_IN, (1.0, 2.0)).model_copy(update={"after_change_s": (6.0, 6.0), "objective": (0.1, 0.1)})
+    table = Table(scenario="s", load=0.6, columns=(whole, ours, column(PLACEBO, (2.0, 4.0))))
+    text = page(Scoreboard(code="c", tables=(), agents=(table,)))
+    assert "mean latency 3.00 [-9.71, 15.71] s, 8.00 [8.00, 8.00] s after a change, 3.0 [3.0, 3.0] starts" in text
+    ratios = "0.500 [0.500, 0.500] | 0.750 [0.750, 0.750] | 0.500 [0.500, 0.500] | 3.0 [3.0, 3.0]"
+    assert f"| {words_of(STAND_IN)} | `{STAND_IN}` | {ratios} |" in text
+    assert f"| {words_of(PLACEBO)} | `{PLACEBO}` | 1.000 [1.000, 1.000] |  |  | 3.0 [3.0, 3.0] |" in text
+
+
+def test_a_language_model_stands_there_as_it_was_measured() -> None:
+    """Once for each scenario: what was measured later takes the place of what was before."""
+    told = {
+        "llm": "local",
+        "mode": "auto",
+        "scenario": "s",
+        "load": 0.8,
+        "warm_up_s": 300.0,
+        "duration_s": 600.0,
+        "llm_seconds": None,
+        "seeds": [1, 2],
+        "gain": {"value": -0.001, "low": -0.002, "high": 0.0},
+        "ratio": {"mean": {"value": 1.0, "low": 0.9, "high": 1.1}},
+        "malformed_ratio": 0.75,
+        "unanswered_ratio": 0.1,
+        "fallback_ratio": 1.0,
+        "dialogues": 10,
+        "questions": 20,
+        "tokens": 41_000,
+        "money": 0.0,
+        "took_s": 52.0,
+        "runs": [],
+    }
+    before = with_asked(Scoreboard(code="c", tables=()), json.dumps(told | {"tokens": 1, "llm_seconds": 4.0}))
+    made = with_asked(before, json.dumps(told))
+    assert len(made.llms) == 1
+    assert read(document(made)) == made
+    row = "| local, auto | `s` at 0.8, 600 s after 300 s | 1 to 2 | -0.0010 [-0.0020, 0.0000] | 1.000 [0.900, 1.100] |"
+    assert f"{row} 75% | 10% | 100% | 4100 | 0.0000 | 5.2 |" in page(made)
+    assert "| 5.2, 4 s given |" in page(before)
 
 
 def test_figures_of_runs_come_back_from_the_file(results: dict[Cell, CellResult]) -> None:
@@ -174,15 +223,23 @@ def test_ratios_are_paired_by_seed() -> None:
     [
         (Goal("s", 0.8, "a@fresh", 0.5, "", "b@fresh"), 0.5, True),
         (Goal("s", 0.8, "a@fresh", 0.49, "", "b@fresh"), 0.5, False),
-        (Goal("s", 0.8, "a@fresh", 0.5, "", figure="x1"), 0.5, True),
-        (Goal("s", 0.8, "a@fresh", 0.6, "", figure="x1"), 0.5, False),
+        (Goal("s", 0.8, "a@fresh", 0.5, "", figure="x1", at_least=True), 0.5, True),
+        (Goal("s", 0.8, "a@fresh", 0.6, "", figure="x1", at_least=True), 0.5, False),
+        (Goal("s", 0.8, "agents:a@5s", 0.75, "", "b@5s", "after_change_s", agents=True), 0.75, True),
+        (Goal("s", 0.8, "agents:a@5s", 0.6, "", "b@5s", "objective", at_least=True, agents=True), 0.5, False),
         (Goal("s", 0.8, "a@fresh", 3.0, "", figure="starts_per_hour"), 3.0, True),
     ],
 )
 def test_a_goal_is_reached_from_its_own_side(goal: Goal, value: float, *, reached: bool) -> None:
     """Latency and starts from above, fairness from below."""
     table = Table(scenario="s", load=0.8, columns=(column("a@fresh", (2.0, 4.0)), column("b@fresh", (4.0, 8.0))))
-    found = goal.measured(Scoreboard(code="c", tables=(table,)))
+    near, cost = {"after_change_s": (3.0, 3.0)}, {"after_change_s": (4.0, 4.0), "objective": (0.2, 0.2)}
+    added = (
+        column("agents:a@5s", (1.0, 1.0)).model_copy(update=near | {"objective": (0.1, 0.1)}),
+        column("b@5s", (1.0, 1.0)).model_copy(update=cost),
+    )
+    agents = Table(scenario="s", load=0.8, columns=added)
+    found = goal.measured(Scoreboard(code="c", tables=(table,), agents=(agents,)))
     assert found is not None
     assert found.value == value
     assert goal.reached(found) is reached
