@@ -1,7 +1,8 @@
 """What operators say in words: notes of what will be, and the goal that everything is judged by."""
 
 import secrets
-from typing import Literal
+from collections.abc import Sequence
+from typing import Literal, TypeVar
 
 import structlog
 from fastapi import APIRouter, Request
@@ -13,7 +14,11 @@ from control_api.parameters import NamePath, described
 from fairlead.contracts.dialogue import Approval
 from fairlead.contracts.errors import InputError, NotFound, foreign
 from fairlead.contracts.notes import Aims, Goal, GoalDraft, GoalReading, GoalView, Note, NoteDraft
-from fairlead.policy.goals import LEVELS, TERMS, changes, in_force, read_goal, view, weighted
+from fairlead.policy.goals import LEVELS, TERMS, aimed, in_force, read_goal, view
+
+Said = TypeVar("Said", Note, Goal)
+
+UNREAD = "the rule understands nothing of it"
 
 router = APIRouter(prefix="/api/v1", route_class=ControlRoute)
 
@@ -47,9 +52,7 @@ async def create_note(request: Request) -> Response:
 @router.get("/notes/{note}", operation_id="read_note", tags=["words"], **described(Note, refusals=(404,), tagged=True))
 async def read_note(request: Request, note: NamePath) -> Response:
     """Return a note."""
-    found = next((one for one in await context_of(request).store.notes() if one.id == note), None)
-    if found is None:
-        raise NotFound(f"there is no note {foreign(note)!r}")
+    found = _named("note", note, await context_of(request).store.notes())
     return answer(found, revision=found.revision)
 
 
@@ -75,10 +78,16 @@ async def list_goals(request: Request) -> Response:
 
 @router.post("/goal", operation_id="set_goal", tags=["words"], **described(Goal, status=201, body=GoalDraft))
 async def set_goal(request: Request) -> Response:
-    """Read a goal in words, by rule unless a reading comes along; it acts once it is approved."""
+    """Read a goal in words, unless a reading comes along; it acts once it is approved.
+
+    A rule reads it at once. Where the planner has a language model, that may read it until `asked_until_s`.
+    """
     context = context_of(request)
     draft, cluster = await body_of(request, GoalDraft), await context.store.cluster()
+    asked_until_s = await _asked_until_s(context) if draft.reading is None else None
     reading = draft.reading or read_goal(draft.text, cluster)
+    if reading is None and asked_until_s is not None:
+        reading = GoalReading(aims=Aims(), priorities=(), read_by="rule", why=UNREAD)
     if reading is None:
         raise InputError(
             f"{foreign(draft.text)!r} names no model and no term of the objective: say which "
@@ -89,7 +98,7 @@ async def set_goal(request: Request) -> Response:
         raise InputError(f"there is no model {strange[0]!r} to give a priority")
     if draft.until_s is not None and draft.until_s <= max(draft.from_s, context.clock.now_s()):
         raise InputError(f"until_s {draft.until_s:.0f} is over, or not after from_s: a goal is for a time to come")
-    return await _kept(request, draft, reading)
+    return await _kept(request, draft, reading, asked_until_s)
 
 
 @router.post("/goal:undo", operation_id="undo_goal", tags=["words"], **described(Goal, status=201, refusals=(409,)))
@@ -129,11 +138,24 @@ async def _viewed(context: Context) -> GoalView:
     return view(await context.store.goals(), context.settings.controller, context.clock.now_s())
 
 
-async def _kept(request: Request, draft: GoalDraft, reading: GoalReading) -> Response:
+async def _asked_until_s(context: Context) -> float | None:
+    """Return until when the planner's language model may read a goal; None where none is asked.
+
+    It has as long as for a plan, in domain seconds.
+    """
+    statuses, mode = await context.store.agent_statuses(), await context.store.mode("planner")
+    if mode.mode == "off" or all(one.llm == "none" for one in statuses if one.agent == "planner"):
+        return None
+    settings = context.settings
+    return context.clock.now_s() + settings.llm.planner_deadline_slots * settings.controller.slot_s
+
+
+async def _kept(
+    request: Request, draft: GoalDraft, reading: GoalReading, asked_until_s: float | None = None
+) -> Response:
     """Keep a goal that waits for approval, with what it would change."""
     context = context_of(request)
-    now = await _viewed(context)
-    weights = weighted(context.settings.controller.weights, reading.aims)
+    weights = context.settings.controller.weights
     goal = Goal(
         id=f"goal-{secrets.token_hex(4)}",
         text=draft.text,
@@ -143,21 +165,29 @@ async def _kept(request: Request, draft: GoalDraft, reading: GoalReading) -> Res
         created_at_s=context.clock.now_s(),
         reading=reading,
         weights=weights,
-        changes=changes(now, weights, reading.priorities),
+        changes=(),
+        asked_until_s=asked_until_s,
     )
-    return answer(await context.store.put_goal(goal, if_revision=None), 201)
+    read = aimed(goal, reading, await _viewed(context), weights)
+    return answer(await context.store.put_goal(read, if_revision=None), 201)
 
 
 async def _answered(request: Request, name: str, said: Literal["approved", "declined"]) -> Response:
     """Write a person's answer beside the goal; the store takes the first one alone."""
     context = context_of(request)
-    found = next((one for one in await context.store.goals() if one.id == name), None)
-    if found is None:
-        raise NotFound(f"there is no goal {foreign(name)!r}")
+    found = _named("goal", name, await context.store.goals())
     approval = Approval(answer=said, by=caller_of(request), at_s=context.clock.now_s())
     made = await context.store.put_goal(found.model_copy(update={"approval": approval}), if_revision=found.revision)
     structlog.get_logger("audit").info("goal answered", goal=name, answer=said, by=approval.by)
     return answer(made)
+
+
+def _named(kind: str, name: str, said: Sequence[Said]) -> Said:
+    """Return the one of that id. Raises `NotFound`."""
+    found = next((one for one in said if one.id == name), None)
+    if found is None:
+        raise NotFound(f"there is no {kind} {foreign(name)!r}")
+    return found
 
 
 def _signed(request: Request, said: str) -> str:

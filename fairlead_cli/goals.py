@@ -1,12 +1,19 @@
 """`fairlead goal`: what matters, in words; read, shown as a diff, in force once a person has approved it."""
 
 import datetime
-from typing import Annotated, Any
+import time
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlead_cli.notes import From, Until, Words, local, person, spanned
-from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, plain
+from fairlead_cli.notes import From, Until, Words, echo_said, local, person, spanned
+from fairlead_cli.shown import AsJson, echo_json, examples, plain
+
+if TYPE_CHECKING:
+    from fairlead_cli.client import ControlClient
+
+LOOK_EVERY_S = 0.2
+"""Wall seconds between two looks at a goal that is being read."""
 
 Id = Annotated[str | None, typer.Argument(help="Id of a goal; without, the newest that waits.", show_default=False)]
 Yes = Annotated[bool, typer.Option("--yes", help="Approve it at once.")]
@@ -14,6 +21,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Approve it at once.")]
 SET = """Say what matters; it is read into weights of the objective and priorities of models, and shown as a diff.
 
 \b
+Where the planner has a language model, that reads the words, and a rule where it does not answer in time:
 Terms:  latency (fast), fairness (equal), churn (energy, starts), service (loss); models and kinds by name
 Levels: protect or first, second or more, less or last, ignore
 A time in the words (tonight, 20:00-22:00) or --from and --until bounds it; without it holds until another is approved.
@@ -52,7 +60,7 @@ def set_(text: Words, from_: From = None, until: Until = None, yes: Yes = False,
             raise
         span = (now_s, None)
     draft = {"text": text, "from_s": span[0], "until_s": span[1], "by": person(), "reading": None}
-    _made(client.post("goal", draft).json(), yes, as_json)
+    _made(_read(client, client.post("goal", draft).json()), yes, as_json)
 
 
 @group.command("undo", epilog=examples("fairlead goal undo", "fairlead goal undo --yes"))
@@ -93,18 +101,7 @@ def list_(as_json: AsJson = False) -> None:
     """List all goals that were ever set, newest first."""
     from fairlead_cli.client import locate
 
-    found = locate().get("goals").json()
-    if as_json:
-        echo_json(found)
-        return
-    echo_table(
-        ("id", "state", "from", "until", "by", "text"),
-        [
-            (g["id"], _state(g), local(g["from_s"]), local(g["until_s"]), plain(g["by"]), plain(g["text"]))
-            for g in found["items"]
-        ],
-        empty="no goal was ever set",
-    )
+    echo_said(locate().get("goals").json(), as_json, empty="no goal was ever set", state=_state)
 
 
 @group.command("approve", epilog=examples("fairlead goal approve", "fairlead goal approve goal-5d1c03aa"))
@@ -122,11 +119,30 @@ def reject(goal: Id = None) -> None:
 def tell(goal: dict[str, Any]) -> None:
     """Print a goal with what it would change."""
     typer.echo(f"{goal['id']}  {plain(goal['text'])}")
-    typer.echo(f"from {local(goal['from_s'])} until {local(goal['until_s'])}, read by {goal['reading']['read_by']}")
+    typer.echo(f"from {local(goal['from_s'])} until {local(goal['until_s'])}, read by {_reader(goal)}")
     for change in goal["changes"] or ["it changes nothing"]:
         typer.echo(f"  {plain(change)}")
     if goal["reading"]["why"]:
         typer.echo(f"  {plain(goal['reading']['why'])}")
+
+
+def _read(client: "ControlClient", goal: dict[str, Any]) -> dict[str, Any]:
+    """Return a goal once the planner's language model has read it, or can do so no more."""
+    from fairlead_cli.client import domain_now_s
+
+    while goal["asked_until_s"] is not None and domain_now_s(client) < goal["asked_until_s"]:
+        time.sleep(LOOK_EVERY_S)
+        goal = next(one for one in client.get("goals").json()["items"] if one["id"] == goal["id"])
+    return goal
+
+
+def _reader(goal: dict[str, Any]) -> str:
+    """Return who has read a goal, which model where it was one."""
+    if goal["reading"]["read_by"] == "llm" and goal["exchanges"]:
+        said = goal["exchanges"][-1]["answer"]
+        return f"llm {plain(said['model'])} at {plain(said['endpoint'])}"
+    late = "" if goal["asked_until_s"] is None else "; the planner's language model has not answered yet"
+    return f"{goal['reading']['read_by']}{late}"
 
 
 def _made(goal: dict[str, Any], yes: bool, as_json: bool) -> None:

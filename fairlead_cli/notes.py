@@ -3,6 +3,7 @@
 import datetime
 import getpass
 import os
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -64,18 +65,7 @@ def list_(as_json: AsJson = False) -> None:
     """List all notes, those that begin first first."""
     from fairlead_cli.client import locate
 
-    found = locate().get("notes").json()
-    if as_json:
-        echo_json(found)
-        return
-    echo_table(
-        ("id", "from", "until", "by", "text"),
-        [
-            (one["id"], local(one["from_s"]), local(one["until_s"]), plain(one["by"]), plain(one["text"]))
-            for one in found["items"]
-        ],
-        empty="nobody has said anything: fairlead notes add",
-    )
+    echo_said(locate().get("notes").json(), as_json, empty="nobody has said anything: fairlead notes add")
 
 
 @group.command("show", epilog=examples("fairlead notes show note-5d1c03aa"))
@@ -100,6 +90,22 @@ def delete(note: Id) -> None:
 
     locate().delete(f"notes/{note}")
     typer.echo(f"note {note} is gone")
+
+
+def echo_said(
+    found: dict[str, Any], as_json: bool, *, empty: str, state: Callable[[dict[str, Any]], str] | None = None
+) -> None:
+    """Print what operators have said, as it was listed: when and by whom, with the `state` of each where it has one."""
+    if as_json:
+        echo_json(found)
+        return
+    rows = []
+    for one in found["items"]:
+        states = () if state is None else (state(one),)
+        span = (local(one["from_s"]), local(one["until_s"]))
+        rows.append((one["id"], *states, *span, plain(one["by"]), plain(one["text"])))
+    heads = ("id", *(() if state is None else ("state",)), "from", "until", "by", "text")
+    echo_table(heads, rows, empty=empty)
 
 
 def spanned(

@@ -29,6 +29,7 @@ from aiohttp import web
 
 from fairlead.twin.voices.reading import Unreadable, read
 from testbed.scripted_behaviours import PAGE, Mix, Said, drawn, mix_of, said
+from testbed.scripted_goal import goal_in, goal_said
 
 MODEL = "scripted"
 
@@ -156,7 +157,8 @@ class ScriptedLlm:
             line.status, line.outcome = 400, "refused"
             return _error(400, f"response_format of style {asked.style} is not supported", "invalid_request_error")
         try:
-            answer = said(line.behaviour, read(asked.user), chance)
+            goal = goal_in(asked.user)
+            answer = goal_said(line.behaviour, goal) if goal else said(line.behaviour, read(asked.user), chance)
         except Unreadable as error:
             line.outcome = "unreadable"
             answer = Said(f"I cannot read that: {error}.", ("parse:not-json",))

@@ -1,4 +1,4 @@
-"""The prompts' texts: `prompts/planner.md` and `prompts/slot.md`, read as data of the package `prompts`."""
+"""The prompts' texts: `prompts/planner.md`, `slot.md` and `goal.md`, read as data of the package `prompts`."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,9 @@ PACKAGE = "prompts"
 PROMPTS: Mapping[AgentName, str] = {"planner": "planner", "slot-agent": "slot"}
 """Id of each agent's prompt, which is also its file's name."""
 
+GOAL = "goal"
+"""Id of the prompt that has a goal in words read; the planner's model is asked."""
+
 PARTS = ("system", "user", "repair")
 REPAIR_INPUTS = {"reply", "fault"}
 """What the repair part may name, beside nothing; the user part names the file's `inputs`, the system part nothing."""
@@ -30,6 +33,11 @@ def prompt_texts(folder: Path | None = None) -> Mapping[AgentName, PromptText]:
     """
     folders = _folders() if folder is None else (folder,)
     return {agent: parsed(name, _read(name, folders)) for agent, name in PROMPTS.items()}
+
+
+def goal_prompt(folder: Path | None = None) -> PromptText:
+    """Return the prompt for goals in words, from a `folder` or the package's own. Raises `ConfigError` as above."""
+    return parsed(GOAL, _read(GOAL, _folders() if folder is None else (folder,)))
 
 
 def parsed(name: str, text: str) -> PromptText:

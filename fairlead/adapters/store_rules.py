@@ -18,6 +18,7 @@ from fairlead.contracts.decisions import (
     DecisionRecord,
     DecisionSummary,
     EpochDecision,
+    EpochInput,
     GenerationSeen,
     SlotDecision,
     SlotInput,
@@ -36,6 +37,9 @@ REGIME_MODELS = 3
 
 SPARED_ONE_IN = 10
 """Share of the capacity, at each end of the ranking by realised F, that is not forgotten for its age."""
+
+READ = ("reading", "weights", "changes", "exchanges", "asked_until_s")
+"""What a model's reading may change of a goal, once, while nobody has answered it."""
 
 DEADLINE_S: float = ModelSpec.model_fields["deadline_s"].default
 """Of a model that is in no cluster any more."""
@@ -172,13 +176,13 @@ def _check_known_plan(what: str, generation: int, plan: int, seen: GenerationSee
 
 def summary_of(record: DecisionRecord) -> DecisionSummary:
     """Return what a listing shows of a line of the journal."""
-    output = record.output
+    output, dialogue = record.output, record.dialogue
     slot = output if isinstance(output, SlotDecision) else None
     return DecisionSummary(
         id=record.id,
         agent=record.agent,
         kind=record.kind,
-        number=record.input.slot if isinstance(record.input, SlotInput) else record.input.epoch,
+        number=_number(record.input),
         made_at_s=record.made_at_s,
         took_s=record.took_s,
         source=record.source,
@@ -187,8 +191,13 @@ def summary_of(record: DecisionRecord) -> DecisionSummary:
         placement=slot.placement.generation if slot is not None and slot.placement is not None else 0,
         table=slot.table.generation if slot is not None and slot.table is not None else 0,
         steps=output.steps,
-        asks=len(record.dialogue.exchanges) if record.dialogue is not None else 0,
+        asks=len(dialogue.exchanges) if dialogue is not None else 0,
+        about=_number(dialogue.asked) if dialogue is not None else None,
     )
+
+
+def _number(given: SlotInput | EpochInput) -> int:
+    return given.slot if isinstance(given, SlotInput) else given.epoch
 
 
 def default_mode(agent: str) -> Mode:
@@ -224,18 +233,22 @@ def proposed(found: Proposal | None, new: Proposal, if_revision: int | None) -> 
 
 
 def aimed(found: Goal | None, new: Goal, if_revision: int | None) -> Goal:
-    """Return a goal, or a person's answer to the one `found`, with its revision.
+    """Return a goal, or one read by a model or answered by a person in place of the one `found`, with its revision.
 
-    It can be answered once, and nothing else of it changes. Raises `Conflict`, `InputError`, `NotFound`,
-    `RevisionMismatch`.
+    It can be answered once, not while a model may still read it, and nothing else of it changes. Raises `Conflict`,
+    `InputError`, `NotFound`, `RevisionMismatch`.
     """
     if if_revision is None and new.approval is not None:
         raise InputError(f"goal {new.id!r} is answered before anybody could read it: leave it without an approval")
     if if_revision is not None and found is not None:
         if found.approval is not None:
             raise Conflict(f"goal {new.id!r} was {answer_of(found)} already, by {foreign(found.approval.by)}")
-        if found.model_copy(update={"approval": new.approval, "revision": new.revision}) != new:
+        read = found.asked_until_s is not None and new.asked_until_s is None
+        changing = READ if read else ("approval",)
+        if found.model_copy(update={name: getattr(new, name) for name in (*changing, "revision")}) != new:
             raise Conflict(f"goal {new.id!r} does not change but by an approval: set another one")
+        if new.approval is not None and new.approval.at_s < (found.asked_until_s or 0.0):
+            raise Conflict(f"goal {new.id!r} is being read by a language model: answer it once that is over")
     return revised("goal", found, new, new.id, if_revision)
 
 

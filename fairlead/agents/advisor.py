@@ -11,6 +11,7 @@ from fairlead.agents.advice import Question, Recall, Recalled, Settled, Stance, 
 from fairlead.agents.approving import Desk
 from fairlead.agents.bounded import Bounded
 from fairlead.agents.following import Follower
+from fairlead.agents.goal_reading import GoalReader
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.outcome import outcome_of, why_of
 from fairlead.agents.status import StatusKeeper
@@ -55,6 +56,8 @@ class Counsel:
     """What watches what was accepted."""
     proposals: int = 1
     """So many are asked for in a dialogue; see `DialogueSettings`."""
+    reader: GoalReader | None = None
+    """Reads goals in words beside the dialogues; the planner's alone."""
 
 
 def sampling(settings: LlmSettings, agent: AgentName) -> Sampling:
@@ -255,3 +258,5 @@ class Advisor:
             tasks.create_task(self._status.run(), name=f"{self._counsel.agent}: status")
             tasks.create_task(self._counsel.judging.run(), name=f"{self._counsel.agent}: twin")
             tasks.create_task(self._counsel.follower.run(), name=f"{self._counsel.agent}: watchdog")
+            if self._counsel.reader is not None:
+                tasks.create_task(self._counsel.reader.run(), name=f"{self._counsel.agent}: goals")

@@ -109,7 +109,7 @@ class DialogueMetrics:
         )
 
     def failures(self, place: str) -> Counter:
-        """Return the counter of failures in `place`: `dialogue`, `store`, `status`, `watchdog` or `memory`."""
+        """Return the counter of failures in `place`: `dialogue`, `store`, `status`, `watchdog`, `memory` or `goal`."""
         return self._failures.labels(self._agent, place)
 
     def answered(self, exchange: Exchange) -> None:

@@ -50,9 +50,11 @@ async def advised(
         yield Unadvised("baseline", status)
         return
     from fairlead.adapters.openai_llm import connected
-    from fairlead.adapters.prompt_files import prompt_texts
+    from fairlead.adapters.prompt_files import goal_prompt, prompt_texts
     from fairlead.agents.advisor import Advisor, Counsel, sampling
+    from fairlead.agents.bounded import Bounded
     from fairlead.agents.following import Follower, Sight, remembered
+    from fairlead.agents.goal_reading import GoalCounsel, GoalReader
     from fairlead.agents.judging import TwinProcess, twin_command
 
     llm = connected(settings.llm, agent, store, os.environ)
@@ -67,17 +69,20 @@ async def advised(
             prompt=f"{prompt.id}/{prompt.version}",
             version=version("fairlead"),
         )
+        choosing = sampling(settings.llm, agent)
+        goals = GoalCounsel(Bounded(llm, clock), goal_prompt(), choosing, settings.controller)
         counsel = Counsel(
             agent=agent,
             llm=llm,
             prompt=prompt,
-            sampling=sampling(settings.llm, agent),
+            sampling=choosing,
             configured=status.configured,
             origin_s=settings.clock_origin_s,
             judging=TwinProcess(twin_command(settings), clock, metrics, status.news.set),
             judging_s=settings.llm.gate_deadline_slots * settings.controller.slot_s / settings.speed,
             follower=Follower(sight, await remembered(sight, fresh)),
             proposals=settings.llm.planner_proposals if agent == "planner" else 1,
+            reader=GoalReader(goals, store, clock, status.tally, metrics) if agent == "planner" else None,
         )
         yield Advisor(counsel, store, clock, status, metrics)
     finally:

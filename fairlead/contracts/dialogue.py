@@ -9,6 +9,9 @@ from fairlead.contracts.base import Count, Instant, Many, Message, Name, Positiv
 AgentName = Literal["planner", "slot-agent"]
 ModeName = Literal["auto", "assist", "shadow", "off"]
 
+ReplyName = Literal["PlannerReply", "SlotReply", "GoalReply"]
+"""What is to be answered: messages of `contracts.replies`."""
+
 REPLY_CHARS = 65_536
 """A longer reply is not read to its end: 16 times what the largest valid one takes."""
 
@@ -17,7 +20,7 @@ class PromptText(Message):
     """A prompt as its file gives it: text with named places, the constant part first."""
 
     id: Name
-    """`planner` or `slot`."""
+    """`planner`, `slot` or `goal`."""
     version: Annotated[int, Field(ge=1)]
     system: str
     """The constant part."""
@@ -46,7 +49,7 @@ class Ask(Message):
     """`another` is a further proposal for the twin to choose from."""
     system: str
     user: str
-    reply: Literal["PlannerReply", "SlotReply"]
+    reply: ReplyName
     reply_schema: str
     """JSON Schema of the reply with the aliases that may stand in it, canonical JSON."""
     sampling: Sampling

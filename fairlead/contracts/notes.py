@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from fairlead.contracts.base import Id, Instant, Many, Message, Name, Text
-from fairlead.contracts.dialogue import Approval
+from fairlead.contracts.dialogue import Approval, Exchange
 from fairlead.contracts.plans import Level
 from fairlead.contracts.tuning import Weights
 
@@ -66,7 +66,7 @@ class GoalReading(Message):
     """By model; models that are not named are neutral."""
     read_by: Literal["rule", "llm", "undo"]
     why: Text = ""
-    """Which words were understood, and which were not."""
+    """Which words were understood, and which were not; why no model's reading is here, where one was asked."""
 
 
 class GoalDraft(Message):
@@ -95,6 +95,11 @@ class Goal(Message):
     """Of F, as they will be."""
     changes: Many[Text]
     """What it changes against what is in force when it is read: the diff that is approved."""
+    asked_until_s: Instant | None = None
+    """Until then the planner's language model may read it in place of the rule, and nobody can approve it. None: no
+    model is asked, or what came of that is here."""
+    exchanges: Many[Exchange] = ()
+    """What a model was asked about it and answered; decisions keep the goal without."""
     approval: Approval | None = None
     revision: Annotated[int, Field(ge=0)] = 0
 

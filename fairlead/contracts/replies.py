@@ -20,6 +20,7 @@ RatesAlias = Annotated[str, StringConstraints(pattern=r"^[cor][0-9]$")]
 
 PLANNER_WHY_CHARS = 280
 SLOT_WHY_CHARS = 140
+GOAL_WHY_CHARS = 140
 
 
 class NodeWish(Message):
@@ -80,3 +81,21 @@ class SlotReply(Message):
     hold: dict[ModelAlias, Ratio]
     """Journaled only."""
     why: Annotated[str, Field(max_length=SLOT_WHY_CHARS)]
+
+
+class LevelWish(Message):
+    """How much a model matters, as a goal in words was read."""
+
+    model: ModelAlias
+    priority: Level
+
+
+class GoalReply(Message):
+    """What a goal in words says: levels of the terms of F and of models; 2 leaves each as it is."""
+
+    latency: Level
+    fairness: Level
+    churn: Level
+    service: Level
+    models: Many[LevelWish]
+    why: Annotated[str, Field(max_length=GOAL_WHY_CHARS)]

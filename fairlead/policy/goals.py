@@ -45,6 +45,9 @@ NOISE_LETTERS = 4
 DIGITS = 4
 """Of weights, behind the point."""
 
+WHY_CHARS = 256
+"""Length of what is said of a reading."""
+
 
 def read_goal(text: str, cluster: Cluster) -> GoalReading | None:
     """Return what a goal's words say, by rule; None where they name no term of F and no model."""
@@ -63,7 +66,7 @@ def read_goal(text: str, cluster: Cluster) -> GoalReading | None:
                 unread.append(word)
     if not aims and not priorities:
         return None
-    left = f"not understood: {' '.join(unread)}"[:256] if unread else ""
+    left = f"not understood: {' '.join(unread)}"[:WHY_CHARS] if unread else ""
     levels = tuple(ModelLevel(model=m, priority=priorities[m]) for m in sorted(priorities))
     return GoalReading(aims=Aims(**aims), priorities=levels, read_by="rule", why=left)
 
@@ -79,8 +82,23 @@ def weighted(base: Weights, aims: Aims) -> Weights:
     return Weights(**{name: round(value * now / total, DIGITS) if total else value for name, value in raw.items()})
 
 
+def aimed(goal: Goal, reading: GoalReading, now: GoalView, base: Weights) -> Goal:
+    """Return a goal as it was read, with the weights that it will have and what that changes against `now`."""
+    weights = weighted(base, reading.aims)
+    said = changes(now, weights, reading.priorities)
+    return goal.model_copy(update={"reading": reading, "weights": weights, "changes": said})
+
+
+def reread(goal: Goal, reading: GoalReading | None, why: str) -> GoalReading:
+    """Return a model's reading of a goal; without one the rule's, with why there is none."""
+    if reading is not None:
+        return reading
+    words = f"no language model's reading: {why}" + (f"; {goal.reading.why}" if goal.reading.why else "")
+    return goal.reading.model_copy(update={"why": words[:WHY_CHARS]})
+
+
 def in_force(goals: Sequence[Goal], now_s: float) -> Goal | None:
-    """Return the goal approved last of those whose time it is."""
+    """Return the goal approved last of those whose time it is, without what a model was asked about it."""
     current = [
         (one.approval.at_s, one.id, one)
         for one in goals
@@ -88,7 +106,9 @@ def in_force(goals: Sequence[Goal], now_s: float) -> Goal | None:
         and one.approval.answer == "approved"
         and one.from_s <= now_s < (one.until_s if one.until_s is not None else float("inf"))
     ]
-    return max(current, key=lambda each: each[:2])[2] if current else None
+    if not current:
+        return None
+    return max(current, key=lambda each: each[:2])[2].model_copy(update={"exchanges": ()})
 
 
 def under(settings: PolicySettings, goal: Goal | None) -> PolicySettings:

@@ -15,7 +15,7 @@ import pydantic
 
 from fairlead.contracts.base import Message
 from fairlead.contracts.dialogue import REPLY_CHARS
-from fairlead.contracts.replies import ModelWish, NodeWish, PlannerReply, SlotReply, WarmWish
+from fairlead.contracts.replies import GoalReply, LevelWish, ModelWish, NodeWish, PlannerReply, SlotReply, WarmWish
 
 DEPTH = 8
 """Objects and arrays inside one another that are read: twice what a valid reply has (routes → zone → model → node)."""
@@ -152,7 +152,9 @@ def _keyed(pairs: list[tuple[str, object]], faults: list[Fault]) -> dict[str, ob
 
 
 _FIELDS = frozenset(
-    name for kind in (PlannerReply, SlotReply, NodeWish, ModelWish, WarmWish) for name in kind.model_fields
+    name
+    for kind in (PlannerReply, SlotReply, GoalReply, NodeWish, ModelWish, WarmWish, LevelWish)
+    for name in kind.model_fields
 )
 
 _ALIAS = re.compile(r"[nmz][0-9]{2,4}|c[0-9]|\*")

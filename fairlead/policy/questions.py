@@ -7,20 +7,22 @@ least to what changes most. A question that would be too long is asked about gro
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import groupby
 
 from fairlead.contracts.cases import Case
+from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import EpochInput, SlotDecision, SlotInput
-from fairlead.contracts.dialogue import AgentName, Ask, CaseShown, PromptText, Sampling
+from fairlead.contracts.dialogue import AgentName, Ask, CaseShown, PromptText, ReplyName, Sampling
 from fairlead.contracts.tuning import PolicySettings
-from fairlead.policy.aliases import Aliases, case_aliases
+from fairlead.policy.aliases import Aliases, case_aliases, named
+from fairlead.policy.draft import GB
 from fairlead.policy.epoch_tables import epoch_models, epoch_nodes
-from fairlead.policy.figures import figure, tokens_most
+from fairlead.policy.figures import figure, mean, tokens_most
 from fairlead.policy.forecast_words import forecast_lines, regime_aliases
 from fairlead.policy.grouping import Limits, grouped, heaviest
 from fairlead.policy.note_words import note_aliases, note_lines, quoted
 from fairlead.policy.plan_words import HOURS, case_words, plan_words
-from fairlead.policy.reply_schemas import planner_schema, slot_schema
+from fairlead.policy.reply_schemas import goal_schema, planner_schema, slot_schema
 from fairlead.policy.slot_tables import routes_of, rows_of, shares_of, slot_models, slot_nodes
 
 CASES_MOST = 5
@@ -143,6 +145,42 @@ def slot_question(given: SlotInput, fallback: SlotDecision, prompt: PromptText, 
     return _first_within(SLOT_TOKENS, about)
 
 
+def goal_question(
+    text: str, cluster: Cluster, settings: PolicySettings, prompt: PromptText, sampling: Sampling
+) -> Question:
+    """Return what is asked about a goal in words: each model has an alias.
+
+    Where that is too long only those have whose id stands in the words, and each kind of the others.
+    """
+    each = [[m.id] for m in cluster.models]
+    alone = [ids for ids in each if ids[0] in text.lower()]
+    others = sorted((m.kind, m.id) for m in cluster.models if [m.id] not in alone)
+    by_kind = [[one for _, one in group] for _, group in groupby(others, lambda pair: pair[0])]
+    for groups in (each, alone + by_kind):
+        aliases = Aliases(nodes=(), models=named("m", groups))
+        values = {
+            "weights": _weights(settings),
+            "models": _kinds(cluster, aliases),
+            "goal": quoted(text, cluster, aliases),
+        }
+        ask = _ask("planner", "GoalReply", prompt, values, goal_schema(aliases.models), sampling)
+        if prompt_tokens(ask) <= PLANNER_TOKENS:
+            break
+    return Question(ask=ask, aliases=aliases, shown=())
+
+
+def _kinds(cluster: Cluster, aliases: Aliases) -> str:
+    """Return a line for each alias of models: what kind they are, and how large on average."""
+    specs = {m.id: m for m in cluster.models}
+    lines = []
+    for alias, ids in aliases.models:
+        them = [specs[one] for one in ids]
+        many = f" x{len(them)}" if len(them) > 1 else ""
+        sizes = (mean([m.memory_bytes / GB for m in them]), mean([m.work_s for m in them]))
+        lines.append(f"{alias}{many} {them[0].kind} {' '.join(map(figure, sizes))}")
+    return "\n".join(lines)
+
+
 def repair_question(question: Question, prompt: PromptText, reply: str, fault: str) -> Question:
     """Return `question` asked once more, with the reply that could not be used and why; `fault` is in our own words."""
     shown = "".join(c for c in reply[: 2 * REPLY_SHOWN_CHARS] if c.isprintable() or c == "\n")[:REPLY_SHOWN_CHARS]
@@ -166,7 +204,7 @@ def filled(text: str, values: Mapping[str, str]) -> str:
 
 def _ask(
     agent: AgentName,
-    reply: Literal["PlannerReply", "SlotReply"],
+    reply: ReplyName,
     prompt: PromptText,
     values: Mapping[str, str],
     schema: str,
@@ -222,9 +260,11 @@ def _first_within(prompt: int, about: Callable[[Limits], tuple[Question, int]]) 
     for limits in FINENESS:
         question, reply = about(limits)
         ask = question.ask
-        if (
-            TEMPLATE_TOKENS + tokens_most(ask.system) + tokens_most(ask.user) <= prompt
-            and reply <= ask.sampling.reply_tokens
-        ):
+        if prompt_tokens(ask) <= prompt and reply <= ask.sampling.reply_tokens:
             break
     return question
+
+
+def prompt_tokens(ask: Ask) -> int:
+    """Return how many tokens a question has at most as the model gets it."""
+    return TEMPLATE_TOKENS + tokens_most(ask.system) + tokens_most(ask.user)

@@ -11,7 +11,15 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from fairlead.contracts.replies import CaseAlias, ModelAlias, NodeAlias, PlannerReply, RatesAlias, SlotReply
+from fairlead.contracts.replies import (
+    CaseAlias,
+    GoalReply,
+    ModelAlias,
+    NodeAlias,
+    PlannerReply,
+    RatesAlias,
+    SlotReply,
+)
 from fairlead.policy.aliases import Aliases, Named
 from fairlead.policy.slot_tables import STEPS
 
@@ -67,6 +75,16 @@ def slot_schema(rows: Mapping[str, Sequence[str]], held: Sequence[str]) -> str:
     properties["hold"] = _spelled(contract["hold"], dict.fromkeys(held))
     made["$defs"] = {SHARE: {"type": "number", "enum": [k / STEPS for k in range(1, STEPS)]}}
     made["$defs"][SHARE]["enum"] = [0, *made["$defs"][SHARE]["enum"], 1]
+    return _canonical(made)
+
+
+def goal_schema(models: Named) -> str:
+    """Return the schema of a `GoalReply` about these aliases of models."""
+    schema = GoalReply.model_json_schema()
+    names = {_pattern(ModelAlias): "model"}
+    made = _narrowed(schema, names)
+    made["properties"]["models"] |= {"maxItems": len(models)}
+    made["$defs"] = {name: _narrowed(one, names) for name, one in schema["$defs"].items()} | {"model": _words(models)}
     return _canonical(made)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.adapters.prompt_files import parsed, prompt_texts
+from fairlead.adapters.prompt_files import goal_prompt, parsed, prompt_texts
 from fairlead.contracts.errors import ConfigError
 
 GOOD = """---
@@ -24,11 +24,12 @@ Weights: {weights}.
 """
 
 
-def test_both_prompts_are_shipped() -> None:
-    """As data of the package `prompts`, by agent."""
+def test_the_prompts_are_shipped() -> None:
+    """As data of the package `prompts`: each agent's, and that for goals."""
     found = prompt_texts()
     assert {agent: text.id for agent, text in found.items()} == {"planner": "planner", "slot-agent": "slot"}
-    assert all(text.version >= 1 and text.system and text.user and text.repair for text in found.values())
+    every = (*found.values(), goal_prompt())
+    assert all(text.version >= 1 and text.system and text.user and text.repair for text in every)
 
 
 def test_a_file_has_a_head_and_three_parts() -> None:
@@ -43,6 +44,8 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path: Path) -> None:
     """Which one, and what to do."""
     with pytest.raises(ConfigError, match=r"prompts/planner\.md is not installed: install Fairlead whole"):
         prompt_texts(tmp_path)
+    with pytest.raises(ConfigError, match=r"prompts/goal\.md is not installed"):
+        goal_prompt(tmp_path)
     (tmp_path / "planner.md").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigError, match=r"planner\.md cannot be read: "):
         prompt_texts(tmp_path)

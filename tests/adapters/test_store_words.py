@@ -66,6 +66,29 @@ async def test_a_goal_is_answered_once(store: Store) -> None:
         await store.put_goal(goal("g9").model_copy(update={"approval": some.approval()}), if_revision=0)
 
 
+async def test_a_goal_is_read_by_a_model_before_it_is_answered(store: Store) -> None:
+    """Once, and nothing but what was read; no answer comes before that, or before its time is over."""
+    asked = goal().model_copy(update={"asked_until_s": 1020.0})
+    await store.put_goal(asked, if_revision=None)
+    early, late = some.approval(at_s=1019.0), some.approval(at_s=1020.0)
+    with pytest.raises(Conflict, match="is being read by a language model"):
+        await store.put_goal(asked.model_copy(update={"approval": early}), if_revision=0)
+    reading = GoalReading(aims=Aims(churn=3), priorities=(), read_by="llm")
+    read = asked.model_copy(update={"reading": reading, "changes": ("churn",), "asked_until_s": None})
+    for other in ({"text": "be fair"}, {"approval": late}):
+        with pytest.raises(Conflict, match="does not change but by"):
+            await store.put_goal(read.model_copy(update=other), if_revision=0)
+    read = await store.put_goal(read, if_revision=0)
+    assert (read.revision, read.reading) == (1, reading)
+    with pytest.raises(Conflict, match="does not change but by"):
+        await store.put_goal(asked, if_revision=1)
+    done = await store.put_goal(read.model_copy(update={"approval": early}), if_revision=1)
+    assert await store.goals() == (done,)
+    await store.put_goal(goal("g2").model_copy(update={"asked_until_s": 1020.0}), if_revision=None)
+    unread = goal("g2").model_copy(update={"asked_until_s": 1020.0, "approval": late})
+    assert (await store.put_goal(unread, if_revision=0)).approval == late
+
+
 async def test_changes_tell_of_notes_and_goals(store: Store) -> None:
     """What was created, deleted, set and answered."""
     async with Heard(store, ["note", "goal"]) as heard:

@@ -1,13 +1,21 @@
 """`fairlead notes` and `fairlead goal`, as operators meet them."""
 
+import asyncio
 import datetime
 import json
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import cast
 
 import pytest
 
-from fairlead.contracts.notes import Goal, Note
+from fairlead.contracts.dialogue import Exchange
+from fairlead.contracts.events import Event
+from fairlead.contracts.notes import Aims, Goal, GoalReading, Note
+from fairlead.contracts.tuning import Weights
 from fairlead_cli.main import invoke
 from tests.adapters import store_examples as some
+from tests.adapters.llm_questions import answer, question
 from tests.cli.conftest import System
 from tests.cli.test_agents import said
 
@@ -77,6 +85,57 @@ def test_a_goal_is_shown_as_a_diff_approved_and_undone(system: System, capsys: p
     assert len(json.loads(said(capsys, "goal", "list", "--json"))["items"]) == 3
     assert "names no model and no term" in said(capsys, "goal", "set", "be nice", status=2)
     assert "is over" in said(capsys, "goal", "set", "fairness first", "--until", "2020-01-01T00:00", status=2)
+
+
+def test_a_goal_is_shown_once_the_planners_model_has_read_it(
+    system: System, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever sets it waits for that, and sees who has read it."""
+    status = some.status().model_copy(update={"llm": "small at http://llm"})
+    system.does(system.store.put_agent_status(status))
+    reading = GoalReading(aims=Aims(service=4), priorities=(), read_by="llm", why="nice is: none is lost")
+
+    async def read() -> None:
+        changes = cast(AsyncGenerator[Event, None], system.store.changes(("goal",)))
+        async with aclosing(changes):
+            name = (await anext(changes)).id
+        (goal,) = [one for one in await system.store.goals() if one.id == name]
+        exchange = Exchange(id=f"{name}.1", ask=question(), answer=answer())
+        update = {
+            "reading": reading,
+            "changes": ("weight of service",),
+            "exchanges": (exchange,),
+            "asked_until_s": None,
+        }
+        await system.store.put_goal(goal.model_copy(update=update), if_revision=0)
+
+    reader = asyncio.run_coroutine_threadsafe(read(), system.loop)
+    asked = said(capsys, "goal", "set", "be nice")
+    reader.result(20.0)
+    assert ", read by llm small at http://127.0.0.1:1/v1\n  weight of service\n  nice is: none is lost\n" in asked
+    assert "is approved by" in said(capsys, "goal", "approve")
+
+
+def test_a_goal_that_no_model_has_read_is_shown_as_the_rule_has_it(
+    system: System, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """While it may still be read that is said, and nobody can approve it."""
+    goal: Goal = Goal(
+        id="goal-1",
+        text="be nice",
+        from_s=system.now_s,
+        until_s=None,
+        by="ann",
+        created_at_s=system.now_s,
+        reading=GoalReading(aims=Aims(), priorities=(), read_by="rule"),
+        weights=Weights(),
+        changes=(),
+        asked_until_s=system.now_s + 600.0,
+    )
+    system.does(system.store.put_goal(goal, if_revision=None))
+    shown = said(capsys, "goal", "show")
+    assert "read by rule; the planner's language model has not answered yet\n  it changes nothing\n" in shown
+    assert "is being read by a language model" in said(capsys, "goal", "approve", status=1)
 
 
 def test_a_decision_shows_what_operators_had_said(system: System, capsys: pytest.CaptureFixture[str]) -> None:

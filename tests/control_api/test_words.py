@@ -3,9 +3,12 @@
 from typing import Any
 
 import httpx
+import pytest
 
+from fairlead.contracts.dialogue import ModeName
 from fairlead.contracts.notes import Goal, GoalView, Note
 from fairlead.policy.goals import in_force, under
+from tests.adapters import store_examples as some
 from tests.control_api.conftest import Api
 from tests.control_api.test_resources import ROOT, refused
 
@@ -93,3 +96,37 @@ async def test_a_goal_that_says_nothing_is_refused(api: Api) -> None:
     refused(await api.admin.post(f"{ROOT}/goal:undo"), 422, "bad-input")
     refused(await answered(api, "goal-9", "approve"), 404, "not-found")
     assert await api.store.goals() == ()
+
+
+async def asking(api: Api, llm: str = "small at http://llm") -> None:
+    """Let the planner say that it has a language model."""
+    await api.store.put_agent_status(some.status().model_copy(update={"llm": llm}))
+
+
+async def test_a_goal_is_left_to_the_planners_model_first(api: Api) -> None:
+    """For as long as it has for a plan; nobody can answer before, and words that the rule cannot read may be set."""
+    await asking(api)
+    before_s = api.parts.clock.now_s()
+    made = Goal.from_json((await api.admin.post(f"{ROOT}/goal", json=goal(api))).content)
+    assert made.asked_until_s is not None
+    assert 18.0 <= made.asked_until_s - before_s < 60.0
+    assert made.reading.read_by == "rule"
+    assert "being read" in refused(await answered(api, made.id, "approve"), 409, "conflict")
+    vague = Goal.from_json((await api.admin.post(f"{ROOT}/goal", json=goal(api, "be nice"))).content)
+    assert (vague.changes, vague.reading.why) == ((), "the rule understands nothing of it")
+    given = {"aims": {"churn": 3}, "priorities": [], "read_by": "llm", "why": ""}
+    sent = Goal.from_json((await api.admin.post(f"{ROOT}/goal", json=goal(api, reading=given))).content)
+    assert sent.asked_until_s is None
+    assert Goal.from_json((await api.admin.post(f"{ROOT}/goal", json=goal(api))).content).asked_until_s is not None
+
+
+@pytest.mark.parametrize(("llm", "mode"), [("none", "shadow"), ("small at http://llm", "off")])
+async def test_without_a_model_to_ask_the_rule_reads_alone(api: Api, llm: str, mode: ModeName) -> None:
+    """None is configured, or the planner's is switched off."""
+    await asking(api, llm)
+    found = await api.store.mode("planner")
+    await api.store.put_mode(found.model_copy(update={"mode": mode}), if_revision=found.revision)
+    made = Goal.from_json((await api.admin.post(f"{ROOT}/goal", json=goal(api))).content)
+    assert made.asked_until_s is None
+    refused(await api.admin.post(f"{ROOT}/goal", json=goal(api, "be nice")), 422, "bad-input")
+    assert (await answered(api, made.id, "approve")).status_code == 200
