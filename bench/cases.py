@@ -3,9 +3,9 @@
 Each case is an epoch of a random regime: one model is asked for 2.2 times as often (`rotating`, CONTROL §5). Arrivals
 are Poisson, rates and trend are learned from them as live, everything else is drawn as it would look in that regime.
 The question is one more epoch. `hits` is the share of the good cases shown that are of the question's own regime,
-`chance` what drawing them blindly would give. Then an embedded database: cases of 7 × 4 are kept there, all are loaded
-as a planner does at its start, and those that a question is answered with are read in full, by one question to it.
-Seconds are of the wall; `processor` is what this process took of them.
+`chance` what drawing them blindly would give. Then an embedded database: cases of 7 × 4 are kept there, a planner's
+memory reads all of them as at its start, compares them as it does every minute, and recalls: it chooses among all and
+reads those chosen in full. Seconds are of the wall; `processor` is what this process took of them.
 """
 
 import asyncio
@@ -16,14 +16,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
+from prometheus_client import CollectorRegistry
 
+from bench.fallback import made_up
 from fairlead.adapters import mongod
+from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.mongo import MongoStore, connect
+from fairlead.adapters.mongo_driver import Document, Driver
 from fairlead.contracts.cases import Case, CaseFeatures, ModelFeatures, NodeFeatures, Provenance, Realised
-from fairlead.contracts.settings import MongoSettings
+from fairlead.contracts.settings import MongoSettings, Settings
+from fairlead.policy.cases import cluster_digest
 from fairlead.policy.cases_retrieval import select
 from fairlead.policy.cases_shelf import Shelf, forgettable, remembered
+from planner.case_metrics import CaseMetrics
+from planner.memory import CaseMemory
 
 SIZES = ((7, 4, 2_000), (7, 4, 10_000), (7, 4, 100_000), (100, 20, 2_000), (100, 20, 10_000), (300, 50, 2_000))
 """Nodes, models, cases; 100 000 is a year of epochs."""
@@ -37,11 +45,11 @@ HALF_LIFE_SLOTS = 4.0
 FACTOR = 2.2
 SHOWN = 4
 
-PAGE = 50
-"""Cases that a planner reads at once."""
+KEPT = (2_000, 100_000)
+"""Cases kept in a database: the default capacity, and the greatest."""
 
-WRITERS = 50
-"""Cases written at once: a multiple of them makes each number of cases."""
+AT_ONCE = 1000
+"""Rows that are inserted at once: written by the evaluator one by one they would take as many majority writes."""
 
 Floats = NDArray[np.float64]
 
@@ -171,60 +179,99 @@ def measured(nodes: int, models: int, count: int) -> str:
     )
 
 
-async def kept(store: MongoStore, count: int) -> tuple[list[Case], str]:
-    """Keep as many cases in a database, made up as above; return the made up ones, and what keeping took."""
+async def kept(store: MongoStore, driver: Driver, count: int) -> str:
+    """Keep so many cases of 7 × 4 in a database; the first as an evaluator does, all others as rows like it."""
     draws = np.random.default_rng(7)
-    made = [case(n, 7, 4, int(draws.integers(4)), draws) for n in range(MADE)]
+    digest = cluster_digest(made_up(7, 4, draws))
+    made = [case(n, 7, 4, int(draws.integers(4)), draws) for n in range(min(count, MADE))]
+    made = [
+        one.model_copy(update={"provenance": one.provenance.model_copy(update={"cluster": digest})}) for one in made
+    ]
     began_s = time.perf_counter()
-    for first in range(0, count, WRITERS):
-        some = (
-            made[n % MADE].model_copy(update={"id": f"c-{n:06d}", "began_at_s": n * EPOCH_S})
-            for n in range(first, first + WRITERS)
-        )
-        await asyncio.gather(*(store.add_case(one, capacity=count + WRITERS) for one in some))
-    return made, f"keep {(time.perf_counter() - began_s) / count * 1e3:.2f} ms a case"
+    await store.add_case(made[0], capacity=count)
+    add_s = time.perf_counter() - began_s
+    rows = driver.collection("cases")
+    like = await rows.find_one({"_id": made[0].id}) or {}
+    began_s = time.perf_counter()
+    for first in range(1, count, AT_ONCE):
+        numbers = range(first, min(count, first + AT_ONCE))
+        await rows.insert_many([row(like, made[n % len(made)], n) for n in numbers], ordered=False)
+    bulk_s = time.perf_counter() - began_s
+    size = await driver.database.command("collStats", "cases")
+    return (
+        f"keep {add_s * 1e3:.1f} ms, in bulk {bulk_s:.0f} s, {size['size'] >> 20} MiB and "
+        f"{size['totalIndexSize'] >> 20} of indexes, {size['storageSize'] >> 20} on disk"
+    )
 
 
-async def read(store: MongoStore, count: int) -> str:
-    """Return a line of figures of so many cases in a database."""
-    made, said = await kept(store, count)
-    among = Shelf(remembered(made[0]).key)
+def row(like: Document, made: Case, number: int) -> Document:
+    """Return the row of a made-up case that has an id, a time and an F of its own."""
+    regime = made.id.rpartition("-")[2]
+    objective = made.realised.objective + 1e-6 * number
+    update = {
+        "id": f"c-{number:06d}-{regime}",
+        "began_at_s": number * EPOCH_S,
+        "realised": made.realised.model_copy(update={"objective": objective}),
+    }
+    one = made.model_copy(update=update)
+    return {**like, "_id": one.id, "at_s": one.began_at_s, "objective": objective, "json": one.to_json()}
+
+
+async def read(store: MongoStore, driver: Driver, count: int) -> str:
+    """Return what a planner takes to read so many cases at its start, to compare them, and to answer a question."""
+    memory = CaseMemory(store, ScaledClock(1.0, 0.0), Settings(), "0", CaseMetrics(CollectorRegistry()))
+    here = made_up(7, 4, np.random.default_rng(7))
+    await store.replace_cluster(here)
+    before_bytes = psutil.Process().memory_info().rss
     began_s, spent_s = time.perf_counter(), time.process_time()
-    cursor = None
-    while True:
-        page = await store.cases(cluster="c", limit=PAGE, cursor=cursor)
-        for one in page.items:
-            among.put(remembered(one))
-        cursor = page.cursor
-        if cursor is None:
-            break
+    await memory.ready(here)
+    first_s = time.perf_counter() - began_s
+    await memory.refresh()
     load_s, load_cpu_s = time.perf_counter() - began_s, time.process_time() - spent_s
+    taken_bytes = psutil.Process().memory_info().rss - before_bytes
+    began_s, spent_s = time.perf_counter(), time.process_time()
+    await memory.refresh()
+    compare_s, compare_cpu_s = time.perf_counter() - began_s, time.process_time() - spent_s
     draws = np.random.default_rng(8)
-    took_s, cpu_s = [], []
+    took_s, cpu_s, hits = [], [], []
+    asked = await questions(driver)
     for _ in range(QUESTIONS):
-        now = situation(7, 4, int(draws.integers(4)), draws)
+        regime = int(draws.integers(4))
+        now = situation(7, 4, regime, draws)
         began_s, spent_s = time.perf_counter(), time.process_time()
-        hits = select(now, among, now_s=count * EPOCH_S, k=SHOWN)
-        found = await store.some_cases([hit.id for hit in hits])
+        found = await memory.chosen(now, count * EPOCH_S)
         took_s.append(time.perf_counter() - began_s)
         cpu_s.append(time.process_time() - spent_s)
-        assert len(found) == SHOWN
-    ask = f"choose and read {statistics.median(took_s) * 1e3:.1f} ms (most {max(took_s) * 1e3:.1f}, processor"
+        hits += [one.id.endswith(f"-{regime}") for one, _ in found[:-1]]
+    asked = await questions(driver) - asked
     return (
-        f"{len(among):6d} cases in MongoDB: {said}, load {load_s:.1f} s (processor {load_cpu_s:.1f}), "
-        f"{ask} {statistics.median(cpu_s) * 1e3:.1f})"
+        f"first ones there after {first_s:.1f} s, all after {load_s:.0f} s (processor {load_cpu_s:.0f}) in "
+        f"{taken_bytes >> 20} MiB; compared in {compare_s:.2f} s (processor {compare_cpu_s:.2f}); "
+        f"recall {statistics.median(took_s) * 1e3:.1f} ms (most {max(took_s) * 1e3:.1f}, processor "
+        f"{statistics.median(cpu_s) * 1e3:.1f}) by {asked / QUESTIONS:g} question to the database, "
+        f"hits {statistics.fmean(hits):.2f} (chance 0.25)"
     )
+
+
+async def questions(driver: Driver) -> int:
+    """Return how many queries the database has been asked."""
+    status = await driver.client.admin.command("serverStatus")
+    return int(status["opcounters"]["query"])
 
 
 async def database() -> None:
     """Print the figures of each number of cases in a database."""
-    for count in (2_000, 20_000):
+    for count in KEPT:
         with tempfile.TemporaryDirectory() as state:
             async with mongod.embedded(Path(state)) as one:
-                store = await connect(MongoSettings(uri=one.uri, timeout_s=30.0))
+                settings = MongoSettings(uri=one.uri, timeout_s=30.0)
+                store, driver = await connect(settings), Driver(settings)
                 try:
-                    print(await read(store, count), flush=True)
+                    said = await kept(store, driver, count)
+                    print(f"{count:6d} cases in MongoDB: {said}", flush=True)
+                    print(f"{count:6d} cases in MongoDB: {await read(store, driver, count)}", flush=True)
                 finally:
+                    await driver.close()
                     await store.close()
 
 

@@ -140,7 +140,7 @@ class CaseMemory:
         try:
             async with within(self._timeout_s, "recalling cases"):
                 await self.ready(given.cluster)
-                found = await self._chosen(await self._features(given), given.now_s)
+                found = await self.chosen(await self._features(given), given.now_s)
         except Unavailable as error:
             self._metrics.failures.inc()
             self._log.warning("no case is recalled: the store does not answer", error=describe(error))
@@ -156,10 +156,11 @@ class CaseMemory:
         slots = tuple(f.seen for f in frames if f.seen.taken_at_s <= given.now_s)
         return features(seen_by_planner(given), Before(self._epoch_s, slots, tallies))
 
-    async def _chosen(self, now: CaseFeatures, now_s: float) -> tuple[tuple[Case, float], ...]:
-        """Return the chosen cases in full as the store has them now, read by one question.
+    async def chosen(self, now: CaseFeatures, now_s: float) -> tuple[tuple[Case, float], ...]:
+        """Return the cases to show for these features in full, with how similar each is; one question to the store.
 
-        Those that may not be shown any more are remembered as such, and chosen is again.
+        Where some may not be shown any more, they are remembered as such, and chosen is again. Raises
+        `StoreUnavailable`.
         """
         kept: tuple[tuple[Case, float], ...] = ()
         for _ in range(TRIES):
