@@ -13,6 +13,9 @@ from fairlead.contracts.base import Count, Message, Text
 from fairlead.contracts.decisions import EpochInput, SlotInput
 from fairlead.contracts.dialogue import Judge, Judgement
 
+HUNG_S = 60.0
+"""Wall seconds after which a child that still judges is ended: sixty times what 16 candidates take (CONTROL §3)."""
+
 LINE_MOST = 64_000_000
 """Bytes: an input of 1000 nodes and 100 models takes some ten million."""
 

@@ -16,7 +16,7 @@ import structlog
 
 from fairlead.adapters.bound_child import bound
 from fairlead.adapters.outage import describe
-from fairlead.agents.frames import LINE_MOST, Question, Verdict
+from fairlead.agents.frames import HUNG_S, LINE_MOST, Question, Verdict
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.contracts.decisions import EpochInput, SlotInput
 from fairlead.contracts.dialogue import GateStatus, Judge, Judgement
@@ -24,16 +24,9 @@ from fairlead.contracts.errors import foreign
 from fairlead.contracts.ports import Clock
 from fairlead.contracts.settings import Settings
 
-HUNG_S = 60.0
-"""Wall seconds after which a child that still judges is ended: sixty times what 16 candidates take (CONTROL §3)."""
-
 AGAIN_FIRST_S = 1.0
 AGAIN_MOST_S = 60.0
 """Wall seconds before a child that ended is started again; they double each time in a row."""
-
-
-PATIENT_S = 3.0
-"""Wall seconds from which on close proposals are played longer: 200 branches of city7 take the compiled core one."""
 
 LOCK_FILE = "twin.lock"
 """In the state directory."""
@@ -102,7 +95,7 @@ class TwinProcess:
         self._asked += 1
         self._open = Open(self._asked, self._clock.wall_s(), asyncio.get_running_loop().create_future())
         answer = self._open.answer
-        lines = Question(self._asked, _bounded(asked, deadline_s), judge, deadline_s).lines()
+        lines = Question(self._asked, asked, judge, deadline_s).lines()
         child.stdin.write(lines)  # a pipe takes it piece by piece, beside the loop
         limit = asyncio.create_task(self._clock.sleep_for(deadline_s * self._clock.speed))
         waits: set[asyncio.Future[Any]] = {answer, limit}
@@ -205,11 +198,3 @@ def twin_command(settings: Settings) -> tuple[str, ...]:
     lock, llm = Path(settings.state_dir).absolute() / LOCK_FILE, settings.llm
     words = ("--nice", str(llm.gate_nice), "--engine", llm.gate_engine, "--lock", str(lock))
     return (sys.executable, "-m", "fairlead.agents.twin_child", *words)
-
-
-def _bounded(asked: SlotInput | EpochInput, deadline_s: float) -> SlotInput | EpochInput:
-    """Return what is asked with a gate that has done its work within a short deadline."""
-    if deadline_s >= PATIENT_S:
-        return asked
-    gate = asked.settings.gate.model_copy(update={"close_scenarios": 0})
-    return asked.model_copy(update={"settings": asked.settings.model_copy(update={"gate": gate})})

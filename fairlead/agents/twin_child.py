@@ -9,13 +9,12 @@ compiles it where it is not kept on disk, one process of a machine at a time: th
 
 import argparse
 import fcntl
-import math
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -23,16 +22,19 @@ from typing import BinaryIO
 
 import psutil
 
-from fairlead.agents.frames import Question, Verdict, read_question
+from fairlead.agents.frames import HUNG_S, Question, Verdict, read_question
+from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import SlotState
 from fairlead.contracts.errors import foreign
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.snapshot import fold
 from fairlead.twin.branching import Branched, Candidate, Demand, Situation
 from fairlead.twin.clusters import cluster, default_ports
+from fairlead.twin.court import Means
 from fairlead.twin.engines import EngineName, brancher
 from fairlead.twin.gate import judged
 from fairlead.twin.network import network_of
+from fairlead.twin.requests import Network
 
 LOADING_NICER = 5
 """By how much the thread that loads or compiles the core yields more than the judging beside it. With the process's own
@@ -40,16 +42,52 @@ LOADING_NICER = 5
 of one just when an agent has begun; at 19 it would be 15, and on a busy machine the core would never be there."""
 
 
+AIM_RATIO = 0.8
+"""Of the time that there is, what a judgement is made to take: what branches took may be off by a quarter."""
+
+AIM_MOST_S = 0.5 * HUNG_S
+"""Wall seconds that a judgement is made to take at most, far from what ends this process."""
+
+
+class Pace:
+    """How fast branches of a judgement are played, by the clock."""
+
+    def __init__(self, clock: Callable[[], float], began_s: float, deadline_s: float) -> None:
+        """Begin at an instant of the clock that measures; of use is an answer within `deadline_s`."""
+        self._clock = clock
+        self._until_s = began_s + deadline_s
+        self._aim_s = began_s + min(AIM_RATIO * deadline_s, AIM_MOST_S)
+        self._seconds = 0.0
+        self._requests = 0
+
+    def late(self) -> bool:
+        """Tell whether nobody waits any more."""
+        return self._clock() > self._until_s
+
+    def took(self, seconds: float, requests: int) -> None:
+        """Count a branch; one without a request is taken for one with a request."""
+        self._seconds += seconds
+        self._requests += max(1, requests)
+
+    def left(self) -> float | None:
+        """Return how many more requests can be played; None before anything was."""
+        if not self._requests:
+            return None
+        return max(0.0, self._aim_s - self._clock()) * self._requests / self._seconds
+
+
 class Twin:
     """Judges, and says of itself which engine it is and what memory it takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Measure by a clock: seconds since whatever instant."""
+        self.clock = clock
         self._play = brancher("reference")
         self._engine: EngineName = "reference"
         """That played the newest branch."""
         self._process = psutil.Process()
-        self._until_s = math.inf
-        """Of the judgement that is under way, by the clock that measures it."""
+        self._far: tuple[Cluster, Network] | None = None
+        """The network of the newest cluster."""
 
     def compile(self) -> None:
         """Let the compiled core judge what it can once this returns. Raises what compiling does."""
@@ -57,18 +95,22 @@ class Twin:
         self._engine = play(_nothing(), Candidate("fallback"), (), 1.0).engine
         self._play = play
 
-    def judge(self, one: Question) -> Verdict:
-        """Return the judgement of a proposal, or why there is none; nobody waits for one past its deadline."""
-        began_s = time.perf_counter()
-        self._until_s = began_s + one.deadline_s
+    def judge(self, one: Question, began_s: float) -> Verdict:
+        """Return the judgement of a proposal that was asked for at `began_s`, or why there is none in its time."""
+        pace = Pace(self.clock, began_s, one.deadline_s)
+
+        def branch(situation: Situation, candidate: Candidate, demand: Demand, until_s: float) -> Branched:
+            return self._branch(pace, (situation, candidate, demand, until_s))
+
         try:
-            found = judged(one.asked, one.judge, one.asked.settings.gate, self._branch)
+            means = Means(branch, pace.left, self._network(one.asked.cluster))
+            found = judged(one.asked, one.judge, one.asked.settings.gate, means)
         except TimeoutError:
             return self.verdict(one.number).model_copy(update={"late": True})
         except Exception as error:  # the top of a judgement: whatever it is, the agent is told and the next is judged
             return self.verdict(one.number).model_copy(update={"fault": foreign(f"{type(error).__name__}: {error}")})
         verdict = self.verdict(one.number)
-        took = {"twin": verdict.twin, "took_s": time.perf_counter() - began_s}
+        took = {"twin": verdict.twin, "took_s": self.clock() - began_s}
         return verdict.model_copy(update={"judgement": found.model_copy(update=took)})
 
     def verdict(self, number: int) -> Verdict:
@@ -76,12 +118,21 @@ class Twin:
         name = f"{self._engine} {version('fairlead')}"
         return Verdict(number=number, twin=name, memory_bytes=self._process.memory_info().rss)
 
-    def _branch(self, situation: Situation, candidate: Candidate, demand: Demand, until_s: float) -> Branched:
-        if time.perf_counter() > self._until_s:
+    def _branch(self, pace: Pace, what: tuple[Situation, Candidate, Demand, float]) -> Branched:
+        """Play a branch and count it; one of no length lays the situation out, which is done once."""
+        if pace.late():
             raise TimeoutError
-        found = self._play(situation, candidate, demand, until_s)
+        began_s = self.clock()
+        found = self._play(*what)
+        if what[3] > what[0].now_s:
+            pace.took(self.clock() - began_s, found.arrived)
         self._engine = found.engine
         return found
+
+    def _network(self, cluster: Cluster) -> Network:
+        if self._far is None or self._far[0] != cluster:
+            self._far = cluster, network_of(cluster)
+        return self._far[1]
 
 
 def _nothing() -> Situation:
@@ -104,10 +155,11 @@ def _nothing() -> Situation:
 def serve(twin: Twin, heard: BinaryIO, said: BinaryIO) -> None:
     """Answer what is heard until that ends."""
     while (head := heard.readline()).endswith(b"\n"):
+        began_s = twin.clock()  # reading what is asked takes a part of the time
         asked, judge = heard.readline(), heard.readline()
         if not judge.endswith(b"\n"):
             return
-        tell(said, twin.judge(read_question(head, asked, judge)))
+        tell(said, twin.judge(read_question(head, asked, judge), began_s))
 
 
 def tell(said: BinaryIO, verdict: Verdict) -> None:

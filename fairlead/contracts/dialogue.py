@@ -138,9 +138,10 @@ class Trial(Message):
 class Judgement(Message):
     """The twin's answer."""
 
-    code: Literal["not-judged", "no-worse", "worse", "late", "absent", "wrong"]
-    """`not-judged`: there is no twin; `late`: it took too long; `absent`: it failed or is not ready; `wrong`: its
-    measured error is above its bound. A proposal may act after `no-worse` alone."""
+    code: Literal["not-judged", "no-worse", "worse", "late", "absent", "wrong", "no-time"]
+    """`not-judged`: there is no twin, or no demand to play; `late`: it took too long; `no-time`: it would, even with
+    the least that says anything; `absent`: it failed or is not ready; `wrong`: its measured error is above its bound. A
+    proposal may act after `no-worse` alone."""
     text: Text
     chosen: Name = "proposal"
     """The best of those that are no worse; of no meaning with any other code."""
@@ -211,7 +212,7 @@ class GateStatus(Message):
     """Judgements, by code."""
     worse: Count = 0
     unjudged: Count = 0
-    """Late, absent, wrong or not judged: the fallback acted without a verdict."""
+    """Late, absent, wrong, without time or not judged: the fallback acted without a verdict."""
     seconds: Seconds = 0.0
     """Wall seconds waited for judgements."""
     memory_bytes: Count = 0

@@ -45,9 +45,10 @@ class GateSettings(Message):
     """So many more for a plan that is neither surely good nor surely bad after those: a gain of 3 to 10 % of F lies
     within the interval of eight demands (twin, `catalogue-roomy-cycle` at 0.6, 2026-11). Rows act for a slot alone,
     and get none."""
-    requests_most: Annotated[int, Field(ge=1)] = 250_000
-    """About so many requests are played for a judgement in all: of a large cluster first fewer candidates are, then on
-    fewer demands. Some seconds of the compiled core (0.2 M requests a second on `city7`, CONTROL §6)."""
+    requests_most: Annotated[int, Field(ge=1)] = 2_000_000
+    """About so many requests are played for a judgement in a cluster of seven nodes, of n nodes 7/n of it, where no
+    clock measures what playing takes: then fewer candidates are, on fewer demands, not so far ahead. What 9 s of one core
+    play, those that a judgement has live, at 0.6 µs a request and node (`metro100`, 2026-11)."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 16
     """More are not looked at."""
     variations: bool = True

@@ -2,7 +2,7 @@
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import EpochDecision, EpochInput, Snapshot, Step
@@ -140,8 +140,8 @@ def with_demand(snapshot: Snapshot) -> tuple[str, ...]:
 
 
 def _unknown(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reason]:
-    nodes = tuple(n.id for n in cluster.nodes)
-    models = tuple(m.id for m in cluster.models)
+    nodes = dict.fromkeys(n.id for n in cluster.nodes)
+    models = dict.fromkeys(m.id for m in cluster.models)
     for intent in plan.intents:
         yield from _unless_known("node", [intent.node], nodes)
         yield from _unless_known("model", [*intent.prefer, *intent.avoid], models)
@@ -151,7 +151,7 @@ def _unknown(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reason]:
         yield from _unless_known("node", [warm.node], nodes)
 
 
-def _unless_known(what: str, ids: Iterable[str], known: Sequence[str]) -> Iterator[Reason]:
+def _unless_known(what: str, ids: Iterable[str], known: Collection[str]) -> Iterator[Reason]:
     for one in ids:
         if one in known:
             continue
@@ -161,9 +161,9 @@ def _unless_known(what: str, ids: Iterable[str], known: Sequence[str]) -> Iterat
 
 
 def _missing(plan: EpochPlan | PlanDraft, cluster: Cluster) -> Iterator[Reason]:
-    named = [i.node for i in plan.intents]
+    named = Counter(i.node for i in plan.intents)
     for node in cluster.nodes:
-        times = named.count(node.id)
+        times = named[node.id]
         if times != 1:
             text = f"node {node.id!r} has {times} intents: give each node one"
             yield Reason(rule="node-once", node=node.id, model=None, value_s=None, text=text)

@@ -2,6 +2,7 @@
 
 from fairlead.contracts.decisions import EpochInput, SlotInput
 from fairlead.contracts.dialogue import Judge, Judgement
+from fairlead.twin.court import Means
 from fairlead.twin.engines import EngineName, brancher
 from fairlead.twin.gate import judged
 from fairlead.twin.talking import Arbiter
@@ -12,6 +13,6 @@ def arbiter(name: EngineName) -> Arbiter:
     branch = brancher(name)
 
     def judge(asked: SlotInput | EpochInput, proposal: Judge) -> Judgement:
-        return judged(asked, proposal, asked.settings.gate, branch)
+        return judged(asked, proposal, asked.settings.gate, Means(branch))
 
     return judge

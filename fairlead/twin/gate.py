@@ -8,25 +8,33 @@ plan that is still close then is played on many more demands, and looked at once
 
 A proposal that expects what would surprise the forecast is judged twice: on demand as it expects it must gain, on
 demand as the forecast has it may cost a little.
+
+It ends in its time, live by what branches are measured to take, else by `GateSettings.requests_most`: first fewer
+candidates are played, then on fewer demands, then not so far ahead; where not even the least fits nothing is judged.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from statistics import fmean
 
+from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import EpochInput, SlotInput
 from fairlead.contracts.dialogue import Judge, Judgement, Trial
 from fairlead.contracts.plans import Guide, PlanDraft
 from fairlead.contracts.tuning import GateSettings
 from fairlead.policy.epoch import NEUTRAL_PRIORITY, decide_epoch
 from fairlead.policy.planner_gate import CLOSED
-from fairlead.twin.branching import Branch, Candidate, Demand, Situation, objective_of, situation_of
+from fairlead.twin.branching import Candidate, situation_of
+from fairlead.twin.court import USUAL_NODES, Contender, Court, Means, Score, World, weight
 from fairlead.twin.intervals import interval
-from fairlead.twin.scenes import Outlook, believed, outlook, scene
+from fairlead.twin.scenes import Outlook, believed, outlook
 
 FINALISTS = 2
 """So many candidates are played to the end."""
+
+NO_SITES = "the cluster has no sites, so that there is no demand to play"
+"""Said where nobody can send a request."""
 
 IDLE = "it changes nothing against the fallback"
 """Said of a plan that is not played."""
@@ -37,102 +45,115 @@ TEXT_CHARS = 256
 SAMPLES_LEAST = 2
 """Demands of a round: of one alone there is no interval."""
 
+DEMANDS_LEAST = 4
+"""Demands of a judgement: with three degrees of freedom the quantile of Student's t is 3.2, of two demands 12.7."""
 
-@dataclass(frozen=True, slots=True)
-class Score:
-    """What came of one demand."""
-
-    objective: float
-    """F."""
-    latency_s: float
+SHARES = (1.0, 0.5, 0.25)
+"""Of how far a proposal is played ahead: a quarter of an epoch is 75 s, the longest start takes 50 s (CONTROL §5)."""
 
 
-@dataclass(slots=True)
-class World:
-    """Demand of one outlook, and what the fallback makes of it; nothing is drawn or played twice."""
-
-    given: Outlook
-    demands: list[Demand] = field(default_factory=list)
-    fallback: list[Score] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Contender:
-    """A candidate, and what came of it on the demands that it was played on."""
-
-    name: str
-    candidate: Candidate
-    world: World | None
-    """What it expects, where the forecast would be surprised by that."""
-    plain: list[Score] = field(default_factory=list)
-    hoped: list[Score] = field(default_factory=list)
-    """In its own world."""
-
-
-@dataclass(frozen=True, slots=True)
-class Court:
-    """What all candidates are played in."""
-
-    situation: Situation
-    base: Candidate
-    until_s: float
-    branch: Branch
-    plain: World
-
-    def play(self, one: Contender, times: int) -> None:
-        """Play a candidate on so many further demands, and the fallback where it was not yet."""
-        self._play(one.candidate, self.plain, one.plain, times)
-        if one.world is not None:
-            self._play(one.candidate, one.world, one.hoped, times)
-
-    def _play(self, candidate: Candidate, world: World, found: list[Score], times: int) -> None:
-        for k in range(len(found), len(found) + times):
-            if k == len(world.demands):
-                # worlds of one situation differ in their rates alone, so that what chance there is they share
-                world.demands.append(scene(world.given, self.situation.seed, int(self.situation.now_s), k))
-                world.fallback.append(self._score(self.base, world.demands[k]))
-            found.append(self._score(candidate, world.demands[k]))
-
-    def _score(self, candidate: Candidate, demand: Demand) -> Score:
-        found = self.branch(self.situation, candidate, demand, self.until_s)
-        weights = self.situation.settings.weights
-        return Score(objective_of(found, self.situation.cluster, weights).total, found.latency_s)
-
-
-def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, branch: Branch) -> Judgement:
+def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, means: Means) -> Judgement:
     """Return what the twin says of a proposal and its variations, asked about at `asked.now_s`.
 
     Neither `took_s` nor `twin` is filled in: whoever asks knows them.
     """
-    from_s = _begins_at_s(asked)
-    until_s = from_s + (settings.horizon_s if isinstance(asked, EpochInput) else settings.guide_horizon_s)
+    if not asked.cluster.sites:
+        return Judgement(code="not-judged", text=NO_SITES)
     if isinstance(asked, EpochInput):
         settings = settings.model_copy(update={"margin_ratio": settings.plan_margin_ratio})
-    world = World(outlook(asked, until_s))
-    fitting = _contenders(asked, judge, world.given, settings.candidates)
-    horizon_s = until_s - asked.now_s
-    if not fitting:
+    entries = _entered(asked, judge, settings.candidates)
+    whole = _case(asked, (), settings, 1.0)
+    horizon_s = whole.until_s - asked.now_s
+    if not entries:
         return Judgement(code="worse", text="it does not fit the cluster as it is", horizon_s=horizon_s)
-    contenders = [one for one in fitting if not _idle(one.candidate)]
-    if not contenders or fitting[0] is not contenders[0]:
-        return Judgement(code="no-worse", text=IDLE, chosen=fitting[0].name, horizon_s=horizon_s)
-    wanted, usual = len(contenders), settings.scenarios
-    contenders, settings = afforded(contenders, world.given, settings)
-    fewer = (len(contenders), settings.scenarios) < (wanted, usual)
-    scope = f"for its size {len(contenders)} of {wanted} on {settings.scenarios} demands; " if fewer else ""
+    if _idle(entries[0].candidate):
+        return Judgement(code="no-worse", text=IDLE, chosen=entries[0].name, horizon_s=horizon_s)
+    court = _court(asked, whole, settings, means)
+    moving = [one for one in entries if not _idle(one.candidate)]
+    for share in SHARES:
+        case = _case(asked, moving, settings, share)
+        court.until_s, court.plain = case.until_s, case.world
+        if _fits(court, case):
+            return _judgement(court, case, settings)
+    return Judgement(code="no-time", text=_why_not(court, case), horizon_s=court.until_s - asked.now_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A candidate that fits the cluster."""
+
+    name: str
+    candidate: Candidate
+    draft: PlanDraft | None
+    """What its plan was made of; None where rows were proposed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What is to be judged, so far ahead."""
+
+    share: float
+    """Of how far a proposal is usually played."""
+    until_s: float
+    world: World
+    contenders: tuple[Contender, ...]
+    """The proposal first."""
+
+
+def _case(asked: SlotInput | EpochInput, entries: Sequence[Entry], settings: GateSettings, share: float) -> Case:
+    """Return what is to be judged, looking ahead by a share of what is usual."""
+    from_s = _begins_at_s(asked)
+    ahead_s = settings.horizon_s if isinstance(asked, EpochInput) else settings.guide_horizon_s
+    until_s = from_s + share * ahead_s
+    plain = outlook(asked, until_s)
+    contenders = [Contender(one.name, one.candidate, _hope(one, plain, asked.cluster, from_s)) for one in entries]
+    return Case(share, until_s, World(plain), tuple(contenders))
+
+
+def _hope(one: Entry, plain: Outlook, cluster: Cluster, from_s: float) -> World | None:
+    """Return the world of what a plan expects; None where that is no surprise."""
+    if one.draft is None:
+        return None
+    hope = believed(plain, one.draft, cluster, from_s if one.draft.rates_at_s is None else one.draft.rates_at_s)
+    return None if hope is None else World(hope)
+
+
+def _court(asked: SlotInput | EpochInput, case: Case, settings: GateSettings, means: Means) -> Court:
+    """Return where candidates are played, once it is known what that takes."""
     base = Candidate("fallback", plan=asked.plan if isinstance(asked, SlotInput) else None)
-    court = Court(situation_of(asked), base, until_s, branch, world)
-    finalists = halved(court, contenders, settings)
-    more = settings.close_scenarios if isinstance(asked, EpochInput) else 0
-    looks = 2 if more else 1
-    miss = (1.0 - settings.confidence) / (looks * len(contenders))
+    situation = replace(situation_of(asked, means.network), fresh=means.fresh)
+    most = settings.requests_most * USUAL_NODES / max(1, len(asked.cluster.nodes))
+    court = Court(situation, base, case.until_s, means, case.world, most)
+    court.measure()
+    return court
+
+
+def _fits(court: Court, case: Case) -> bool:
+    """Tell whether the first candidate can be played on the fewest demands, by what the fallback's first one took."""
+    first = case.contenders[:1]
+    if court.times(first) < DEMANDS_LEAST:
+        return False
+    court.begin()
+    return court.times(first) >= DEMANDS_LEAST - 1
+
+
+def _judgement(court: Court, case: Case, settings: GateSettings) -> Judgement:
+    """Return what comes of playing as many candidates on as many demands as there is time for."""
+    contenders = case.contenders
+    kept, scenarios = afforded(court, contenders, settings)
+    finalists = halved(court, kept, settings, scenarios)
+    is_plan = kept[0].candidate.guide is None
+    more = settings.close_scenarios if is_plan and court.times(finalists) >= 1.0 else 0
+    miss = (1.0 - settings.confidence) / ((2 if more else 1) * len(kept))
     if more and _close([_trials(one, court.plain, miss) for one in finalists], settings):
-        for one in finalists:
-            court.play(one, more)
-    trials = {one.name: _trials(one, court.plain, miss) for one in contenders}
+        court.play_on(finalists, more, 0)
+    trials = {one.name: _trials(one, court.plain, miss) for one in kept}
     good = [one for one in finalists if acceptable(trials[one.name], settings)]
     best = max(good or finalists, key=lambda one: _rank(one, court.plain, settings))
-    order = sorted(contenders, key=lambda one: (one is not best, -trials[one.name][-1].gain, one.name))
+    order = sorted(kept, key=lambda one: (one is not best, -trials[one.name][-1].gain, one.name))
+    horizon_s = court.until_s - court.situation.now_s
+    fewer = court.cut_short or (case.share, len(kept), scenarios) < (1.0, len(contenders), settings.scenarios)
+    scope = f"in its time {len(kept)} of {len(contenders)}, {horizon_s:.0f} s ahead; " if fewer else ""
     return Judgement(
         code="no-worse" if good else "worse",
         text=f"{scope}{_words(best.name, trials[best.name], settings)}"[:TEXT_CHARS],
@@ -143,32 +164,45 @@ def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, 
 
 
 def afforded(
-    contenders: Sequence[Contender], given: Outlook, settings: GateSettings
-) -> tuple[list[Contender], GateSettings]:
-    """Return the candidates that are played and on how many demands, so that no more requests are than are allowed.
+    court: Court, contenders: Sequence[Contender], settings: GateSettings
+) -> tuple[tuple[Contender, ...], int]:
+    """Return the candidates that there is time for, and on how many demands each is played, on average.
 
-    Candidates are given up first, the last ones before the proposal; the fallback is played beside them.
+    Candidates are given up first, the last ones before the proposal.
     """
-    branches = int(settings.requests_most / max(1.0, float(given.expected.sum())))
-    kept = contenders[: max(1, branches // settings.scenarios - 1)]
-    scenarios = min(settings.scenarios, max(SAMPLES_LEAST, branches // (len(kept) + 1)))
-    close = min(settings.close_scenarios, max(0, branches // (FINALISTS + 1) - scenarios))
-    return list(kept), settings.model_copy(update={"scenarios": scenarios, "close_scenarios": close})
+    count = len(contenders)
+    while count > 1 and court.times(contenders[:count]) < settings.scenarios:
+        count -= 1
+    scenarios = min(settings.scenarios, max(SAMPLES_LEAST, int(court.times(contenders[:count]))))
+    return tuple(contenders[:count]), scenarios
 
 
-def halved(court: Court, contenders: Sequence[Contender], settings: GateSettings) -> tuple[Contender, ...]:
+def _why_not(court: Court, case: Case) -> str:
+    """Return why nothing is judged."""
+    least = DEMANDS_LEAST * (1 + weight(case.contenders[0]))
+    can = court.times(()) * court.requests()
+    return (
+        f"too large to be judged in time: the least are {least} branches of some {court.requests():.0f} requests, "
+        f"{court.until_s - court.situation.now_s:.0f} s ahead; {max(0.0, can):.0f} requests can be played"
+    )
+
+
+def halved(
+    court: Court, contenders: Sequence[Contender], settings: GateSettings, scenarios: int
+) -> tuple[Contender, ...]:
     """Play in rounds, the better half of each in the next; return those that were played to the end, at least one.
 
-    Each round takes the same number of branches. Who would surely be refused stays behind before, unless all would.
+    Each round takes the same number of branches, unless there is no time for them any more. Who would surely be refused
+    stays behind before, unless all would.
     """
     rounds = max(1, math.ceil(math.log2(len(contenders))))
-    each = settings.scenarios * len(contenders) / rounds
+    each = scenarios * len(contenders) / rounds
     left = tuple(contenders)
     for number in range(rounds):
         if number:
             left = _better(left, court.plain, settings)
-        for one in left:
-            court.play(one, max(SAMPLES_LEAST, int(each / len(left))))
+        if not court.play_on(left, max(SAMPLES_LEAST, int(each / len(left))), 0 if number else SAMPLES_LEAST):
+            break
     return left
 
 
@@ -256,21 +290,19 @@ def _begins_at_s(asked: SlotInput | EpochInput) -> float:
     return max(asked.now_s, asked.begins_at_s)
 
 
-def _contenders(asked: SlotInput | EpochInput, judge: Judge, plain: Outlook, most: int) -> tuple[Contender, ...]:
+def _entered(asked: SlotInput | EpochInput, judge: Judge, most: int) -> tuple[Entry, ...]:
     """Return the candidates that fit, at most so many, the proposal first."""
     found = []
     for k, text in enumerate((judge.proposal, *judge.others)[:most]):
         name = f"other-{k}" if k else "proposal"
         if isinstance(asked, SlotInput):
-            found.append(Contender(name, Candidate(name, asked.plan, Guide.from_json(text)), None))
+            found.append(Entry(name, Candidate(name, asked.plan, Guide.from_json(text)), None))
             continue
         draft, from_s = PlanDraft.from_json(text), _begins_at_s(asked)
         given = asked.model_copy(update={"draft": draft, "now_s": from_s, "ladder": (), "llm": "answered"})
         plan = decide_epoch(given).plan
         if plan is not None and plan.source == "llm":
-            hope = believed(plain, draft, asked.cluster, from_s if draft.rates_at_s is None else draft.rates_at_s)
-            candidate = Candidate(name, plan, None, from_s if from_s > asked.now_s else None)
-            found.append(Contender(name, candidate, None if hope is None else World(hope)))
+            found.append(Entry(name, Candidate(name, plan, None, from_s if from_s > asked.now_s else None), draft))
     return tuple(found)
 
 

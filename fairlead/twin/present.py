@@ -6,7 +6,7 @@ has the mean work. Sites are taken in turn, for nobody reports whose requests th
 first served, so that those present are the newest that arrived: ages follow from the rate.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairlead.contracts.cluster import ModelSpec
@@ -48,10 +48,11 @@ def present(situation: Situation) -> tuple[Present, ...]:
     """Return the requests that are there now, in the order in which they came."""
     rates = {rate.model: rate.per_s for rate in situation.state.rates}
     views = {view.model: view for view in situation.snapshot.models}
+    pods = _pods(situation)
     found = [
         (model.id, one)
         for model in situation.cluster.models
-        for one in _of_model(situation, model, views.get(model.id), rates.get(model.id, 0.0))
+        for one in _of_model(situation, model, pods[model.id], views.get(model.id), rates.get(model.id, 0.0))
     ]
     found.sort(key=_oldest_first)
     sites = [site.id for site in situation.cluster.sites]
@@ -82,7 +83,9 @@ def _oldest_first(one: tuple[str, _Found]) -> tuple[float, str]:
     return -one[1].age_s, one[0]
 
 
-def _of_model(situation: Situation, model: ModelSpec, view: ModelView | None, rate: float) -> list[_Found]:
+def _of_model(
+    situation: Situation, model: ModelSpec, pods: Sequence[tuple[str, PodView]], view: ModelView | None, rate: float
+) -> list[_Found]:
     """Return the requests of a model, each with its age; who waits is younger than who runs.
 
     Of a model that is asked for less than once a slot, those who wait are taken to have come a slot apart.
@@ -93,7 +96,7 @@ def _of_model(situation: Situation, model: ModelSpec, view: ModelView | None, ra
     running: list[tuple[str, float, float]] = []
     waiting: list[tuple[int, str]] = []
     held = 0 if view is None else view.held
-    for node, pod in _pods(situation, model.id):
+    for node, pod in pods:
         many, left_s = running_in(pod, model)
         begun_s = now_s if pod.used_at_s is None else min(pod.used_at_s, now_s)
         running += [(node, left_s, now_s - begun_s)] * many
@@ -110,8 +113,11 @@ def _of_model(situation: Situation, model: ModelSpec, view: ModelView | None, ra
     return found + [_Found(None, False, model.work_s, since_s - k * step_s) for k in range(held)]
 
 
-def _pods(situation: Situation, model: str) -> Iterable[tuple[str, PodView]]:
-    """Yield the pods of a model that may have requests, each with its node."""
+def _pods(situation: Situation) -> dict[str, list[tuple[str, PodView]]]:
+    """Return of each model the pods that may have requests, each with its node."""
+    found: dict[str, list[tuple[str, PodView]]] = {model.id: [] for model in situation.cluster.models}
     for node in situation.snapshot.nodes:
-        if node.up:
-            yield from ((node.node, pod) for pod in node.pods if pod.model == model and pod.phase in SERVING)
+        for pod in node.pods:
+            if node.up and pod.phase in SERVING and pod.model in found:
+                found[pod.model].append((node.node, pod))
+    return found

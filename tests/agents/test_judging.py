@@ -21,6 +21,7 @@ from fairlead.contracts.decisions import EpochInput, SlotInput
 from fairlead.contracts.dialogue import Judge, Judgement
 from fairlead.contracts.plans import Guide, GuideRow, Share
 from fairlead.contracts.settings import LlmSettings, Settings
+from fairlead.twin.court import Means
 from fairlead.twin.engines import brancher
 from fairlead.twin.gate import judged
 from tests.agents.world import count
@@ -159,11 +160,26 @@ def real_question() -> tuple[SlotInput, Judge]:
     return asked, Judge(agent="slot-agent", proposal=Guide(slot=asked.slot, rows=(row,), why="a test").to_json())
 
 
-def verdicts(asked: SlotInput | EpochInput, *judges: Judge, deadline_s: float = LIMIT_S) -> list[Verdict]:
-    """Return what a twin in this process answers to questions that come as bytes."""
+class Ticking:
+    """A clock that is read, and has gone on by a tick each time."""
+
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s = tick_s
+        self._now_s = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        self._now_s += self._tick_s
+        return self._now_s
+
+
+def verdicts(
+    asked: SlotInput | EpochInput, *judges: Judge, deadline_s: float = LIMIT_S, tick_s: float = 1e-4
+) -> list[Verdict]:
+    """Return what a twin in this process answers to questions that come as bytes, by a clock that ticks."""
     said = io.BytesIO()
     asks = [Question(k + 1, asked, one, deadline_s).lines() for k, one in enumerate(judges)]
-    serve(Twin(), io.BytesIO(b"".join(asks) + b"9 slot 1.0\n{"), said)
+    serve(Twin(Ticking(tick_s)), io.BytesIO(b"".join(asks) + b"9 slot 1.0\n{"), said)
     return [Verdict.from_json(line) for line in said.getvalue().splitlines()]
 
 
@@ -173,7 +189,7 @@ def test_what_the_process_says_is_what_the_twin_s_gate_says() -> None:
     right, fault, again = verdicts(asked, judge, judge.model_copy(update={"proposal": "{}"}), judge)
     assert right.judgement is not None
     assert again.judgement is not None
-    direct = judged(asked, judge, asked.settings.gate, brancher("reference"))
+    direct = judged(asked, judge, asked.settings.gate, Means(brancher("reference")))
     plain = {"took_s": 0.0, "twin": ""}
     assert right.judgement.model_copy(update=plain) == again.judgement.model_copy(update=plain) == direct
     assert direct.trials
@@ -187,8 +203,21 @@ def test_what_the_process_says_is_what_the_twin_s_gate_says() -> None:
 def test_a_judgement_past_its_deadline_is_given_up() -> None:
     """Before the next branch, so that the next question need not wait."""
     asked, judge = real_question()
-    (late,) = verdicts(asked, judge, deadline_s=0.0)
+    (late,) = verdicts(asked, judge, deadline_s=0.0, tick_s=0.2)
     assert (late.judgement, late.fault, late.late) == (None, "", True)
+
+
+def test_a_judgement_is_made_to_end_in_its_time() -> None:
+    """By what its branches took so far: on fewer demands, or not at all, said at once; a whole branch took a second."""
+    asked, judge = real_question()
+    fewer, never = (verdicts(asked, judge, deadline_s=s, tick_s=0.2)[0] for s in (11.0, 3.0))
+    assert fewer.judgement is not None
+    assert fewer.judgement.text.startswith("in its time 1 of 1, 120 s ahead; proposal: gain ")
+    assert 4 <= fewer.judgement.trials[0].scenarios < asked.settings.gate.scenarios
+    assert 0.0 < fewer.judgement.took_s < 11.0
+    assert never.judgement is not None
+    assert (never.judgement.code, never.judgement.trials, never.late) == ("no-time", (), False)
+    assert never.judgement.text.startswith("too large to be judged in time: the least are 8 branches")
 
 
 async def test_the_real_process_judges(tmp_path: Path) -> None:
@@ -199,7 +228,7 @@ async def test_the_real_process_judges(tmp_path: Path) -> None:
         await state(made, "ready")
         said = await made.judge(asked, judge, deadline_s=LIMIT_S)
         assert said.code in ("no-worse", "worse")
-        assert said.trials == judged(asked, judge, asked.settings.gate, brancher("reference")).trials
+        assert said.trials == judged(asked, judge, asked.settings.gate, Means(brancher("reference"))).trials
         assert said.took_s > 0.0
 
 

@@ -14,7 +14,8 @@ from fairlead.contracts.tuning import GateSettings
 from fairlead.policy.epoch import neutral
 from fairlead.policy.fairness import ModelStats
 from fairlead.twin.branching import Branched, Candidate, Demand, Situation, branched
-from fairlead.twin.gate import IDLE, judged
+from fairlead.twin.court import Means
+from fairlead.twin.gate import IDLE, NO_SITES, judged
 from fairlead.twin.streams import stream
 from tests.policy.dialogues import SHAPE as NODES_AND_MODELS
 from tests.policy.dialogues import epoch_asked, slot_asked
@@ -43,7 +44,8 @@ class Made:
         chance_s = self.shared_s * stream(seed, "shared").standard_normal()
         chance_s += self.own_s * stream(seed, "own", candidate.name).standard_normal()
         latency_s = max(0.0, self.latency_s(candidate, demand) + chance_s)
-        stats = [ModelStats(model.id, 50, 50, 50, 50, 1.0, 50 * latency_s) for model in SHAPE.models]
+        each = max(1, len(demand) // len(SHAPE.models))
+        stats = [ModelStats(model.id, each, each, each, each, 1.0, each * latency_s) for model in SHAPE.models]
         return branched(stats, 0, 0, "reference")
 
     def played(self, name: str) -> int:
@@ -66,7 +68,7 @@ def verdict(made: Made, *drafts: PlanDraft, gate: GateSettings = SETTINGS, seed:
     """Return what the gate says of plans."""
     asked = epoch_asked(cluster=SHAPE, seed=seed)
     first, *others = (one.to_json() for one in drafts)
-    return judged(asked, Judge(agent="planner", proposal=first, others=tuple(others)), gate, made.branch)
+    return judged(asked, Judge(agent="planner", proposal=first, others=tuple(others)), gate, Means(made.branch))
 
 
 def test_by_default_a_plan_that_costs_anything_for_sure_may_not_act() -> None:
@@ -218,7 +220,7 @@ def test_rows_are_played_for_their_slot_with_the_plan_in_force() -> None:
     row = GuideRow(zone="*", model="vision", shares=(Share(node="edge-1", probability=1.0),))
     made = Made(slower())
     guide = Guide(slot=asked.slot, rows=(row,), why="")
-    found = judged(asked, Judge(agent="slot-agent", proposal=guide.to_json()), SETTINGS, made.branch)
+    found = judged(asked, Judge(agent="slot-agent", proposal=guide.to_json()), SETTINGS, Means(made.branch))
     assert (found.code, found.horizon_s) == ("no-worse", SETTINGS.guide_horizon_s)
     assert {(candidate.name, candidate.guide) for candidate, _, _ in made.heard} == {
         ("fallback", None),
@@ -226,18 +228,59 @@ def test_rows_are_played_for_their_slot_with_the_plan_in_force() -> None:
     }
 
 
-@pytest.mark.parametrize(("most", "names", "demands"), [(6000, 3, 8), (3500, 2, 8), (900, 1, 3), (1, 1, 2)])
-def test_of_a_large_cluster_fewer_candidates_are_played_then_on_fewer_demands(
-    most: int, names: int, demands: int
+@pytest.mark.parametrize(
+    ("most", "names", "demands", "ahead_s"),
+    [(3600, 3, 8, 320), (2300, 2, 8, 320), (1700, 1, 8, 320), (860, 1, 4, 320), (600, 1, 5, 170), (300, 1, 4, 95)],
+)
+def test_of_a_large_cluster_fewer_candidates_are_played_then_on_fewer_demands_then_not_so_far(
+    most: int, names: int, demands: int, ahead_s: int
 ) -> None:
-    """So that judging takes a bounded time; the words say so. There are 144 requests in a demand here."""
+    """So that judging takes a bounded time; the words say so. There are some 150 requests in a whole branch here."""
     made = Made(slower(proposal=9.0, other_1=9.0, other_2=9.0))
-    gate = GateSettings(requests_most=most, close_scenarios=0)
-    found = verdict(made, draft(), draft(1), draft(2), gate=gate)
-    assert len(found.trials) == names
+    found = verdict(made, draft(), draft(1), draft(2), gate=GateSettings(requests_most=most))
+    assert (len(found.trials), found.horizon_s) == (names, ahead_s)
     assert made.played("proposal") >= demands
-    assert len(made.heard) <= max(4, most // 144)
-    assert found.text.startswith("for its size" if names < 3 else "proposal: gain")
+    assert sum(len(demand) for _, demand, _ in made.heard) <= most * 7 / len(SHAPE.nodes)
+    said = f"in its time {names} of 3, {ahead_s} s ahead; proposal: gain"
+    assert found.text.startswith("proposal: gain" if names == 3 else said)
+
+
+def test_where_not_even_the_least_fits_nothing_is_played_and_the_reason_says_so() -> None:
+    """At once: no branch is begun that could not be used."""
+    made = Made(slower())
+    found = verdict(made, draft(rates=TOLD), gate=GateSettings(requests_most=150))
+    assert (found.code, found.trials, made.heard) == ("no-time", (), [])
+    least = "the least are 16 branches of some 47 requests, 95 s ahead; 262 requests can be played"
+    assert found.text == f"too large to be judged in time: {least}"
+
+
+@pytest.mark.parametrize(
+    ("left", "code", "played"), [(1e9, "no-worse", 64), (4000.0, "worse", 13), (100.0, "no-time", 0)]
+)
+def test_by_the_clock_it_is_measured_on_a_slot_what_playing_takes(left: float, code: str, played: int) -> None:
+    """A branch of no length lays the situation out before; what is left counts from then on, at each round."""
+    made = Made(slower(proposal=-4.0), own_s=8.0)
+
+    def still() -> float | None:
+        return left - 150.0 * (len(made.heard) - 2) if len(made.heard) > 1 else None
+
+    asked = epoch_asked(cluster=SHAPE, seed=7)
+    judge = Judge(agent="planner", proposal=draft().to_json())
+    found = judged(asked, judge, SETTINGS, Means(made.branch, still))
+    assert [until_s - asked.now_s for _, _, until_s in made.heard[:2]] == [0.0, 30.0]
+    assert made.heard[0][1] == ()
+    assert 0 < len(made.heard[1][1]) < 40
+    assert {candidate.name for candidate, _, _ in made.heard[:2]} == {"fallback"}
+    assert (found.code, made.played("proposal")) == (code, played)
+
+
+def test_in_a_cluster_without_sites_nothing_can_be_judged_and_the_reason_says_so() -> None:
+    """Nobody sends a request there, so that no demand can come."""
+    made = Made(slower())
+    asked = epoch_asked(seed=7)
+    found = judged(asked, Judge(agent="planner", proposal=draft().to_json()), SETTINGS, Means(made.branch))
+    assert asked.cluster.sites == ()
+    assert (found.code, found.text, made.heard) == ("not-judged", NO_SITES, [])
 
 
 def test_no_more_candidates_are_looked_at_than_are_allowed() -> None:

@@ -13,7 +13,7 @@ from fairlead.twin.compiled.events import RUNG, enter
 from fairlead.twin.compiled.plans import Wants, wanting
 from fairlead.twin.compiled.play import played
 from fairlead.twin.compiled.present import rebuilt
-from fairlead.twin.compiled.setting import Records, Run, pointed
+from fairlead.twin.compiled.setting import GROWING, Records, Run, pointed
 from fairlead.twin.compiled.world import FINISHED
 
 CHANGED = (
@@ -80,10 +80,11 @@ class Branches:
 def _laid_out(situation: Situation) -> _Laid:
     """Return a situation laid out."""
     first = rebuilt(situation)
+    own = {*CHANGED, *PER_REQUEST, *GROWING}
     used = replace(
         first,
         world=first.world.copy(),
-        tables={name: rows.copy() for name, rows in first.tables.items()},
+        tables={name: rows.copy() if name in own else rows for name, rows in first.tables.items()},
         standing=first.standing._replace(**{k: v.copy() for k, v in first.standing._asdict().items()}),
     )
     models = situation.cluster.models

@@ -4,7 +4,7 @@ import numpy as np
 
 from fairlead.contracts.decisions import NodeView, PodView
 from fairlead.contracts.readings import Phase
-from fairlead.policy.arrays import flags
+from fairlead.policy.arrays import Flags, flags
 from fairlead.twin.agent import STOP_S
 from fairlead.twin.branching import Situation
 from fairlead.twin.compiled.board import COUNTED_SLOT, PLACEMENT, TABLE
@@ -36,7 +36,7 @@ def rebuilt(situation: Situation) -> Run:
         np.array([models[one.model] for one in here], dtype=np.int64),
         np.array([cluster.models[models[one.model]].work_s for one in here]),
     )
-    run = laid(setup_of(situation), crowd)
+    run = laid(setup_of(situation), crowd, first=_placed(situation))
     run.world["now_s"], run.world["come"], run.world["origin_s"] = now_s, len(here), situation.origin_s
     run.world["resumed"], run.world["slot_begins"] = True, situation.slot_begins
     _remember(run, situation)
@@ -46,6 +46,15 @@ def rebuilt(situation: Situation) -> Run:
         _put_node(run, n, seen.get(node.id), models, situation)
     _put_requests(run, situation, here)
     return run
+
+
+def _placed(situation: Situation) -> Flags | None:
+    """Return what an adaptive policy has in force, so that no first placement need be drawn, which nobody would use."""
+    if situation.placement is None or situation.policy not in ("marginal-dpp", "lru"):
+        return None
+    at_node = {n.id: k for k, n in enumerate(situation.cluster.nodes)}
+    at_model = {m.id: k for k, m in enumerate(situation.cluster.models)}
+    return flags(situation.placement.nodes, at_node, at_model)[0]
 
 
 def _remember(run: Run, situation: Situation) -> None:

@@ -119,8 +119,11 @@ def laid_out(game: Game, crowd: Crowd) -> Run:
     return run
 
 
-def laid(setup: Setup, crowd: Crowd, mishaps: int = 0) -> Run:
-    """Return a run in which nothing has happened, with these requests and room for so many mishaps."""
+def laid(setup: Setup, crowd: Crowd, mishaps: int = 0, first: Flags | None = None) -> Run:
+    """Return a run in which nothing has happened, with these requests and room for so many mishaps.
+
+    `first` is [n, m] the placement that an adaptive policy begins with; None is a random one.
+    """
     shape, network = setup.cluster, setup.network
     world = _world(setup, len(crowd.sent_at_s), mishaps)
     tables = {name: np.zeros([int(world[0][one]) for one in along], record) for name, (record, along) in TABLES.items()}
@@ -133,7 +136,7 @@ def laid(setup: Setup, crowd: Crowd, mishaps: int = 0) -> Run:
     for name in ("asked_at_s", "missed_at_s", "waited_at_s", "said_asked_at_s"):
         tables["desks"][name] = -np.inf
     tables["wakes"]["at_s"], tables["wakes"]["rang_at_s"] = -np.inf, -np.inf
-    force = standing(_given(setup), setup.settings.rate_start_per_s)
+    force = standing(_given(setup) if first is None else first, setup.settings.rate_start_per_s)
     wanted = wanting(board(shape), shape, Wants(overrides=setup.overrides))
     return pointed(Run(world, tables, wanted, tuning(setup.settings), force))
 
