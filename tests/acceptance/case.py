@@ -18,6 +18,10 @@ class Broken(Exception):
     """Something that must hold does not; the message has what was found and what is allowed."""
 
 
+class Skipped(Exception):
+    """This machine cannot show what the case claims; the message has what is missing and how to get it."""
+
+
 def hold(what: bool, message: str) -> None:
     """Raise `Broken` with `message` unless `what` is so."""
     if not what:

@@ -262,7 +262,9 @@ def announce(url: str, length: int, headers: dict[str, str]) -> Answer:
         connection.close()
 
 
-def until(look: Callable[[], Found], what: str, limit_s: float, check: Callable[[], None] | None = None) -> Found:
+def until(
+    look: Callable[[], Found], what: str, limit_s: float, check: Callable[[], None] | None = None, every_s: float = 0.05
+) -> Found:
     """Return what `look` gives once that is true; raises `Broken` after `limit_s` wall seconds without.
 
     A server that does not answer yet counts as not true yet; `check` may raise to end the wait.
@@ -278,7 +280,7 @@ def until(look: Callable[[], Found], what: str, limit_s: float, check: Callable[
             last = "not yet"
         except (OSError, ValueError, KeyError, IndexError) as error:
             last = f"{type(error).__name__}: {error}"
-        time.sleep(0.05)
+        time.sleep(every_s)
     raise Broken(f"not within {limit_s:.0f} s: {what} (last: {last[:300]})")
 
 
