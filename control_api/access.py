@@ -58,6 +58,7 @@ WHO_MAY: dict[str, frozenset[Role]] = {
     "list_decisions": PEOPLE,
     "read_decision": PEOPLE,
     "read_decision_worth": PEOPLE,
+    "read_slot": PEOPLE,
     "replay_decision": PEOPLE,
     "list_cases": PEOPLE,
     "read_case": PEOPLE,

@@ -18,6 +18,7 @@ from control_api import (
     decision_routes,
     people_routes,
     reading_routes,
+    slot_routes,
     words_routes,
 )
 from control_api.access import WHO_MAY, Access
@@ -118,6 +119,7 @@ def create_app(context: Context, version: str) -> FastAPI:
     for router in (
         reading_routes.router,
         decision_routes.router,
+        slot_routes.router,
         cluster_routes.router,
         people_routes.router,
         words_routes.router,

@@ -18,6 +18,7 @@ from control_api.parameters import (
     WaitS,
     described,
 )
+from control_api.slot_routes import worth_of
 from control_api.watch import Kind
 from fairlead.adapters.store_rules import cursor_of
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, Replayed, Snapshot
@@ -25,9 +26,7 @@ from fairlead.contracts.errors import InputError, NotFound, StaleGeneration
 from fairlead.contracts.hindsight import DecisionWorth
 from fairlead.contracts.plans import EpochPlan, Placement, PlanDraft, RoutingTable, Verdict
 from fairlead.contracts.ports import Page
-from fairlead.policy.cases import cluster_digest
 from fairlead.policy.epoch import check
-from fairlead.policy.hindsight import case_of, turned_out, window_s
 from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import fold, totals
 
@@ -232,13 +231,7 @@ async def read_decision(request: Request, decision: NamePath) -> Response:
 async def read_decision_worth(request: Request, decision: NamePath) -> Response:
     """Return what a decision cost, what the twin expected of it, and what came."""
     context = context_of(request)
-    record = await context.store.decision(decision)
-    now_s = context.clock.now_s()
-    since_s, until_s = window_s(record)
-    tallies = await context.store.tallies(since_s, max(since_s, min(until_s, now_s)))
-    name = case_of(record, cluster_digest(record.input.cluster))
-    found = await context.store.some_cases((name,)) if name is not None else ()
-    return answer(turned_out(record, tallies, now_s, found[0] if found else None))
+    return answer(await worth_of(context, await context.store.decision(decision)))
 
 
 @router.post(

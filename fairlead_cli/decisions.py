@@ -11,9 +11,13 @@ from fairlead_cli.dialogues import tell, tell_worth
 from fairlead_cli.forecasts import tell_forecast
 from fairlead_cli.names import an_agent
 from fairlead_cli.notes import tell_words
+from fairlead_cli.plans import tell_plan
 from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant, plain
+from fairlead_cli.slots import tell_head, tell_slot
 
 Id = Annotated[str, typer.Argument(help="Id of a decision, such as slot-12.", show_default=False)]
+Reply = Annotated[bool, typer.Option("--reply", help="With what the language model replied, as it came.")]
+Prompt = Annotated[bool, typer.Option("--prompt", help="With what it was asked, in full.")]
 
 group = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -67,8 +71,8 @@ def list_(
 )
 def show(
     decision: Id,
-    reply: Annotated[bool, typer.Option("--reply", help="With what the language model replied, as it came.")] = False,
-    prompt: Annotated[bool, typer.Option("--prompt", help="With what it was asked, in full.")] = False,
+    reply: Reply = False,
+    prompt: Prompt = False,
     as_json: AsJson = False,
 ) -> None:
     """Show a decision: the rungs of the ladder, the dialogue with a language model, what it turned out to be worth.
@@ -83,7 +87,9 @@ def show(
         typer.echo(text)
         return
     record = json.loads(text)
-    _head(record)
+    tell_head(record)
+    if record["agent"] == "slot-agent":
+        typer.echo(f"  all of its slot: fairlead decisions slot {record['input']['slot']}")
     tell_words(record["input"])
     if record["input"].get("forecast"):
         tell_forecast(record["input"]["forecast"])
@@ -93,6 +99,34 @@ def show(
         typer.echo("\nno language model was asked for this decision")
     tell_worth(control.get(f"{path}/worth").json())
     _explain(record["output"])
+
+
+@group.command(
+    "slot",
+    epilog=examples("fairlead decisions slot 12", "fairlead decisions slot 12 --prompt --reply"),
+)
+def slot(
+    number: Annotated[
+        int, typer.Argument(min=0, help="Number of a slot, as `fairlead decisions list` has it.", show_default=False)
+    ],
+    reply: Reply = False,
+    prompt: Prompt = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a slot: its plan, all decisions in it, the dialogue with a language model about it, cost and outcome.
+
+    A slot's own decision waits for nobody: what a language model was asked meanwhile stands in the decision after it.
+    """
+    from fairlead_cli.client import locate
+
+    control = locate()
+    text = control.get(f"slots/{number}").text
+    if as_json:
+        typer.echo(text)
+        return
+    account = json.loads(text)
+    records = [control.get(f"decisions/{_segment(one['id'])}").json() for one in account["dialogues"]]
+    tell_slot(account, records, reply=reply, prompt=prompt)
 
 
 @group.command(
@@ -193,16 +227,6 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _head(record: dict[str, Any]) -> None:
-    """Print who decided when, and the rungs of the ladder."""
-    typer.echo(f"{record['id']}  {record['kind']} decision of the {record['agent']}, source {record['source']}")
-    typer.echo(
-        f"made at {instant(record['made_at_s'])} in {record['took_s'] * 1000:.1f} ms by Fairlead {record['version']}"
-    )
-    for step in record["output"]["steps"]:
-        typer.echo(f"  {'ok ' if step['ok'] else 'no '} {step['name']}: {step['code']} {plain(step['text'])}".rstrip())
-
-
 def _explain(output: dict[str, Any]) -> None:
     """Print what was decided and why."""
     typer.echo("")
@@ -223,7 +247,8 @@ def _explain(output: dict[str, Any]) -> None:
     plan = output.get("plan")
     if plan:
         typer.echo(f"\nplan {plan['generation']} for epoch {plan['epoch']}, source {plan['source']}")
-        typer.echo(f"  {plain(plan['why']) or '-'}")
+        typer.echo(f"  {plain(plan['why']) or '-'}\n")
+        tell_plan(plan)
     placement = output.get("placement")
     if placement:
         typer.echo(f"\nplacement {placement['generation']} under plan {placement['plan_generation']}")

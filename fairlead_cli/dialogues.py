@@ -18,6 +18,8 @@ def tell(dialogue: dict[str, Any], *, reply: bool, prompt: bool) -> None:
     )
     for shown in dialogue["shown"]:
         typer.echo(f"  case {shown['alias']} is {shown['case']}, similarity {shown['similarity']:.2f}")
+    if not dialogue["shown"]:
+        typer.echo("  no remembered case was shown")
     for number, exchange in enumerate(dialogue["exchanges"], start=1):
         _question(number, exchange["ask"], prompt=prompt)
         _answer(number, exchange["answer"], reply=reply)
@@ -61,24 +63,34 @@ def tell_worth(worth: dict[str, Any]) -> None:
             f"{worth['seconds']:.2f} s of answers and {worth['judging_s']:.2f} s of judging"
         )
     if worth["chosen"] is not None:
-        second = worth["runner_up"]
-        told = "the fallback" if second is None else f"{second['name']}, gain {second['gain']:+.4f}"
-        typer.echo(f"  the twin's best: {worth['chosen']['name']}, gain {worth['chosen']['gain']:+.4f}; next: {told}")
-    came = worth["measured"]
-    if came is not None:
-        expected = "" if worth["predicted_s"] is None else f", {worth['predicted_s']:.1f} s were expected"
-        mean = "no request has ended" if came["latency_s"] is None else f"mean latency {came['latency_s']:.1f} s"
-        so_far = "" if came["over"] else " so far"
-        typer.echo(
-            f"  from {instant(came['from_s'])} to {instant(came['until_s'])}{so_far}: {came['requests']} requests, "
-            f"{mean}{expected}; {came['timely']} of {came['judged']} timely"
-        )
+        _acted(worth)
+    tell_measured(worth["measured"], worth["predicted_s"])
     if worth["case"] is not None:
-        typer.echo(f"  remembered as case {worth['case']}: F {worth['realised']['objective']:.4f}")
+        typer.echo(f"  its epoch is case {worth['case']}: F {worth['realised']['objective']:.4f}")
         gain = worth["advantage"]
+        words = "not known" if worth["source"] == "llm" else "nothing: it is the fallback's own"
         if gain is not None:
-            words = f"{gain['value']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f})"
-            typer.echo(f"    worth {words} over the fallback on the same demand, by {plain(gain['twin'])}")
+            words = f"{gain['value']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}) by {plain(gain['twin'])}"
+        typer.echo(f"    worth over the fallback on the same demand: {words}")
+
+
+def _acted(worth: dict[str, Any]) -> None:
+    """Print what acted and what would have been next, each with its gain by the twin."""
+    chosen, second = worth["chosen"], worth["runner_up"]
+    acted = f"{chosen['name']} acted, gain {chosen['gain']:+.4f}" if worth["source"] == "llm" else "the fallback acted"
+    told = "the fallback" if second is None else f"{second['name']}, gain {second['gain']:+.4f}"
+    typer.echo(f"  {acted}; next best by the twin: {told}")
+
+
+def tell_measured(came: dict[str, Any], predicted_s: float | None) -> None:
+    """Print what became of the requests of a window, beside what was expected of them if anything was."""
+    expected = "" if predicted_s is None else f", {predicted_s:.1f} s were expected"
+    mean = "no request has ended" if came["latency_s"] is None else f"mean latency {came['latency_s']:.1f} s"
+    so_far = "" if came["over"] else " so far"
+    typer.echo(
+        f"  from {instant(came['from_s'])} to {instant(came['until_s'])}{so_far}: {came['requests']} requests, "
+        f"{mean}{expected}; {came['timely']} of {came['judged']} timely"
+    )
 
 
 def _question(number: int, ask: dict[str, Any], *, prompt: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant
+from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant, plain
 
 Node = Annotated[str, typer.Argument(help="Id of a node.", show_default=False)]
 Model = Annotated[str, typer.Argument(help="Id of a model.", show_default=False)]
@@ -49,7 +49,13 @@ def show(
         echo_json(plan)
         return
     typer.echo(f"plan {plan['generation']} (after {plan['parent']}), epoch {plan['epoch']}, source {plan['source']}")
-    typer.echo(f"in force {instant(plan['created_at_s'])} to {instant(plan['expires_at_s'])}: {plan['why']}\n")
+    until = instant(plan["expires_at_s"])
+    typer.echo(f"in force {instant(plan['created_at_s'])} to {until}: {plain(plan['why'])}\n")
+    tell_plan(plan)
+
+
+def tell_plan(plan: dict[str, Any]) -> None:
+    """Print what a plan says: intents, priorities, starts ahead, and the rates that it expects."""
     echo_table(
         ("node", "role", "prefer", "avoid", "bias"),
         [(i["node"], i["role"], _ids(i["prefer"]), _ids(i["avoid"]), i["bias"]) for i in plan["intents"]],
@@ -61,6 +67,15 @@ def show(
         [(p["model"], p["priority"], p["expected"]) for p in plan["priorities"]],
         empty="no priorities",
     )
+    if plan["warm"]:
+        typer.echo("")
+        rows = [(one["model"], one["node"], instant(one["at_s"])) for one in plan["warm"]]
+        echo_table(("start ahead", "node", "at"), rows, empty="")
+    if plan["rates"]:
+        typer.echo("")
+        since = instant(plan["rates_at_s"]) if plan["rates_at_s"] is not None else "-"
+        rates = [(one["model"], f"{60.0 * one['per_s']:.2f}", since) for one in plan["rates"]]
+        echo_table(("expected", "a minute", "from"), rows=rates, empty="")
 
 
 @group.command(

@@ -18,6 +18,7 @@ from fairlead.agents.judging import LOCK_FILE
 from fairlead.contracts.cases import Case
 from fairlead.contracts.errors import Conflict, FairleadError, NotFound
 from fairlead.contracts.evidence import Evidence, Label
+from fairlead.contracts.hindsight import PlanWorth
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.settings import Settings
 from fairlead.policy.cases_shelf import significant
@@ -93,6 +94,7 @@ class Labeller:
         try:
             async with within(self._timeout_s, "keeping a label"):
                 case = await self._store.case(name)
+                await self._store.put_plan_worth(plan_worth(case, label))
                 if not significant(label.advantage):
                     await self._store.delete_case(name)
         except NotFound:  # it was forgotten meanwhile
@@ -109,6 +111,12 @@ class Labeller:
             await self._store.add_case(case, capacity=self._capacity)
         self._memory.note(case)
         self._metrics.labels.labels(verdict(case)).inc()
+
+
+def plan_worth(case: Case, label: Label) -> PlanWorth:
+    """Return what is kept beside the decision of a case's plan, whatever becomes of the case."""
+    decision = f"epoch-{case.plan_generation}"
+    return PlanWorth(decision=decision, case=case.id, realised=case.realised, advantage=label.advantage)
 
 
 def verdict(case: Case) -> str:

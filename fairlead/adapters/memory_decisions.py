@@ -8,6 +8,7 @@ from fairlead.adapters.memory_pages import newest_first, page
 from fairlead.contracts.decisions import DecisionRecord, GenerationSeen
 from fairlead.contracts.errors import Conflict, NotFound, foreign
 from fairlead.contracts.events import EventKind
+from fairlead.contracts.hindsight import PlanWorth
 from fairlead.contracts.plans import EpochPlan, Placement, RoutingTable
 from fairlead.contracts.ports import Page
 
@@ -26,6 +27,8 @@ class Published:
         """All that were ever in force, oldest first; so too the next two."""
         self.placements: list[Placement] = []
         self.tables: list[RoutingTable] = []
+        self.worths: dict[str, PlanWorth] = {}
+        """What plans turned out to be worth, by their decision."""
         self._decisions: dict[str, DecisionRecord] = {}
 
     def generations(self) -> GenerationSeen:
@@ -62,6 +65,11 @@ class Published:
             raise Conflict(f"decision {record.id!r} is journaled already")
         self._decisions[record.id] = record
         self._tell("decision", record.id, record.source, record.made_at_s)
+
+    def put_worth(self, worth: PlanWorth) -> None:
+        """Keep what a plan turned out to be worth, where its decision is journaled."""
+        if worth.decision in self._decisions:
+            self.worths[worth.decision] = worth
 
     def decision(self, decision: str) -> DecisionRecord:
         """Return a line of the journal."""

@@ -20,6 +20,7 @@ from fairlead.contracts.errors import Conflict, NotFound, StoreUnavailable, fore
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.forecasts import Knowledge
+from fairlead.contracts.hindsight import PlanWorth
 from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
@@ -228,6 +229,16 @@ class MemoryStore:
         return Page(tuple(rules.summary_of(record) for record in page.items), page.cursor)
 
     # -- people --------------------------------------------------------------------------------------------------
+
+    async def put_plan_worth(self, worth: PlanWorth) -> None:
+        """Keep what a plan turned out to be worth beside its decision; passed over where that is not journaled."""
+        self._check()
+        self._published.put_worth(worth)
+
+    async def plan_worth(self, decision: str) -> PlanWorth | None:
+        """Return what the plan of a decision turned out to be worth; None where nothing was kept."""
+        self._check()
+        return self._published.worths.get(decision)
 
     async def overrides(self) -> tuple[Override, ...]:
         """Return what operators have fixed, sorted by id."""

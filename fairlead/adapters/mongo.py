@@ -25,6 +25,7 @@ from fairlead.contracts.errors import Conflict, NotFound, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.forecasts import Knowledge
+from fairlead.contracts.hindsight import PlanWorth
 from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Page
@@ -218,6 +219,14 @@ class MongoStore:
         return await self._published.decision_summaries(agent=agent, limit=limit, cursor=cursor)
 
     # -- people --------------------------------------------------------------------------------------------------
+
+    async def put_plan_worth(self, worth: PlanWorth) -> None:
+        """Keep what a plan turned out to be worth beside its decision; passed over where that is not journaled."""
+        await self._published.put_worth(worth)
+
+    async def plan_worth(self, decision: str) -> PlanWorth | None:
+        """Return what the plan of a decision turned out to be worth; None where nothing was kept."""
+        return await self._published.worth(decision)
 
     async def overrides(self) -> tuple[Override, ...]:
         """Return what operators have fixed, sorted by id."""

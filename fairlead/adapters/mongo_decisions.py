@@ -10,6 +10,7 @@ from fairlead.adapters.mongo_driver import NEWEST_FIRST, Document, Driver, Sessi
 from fairlead.adapters.mongo_schema import packed, unpacked
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, GenerationSeen
 from fairlead.contracts.errors import Conflict, NotFound, foreign
+from fairlead.contracts.hindsight import PlanWorth
 from fairlead.contracts.plans import EpochPlan, Placement, RoutingTable
 from fairlead.contracts.ports import Page
 
@@ -121,6 +122,17 @@ class Published:
         if row is None:
             raise NotFound(f"there is no decision {foreign(decision)!r}")
         return DecisionRecord.from_json(unpacked(row["packed"]))
+
+    async def put_worth(self, worth: PlanWorth) -> None:
+        """Keep what a plan turned out to be worth in the row of its decision, if there is one."""
+        async with self._driver.asking("keep what a plan was worth"):
+            await self._decisions.update_one({"_id": worth.decision}, {"$set": {"worth": worth.to_json()}})
+
+    async def worth(self, decision: str) -> PlanWorth | None:
+        """Return what the plan of a decision turned out to be worth."""
+        async with self._driver.asking("read what a plan was worth"):
+            row = await self._decisions.find_one({"_id": decision, "worth": {"$exists": True}}, {"worth": 1})
+        return None if row is None else PlanWorth.from_json(row["worth"])
 
     async def decisions(self, *, agent: str | None, limit: int, cursor: str | None) -> Page[DecisionRecord]:
         """Return lines of the journal, newest first."""

@@ -8,7 +8,8 @@
     outcomes     reporter/…/sequence/n    ended_at_s, arrived_at_s, model, status
     choices      reporter/…/sequence/n    the sampled choices
     plans, placements, tables             the generation
-    decisions    decision                 agent, made_at_s, summary; the record zlib-compressed in `packed`
+    decisions    decision                 agent, made_at_s, summary; the record zlib-compressed in `packed`;
+                                          what its plan was worth
     overrides, modes, tokens, wakes
     notes, goals                          what operators said in words, with their revision
     proposals    proposal                 created_at_s, answer; kept as long as reports, the journal has them too

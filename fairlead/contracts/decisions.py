@@ -281,6 +281,8 @@ class DecisionSummary(Message):
     steps: Many[Step]
     asks: Count = 0
     """Questions to a language model for it."""
+    about: Count | None = None
+    """Slot or epoch that these were about: with one that was late the one before; None without a dialogue."""
 
 
 class Replayed(Message):

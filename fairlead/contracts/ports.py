@@ -27,6 +27,7 @@ from fairlead.contracts.dialogue import (
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
 from fairlead.contracts.evidence import Evidence
 from fairlead.contracts.forecasts import Knowledge
+from fairlead.contracts.hindsight import PlanWorth
 from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, Outcome
@@ -120,6 +121,12 @@ class Store(Protocol):
 
     async def decision_summaries(self, *, agent: str | None, limit: int, cursor: str | None) -> Page[DecisionSummary]:
         """Return what a listing shows; a record can be 200 KB, its summary is less than one."""
+
+    async def put_plan_worth(self, worth: PlanWorth) -> None:
+        """Keep what a plan turned out to be worth beside its decision; passed over where that is not journaled."""
+
+    async def plan_worth(self, decision: str) -> PlanWorth | None:
+        """Return what the plan of a decision turned out to be worth; None where nothing was kept."""
 
     async def overrides(self) -> tuple[Override, ...]: ...
     async def put_override(self, override: Override, *, if_revision: int | None) -> Override: ...

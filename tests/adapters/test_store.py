@@ -4,14 +4,18 @@ import asyncio
 
 import pytest
 
+from fairlead.contracts.cases import Advantage
 from fairlead.contracts.cluster import Cluster
-from fairlead.contracts.decisions import GenerationSeen
+from fairlead.contracts.decisions import DecisionSummary, GenerationSeen
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch, StaleGeneration
 from fairlead.contracts.events import Mode, Wake
+from fairlead.contracts.hindsight import PlanWorth
 from fairlead.contracts.plans import Placement, RoutingTable
 from fairlead.contracts.ports import Store
 from tests.adapters import store_examples as some
 from tests.adapters.store_fixture import Heard
+from tests.control_api import dialogue_examples as example
+from tests.policy.remembering import realised
 
 
 async def test_a_new_store_is_empty(store: Store) -> None:
@@ -227,6 +231,37 @@ async def test_the_journal_is_listed_newest_first_by_agent_and_page(store: Store
     newest = everyone.items[0]
     assert (newest.id, newest.number, newest.placement, newest.table, newest.plan) == ("slot-5", 5, 5, 5, 0)
     assert newest.steps == some.STEPS
+
+
+async def test_what_a_plan_was_worth_is_kept_beside_its_decision(store: Store) -> None:
+    """The last word of it, nothing before; not of a plan that no decision of ours made."""
+    record = some.epoch_record(1)
+    await store.publish_epoch(some.plan(1), record)
+    assert await store.plan_worth("epoch-1") is None
+    gain = Advantage(value=0.1, low=-0.1, high=0.3, twin="compiled 0", demands=8)
+    for value in (0.2, 0.1):
+        worth = PlanWorth(
+            decision="epoch-1",
+            case="abc-1-1",
+            realised=realised(0.25),
+            advantage=gain.model_copy(update={"value": value}),
+        )
+        await store.put_plan_worth(worth)
+        assert await store.plan_worth("epoch-1") == worth
+    assert await store.decision("epoch-1") == record
+    await store.put_plan_worth(worth.model_copy(update={"decision": "epoch-2"}))
+    assert await store.plan_worth("epoch-2") is None
+
+
+async def test_a_summary_says_what_a_dialogue_was_about(store: Store) -> None:
+    """Also where it was late; nothing without one, nor in a line of a Fairlead that did not say it."""
+    for record in example.whole_slot():
+        await store.publish_slot(None, None, record)
+    page = await store.decision_summaries(agent="slot-agent", limit=9, cursor=None)
+    assert [(one.number, one.about) for one in reversed(page.items)] == [(33, 32), (33, None), (33, 33), (33, None)]
+    older = page.items[0].to_document()
+    del older["about"]
+    assert DecisionSummary.model_validate(older).about is None
 
 
 async def test_plans_and_tables_are_listed_newest_first(store: Store) -> None:

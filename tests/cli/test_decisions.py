@@ -72,15 +72,26 @@ def test_what_the_twin_said_and_what_came_are_told(system: System, capsys: pytes
         "demands\n",
         "\nin hindsight\n  it cost 2406 tokens in, ",
         " s of answers and 0.25 s of judging\n",
-        "  the twin's best: other-1, gain +0.0200; next: proposal, gain +0.0100\n",
+        "  the fallback acted; next best by the twin: other-1, gain +0.0200\n",
         ": 0 requests, no request has ended, 11.0 s were expected; 0 of 0 timely\n",
     ):
         assert part in words
 
 
-def test_a_plan_is_told_with_the_case_that_it_became(capsys: pytest.CaptureFixture[str]) -> None:
-    """With what came of its epoch, and what it was worth against the fallback."""
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"advantage": {"value": 0.01, "low": -0.02, "high": 0.04, "twin": "reference 0.1.0"}}, "+0.0100 (-0.0200 to "),
+        ({"source": "llm"}, "not known\n"),
+        ({}, "nothing: it is the fallback's own\n"),
+    ],
+)
+def test_a_plan_is_told_with_the_case_that_it_became(
+    capsys: pytest.CaptureFixture[str], more: dict[str, object], words: str
+) -> None:
+    """With what came of its epoch, and what it was worth against the fallback, where that is known."""
     worth = {
+        "source": "fallback",
         "questions": 0,
         "chosen": None,
         "measured": {
@@ -89,12 +100,13 @@ def test_a_plan_is_told_with_the_case_that_it_became(capsys: pytest.CaptureFixtu
         "predicted_s": None,
         "case": "abc-5-3",
         "realised": {"objective": 0.25},
-        "advantage": {"value": 0.01, "low": -0.02, "high": 0.04, "twin": "reference 0.1.0"},
+        "advantage": None,
+        **more,
     }  # fmt: skip
     tell_worth(worth)
     out = capsys.readouterr().out
     assert " so far: 3 requests, mean latency 7.2 s; 2 of 3 timely\n" in out
-    assert "  remembered as case abc-5-3: F 0.2500\n    worth +0.0100 (-0.0200 to +0.0400) over the fallback" in out
+    assert "  its epoch is case abc-5-3: F 0.2500\n    worth over the fallback on the same demand: " + words in out
 
 
 def test_replies_and_prompts_are_shown_in_full(system: System, capsys: pytest.CaptureFixture[str]) -> None:
@@ -133,7 +145,9 @@ def test_a_decision_without_a_dialogue_says_so_when_asked(system: System, capsys
     assert "table 1 for placement 1, fallback\n  * text: node-1 1.00\n" in said(
         capsys, "decisions", "show", "slot-table-1"
     )
-    assert "plan 1 for epoch 1, source fallback\n  neutral\n" in said(capsys, "decisions", "show", "epoch-1")
+    assert "plan 1 for epoch 1, source fallback\n  neutral\n\nno intents\n" in said(
+        capsys, "decisions", "show", "epoch-1"
+    )
 
 
 def test_listings_count_questions(system: System, capsys: pytest.CaptureFixture[str]) -> None:

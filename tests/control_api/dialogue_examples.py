@@ -139,6 +139,37 @@ def advice_record(held: Dialogue | None = None) -> DecisionRecord:
     )
 
 
+def whole_slot() -> tuple[DecisionRecord, ...]:
+    """Return what was decided in slot 33, from 990 s to 1020 s: a late word about slot 32, its own, two more.
+
+    A plan of a language model is in force; the proposal about slot 33 acts, and a start on an event follows it.
+    """
+    plan = some.plan(3).model_copy(update={"source": "llm"})
+
+    def made(record: DecisionRecord, name: str, at_s: float, **more: Any) -> DecisionRecord:
+        given = record.input.model_copy(update={"slot": 33, "plan": plan, "now_s": at_s, "decision": name})
+        return record.model_copy(update={"id": name, "made_at_s": at_s, "input": given, **more})
+
+    def about(slot: int, **more: Any) -> Dialogue:
+        asked = some.slot_record(7).input.model_copy(update={"slot": slot, "now_s": 30.0 * slot})
+        return dialogue(exchange(1, answer()), asked=asked, judgements=(judgement(),), **more)
+
+    gates = (
+        *STEPS[:3],
+        Step(name="trust", ok=True, code="ok", text="rows are at most 0.12 away from the fallback's, 0.30 is trusted"),
+        Step(name="twin", ok=True, code="no-worse", text="other-1: gain 0.0200 (0.0100 to 0.0300) of F 0.4000"),
+        Step(name="mode", ok=True, code="auto", text=""),
+    )
+    advised = advice_record(about(33, mode="auto"))
+    advised = advised.model_copy(update={"output": advised.output.model_copy(update={"steps": gates})})
+    return (
+        made(advice_record(about(32, in_time=False)), "slot-table-6", 991.0),
+        made(some.slot_record(7), "slot-7", 992.0),
+        made(advised, "slot-table-8", 999.0, source="llm"),
+        made(some.slot_record(8), "slot-8", 1010.0, kind="event", source="llm"),
+    )
+
+
 async def held_record(*replies: str) -> DecisionRecord:
     """Return the journal's line of a decision after a dialogue that really was held, in which this was replied."""
     plain = some.slot_record(7)

@@ -13,6 +13,7 @@ from fairlead.contracts.cases import Advantage, Case
 from fairlead.contracts.evidence import Evidence, Label
 from fairlead.contracts.plans import Warm
 from planner.labelling import LOOK_S, Labeller, TwinFailed, hindsight_command, in_a_process
+from tests.adapters import store_examples as some
 from tests.planner.ledger import Ledger, ledger
 from tests.planner.test_memory import fill, past
 from tests.policy.remembering import realised
@@ -78,11 +79,19 @@ async def test_each_plan_that_says_something_is_judged_once_the_newest_first() -
 
 
 async def test_what_is_no_better_and_no_worse_is_forgotten() -> None:
-    """What is surely worse stays: it is shown as such."""
-    answers = {said(1).id: label(-0.01, 0.05), said(2).id: label(-0.05, -0.01)}
+    """What is surely worse stays: it is shown as such. What either was worth stands beside the plan's decision."""
+    cases = said(1, plan_generation=11), said(2, plan_generation=12)
+    labels = label(-0.01, 0.05), label(-0.05, -0.01)
+    answers = {case.id: one for case, one in zip(cases, labels, strict=True)}
     async with ledger() as made:
-        await judged(made, Twin(answers.__getitem__), said(1), said(2))
-        assert [one.id for one in await made.cases()] == [said(2).id]
+        for case in cases:
+            await made.store.publish_epoch(None, some.epoch_record(case.plan_generation))
+        await judged(made, Twin(answers.__getitem__), *cases)
+        assert [one.id for one in await made.cases()] == [cases[1].id]
+        for case, one in zip(cases, labels, strict=True):
+            kept = await made.store.plan_worth(f"epoch-{case.plan_generation}")
+            assert kept is not None
+            assert (kept.case, kept.realised, kept.advantage) == (case.id, case.realised, one.advantage)
         assert made.counted("fairlead_case_labels", outcome="insignificant") == 1.0
         assert made.counted("fairlead_case_labels", outcome="worse") == 1.0
         assert made.registry.get_sample_value("fairlead_cases_kept") == 1.0

@@ -1,0 +1,60 @@
+"""A slot told for people: who decided in it, what was asked and judged, what it cost, what came."""
+
+from typing import Any
+
+import typer
+
+from fairlead_cli.dialogues import tell, tell_measured, tell_worth
+from fairlead_cli.shown import echo_table, instant, plain
+
+
+def tell_slot(account: dict[str, Any], records: list[dict[str, Any]], *, reply: bool, prompt: bool) -> None:
+    """Print a slot; `records` are its decisions that a language model was asked for, as `account` lists them."""
+    typer.echo(f"slot {account['slot']}, from {instant(account['begins_at_s'])} to {instant(account['ends_at_s'])}")
+    typer.echo(f"  {_plan(account)}")
+    seconds, money = account["seconds"], account["money"]
+    typer.echo(
+        f"  asked a language model in {len(account['dialogues'])} dialogues: {account['prompt_tokens']} tokens in, "
+        f"{account['reply_tokens']} out, money {money:.4f}, {seconds:.2f} s of answers and judging"
+    )
+    tell_measured(account["measured"], None)
+    typer.echo("")
+    echo_table(
+        ("decision", "made at", "kind", "source", "asks", "placement", "table"),
+        [
+            (
+                one["id"],
+                instant(one["made_at_s"]),
+                one["kind"],
+                one["source"],
+                str(one["asks"] or "-"),
+                str(one["placement"] or "-"),
+                str(one["table"] or "-"),
+            )
+            for one in account["decisions"]
+        ],
+        empty="nothing was decided",
+    )
+    for record, worth in zip(records, account["dialogues"], strict=True):
+        typer.echo("")
+        tell_head(record)
+        tell(record["dialogue"], reply=reply, prompt=prompt)
+        tell_worth(worth)
+
+
+def tell_head(record: dict[str, Any]) -> None:
+    """Print who decided when, and the rungs of the ladder."""
+    typer.echo(f"{record['id']}  {record['kind']} decision of the {record['agent']}, source {record['source']}")
+    typer.echo(
+        f"made at {instant(record['made_at_s'])} in {record['took_s'] * 1000:.1f} ms by Fairlead {record['version']}"
+    )
+    for step in record["output"]["steps"]:
+        typer.echo(f"  {'ok ' if step['ok'] else 'no '} {step['name']}: {step['code']} {plain(step['text'])}".rstrip())
+
+
+def _plan(account: dict[str, Any]) -> str:
+    if not account["plan"]:
+        return "under no plan"
+    made_by = account["plan_decision"]
+    how = f": fairlead decisions show {made_by}" if made_by else ""
+    return f"under plan {account['plan']}, source {account['plan_source']}{how}"
