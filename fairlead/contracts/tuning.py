@@ -47,8 +47,8 @@ class GateSettings(Message):
     and get none."""
     requests_most: Annotated[int, Field(ge=1)] = 2_000_000
     """About so many requests are played for a judgement in a cluster of seven nodes, of n nodes 7/n of it, where no
-    clock measures what playing takes: then fewer candidates are, on fewer demands, not so far ahead. What 9 s of one core
-    play, those that a judgement has live, at 0.6 µs a request and node (`metro100`, 2026-11)."""
+    clock measures what playing takes: then fewer candidates are, on fewer demands, not so far ahead. What 9 s of a
+    core play, those that a judgement has live, at 0.6 µs a request and node (`metro100`, 2026-11)."""
     candidates: Annotated[int, Field(ge=1, le=64)] = 16
     """More are not looked at."""
     variations: bool = True
