@@ -28,6 +28,14 @@ HARM_SEEDS = 5
 LOCAL_LIMIT_S = 600.0
 """A minute on a free core."""
 
+NOTED = (("catalogue-roomy-switch", 0.6), ("catalogue-roomy-event", 0.6), ("catalogue-roomy-rush", 0.4))
+"""Where what an operator says ahead is worth something; each also with notes of what never comes."""
+NOTED_SEEDS = 2
+NOTED_MOST = 1.0
+"""F of the rule that heeds notes over the fallback's, below this where they come true."""
+UNTRUE_MOST = 1.02
+"""Where they do not, at most."""
+
 
 def _ratio(row: dict[str, Any], figure: str) -> dict[str, float]:
     found: dict[str, float] = row["paired"][f"{figure}_ratio"]["mean"]
@@ -97,9 +105,29 @@ def _local() -> str:
     )
 
 
+def _notes() -> str:
+    said = []
+    with store() as folder:
+        for name, load in NOTED:
+            true, untrue = (_noted(f"{name}{end}", load, folder) for end in ("", "-untrue"))
+            hold(true < NOTED_MOST, f"notes that come true gain nothing on {name}: F {true:.4f} of the fallback's")
+            hold(untrue <= UNTRUE_MOST, f"notes that do not come true cost too much on {name}: F {untrue:.4f}")
+            said.append(f"{name} F {true:.3f}, untrue {untrue:.3f}")
+    return ", ".join(said)
+
+
+def _noted(name: str, load: float, folder: str) -> float:
+    """Return F of the rule that heeds notes over the fallback's."""
+    words = ("--policy", "marginal-dpp", "--policy", "agents:newcomer", "--seeds", str(NOTED_SEEDS))
+    document, _ = replayed(name, *words, "--load", f"{load:g}", "--store", folder)
+    fallback, agents = (row["objective"]["value"] for row in document["results"])
+    return float(agents / fallback)
+
+
 CASES = (
     Case("earning-stand-in", "what is known of recurring demand pays, told through prompt and reply", _stand_in),
     Case("earning-elsewhere", "where there is nothing to know, or little, knowing does no harm", _elsewhere),
     Case("earning-local", "a real language model asked in the twin: shares, tokens and seconds are told", _local),
+    Case("earning-notes", "a note that comes true gains, one that does not costs next to nothing", _notes),
     Case("earning-harm", "agents that mean harm, or nothing, cost next to none", _harm),
 )
