@@ -11,17 +11,22 @@ import structlog
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.control_http import HttpControl
 from fairlead.adapters.keeper_http import HttpKeeper
+from fairlead.adapters.kubernetes_access import access_of
+from fairlead.adapters.kubernetes_api import KubernetesApi
 from fairlead.adapters.spool import Outbox, Spool
 from fairlead.contracts.cluster import Cluster, NodeSpec
 from fairlead.contracts.errors import ConfigError, FairleadError
 from fairlead.contracts.plans import Placement
-from fairlead.contracts.ports import Control
+from fairlead.contracts.ports import Clock, Control, Runtime
 from fairlead.contracts.readings import NodeReport
 from fairlead.contracts.settings import Settings
 from fairlead.policy.reconcile import Limits
 from node_agent.agent import NodeAgent, Ports, Rhythm
 from node_agent.books import Books
 from node_agent.keeping import keep, kept
+from node_agent.kubernetes_runtime import KubernetesRuntime
+from node_agent.pod_feed import feed_of
+from node_agent.pod_objects import Place
 from node_agent.process_runtime import ProcessRuntime
 
 KEEPER_TOKEN = "FAIRLEAD_KEEPER_TOKEN"
@@ -40,7 +45,7 @@ async def serve(settings: Settings, node: str, token: str) -> None:
     spec = _named(node, cluster)
     mine = settings.node_agent
     instance = f"{node}-{uuid4().hex[:12]}"
-    runtime = ProcessRuntime(spec, directory / "pods", clock, mine.warm_parent)
+    runtime, api = _runtime(spec, settings, clock, directory)
     keeper = HttpKeeper(spec.keeper_url, os.environ.get(KEEPER_TOKEN) or None, clock)
     spool = Spool(directory / "reports", mine.spool_bytes)
 
@@ -60,9 +65,22 @@ async def serve(settings: Settings, node: str, token: str) -> None:
         await NodeAgent(books, ports, rhythm, directory, seed).run()
     finally:
         await runtime.close()
+        if api is not None:
+            await api.close()
         await keeper.close()
         await control.close()
         spool.close()
+
+
+def _runtime(spec: NodeSpec, settings: Settings, clock: Clock, directory: Path) -> tuple[Runtime, KubernetesApi | None]:
+    """Return what starts pods, and the client that it uses if that is the cluster's own API."""
+    if settings.node_agent.runtime == "process":
+        return ProcessRuntime(spec, directory / "pods", clock, settings.node_agent.warm_parent), None
+    mine = settings.kubernetes
+    api = KubernetesApi(access_of(mine), timeout_s=mine.timeout_s)
+    place = Place(mine.namespace, spec, mine.service_account)
+    feed = feed_of(api, mine, spec.id, f"{settings.seed}/{spec.id}")
+    return KubernetesRuntime(place, api, feed, clock, mine.stuck_s), api
 
 
 async def _first_cluster(control: Control, cache: Path, settings: Settings) -> Cluster:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fairlead.contracts.cluster import Launch, ModelSpec, NodeSpec
+from fairlead.contracts.containers import Container
 from fairlead.contracts.plans import NodePlacement, Placement
 from fairlead.contracts.settings import Settings
 
@@ -19,7 +20,7 @@ DEADLINE_S = 20.0
 """How long a test waits for what must come."""
 
 SERVER = """
-import http.server, signal, sys, time
+import http.server, os, signal, sys, time
 born = time.monotonic()
 if len(sys.argv) > 3 and sys.argv[3] == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -31,9 +32,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
     def log_message(self, *_):
         pass
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+http.server.HTTPServer((os.environ.get("POD_IP", "127.0.0.1"), int(sys.argv[1])), Handler).serve_forever()
 """
-"""A model server as small as can be: port, seconds until it is ready, and a manner."""
+"""A model server as small as can be: port, seconds until it is ready, and a manner. `POD_IP` is where it listens."""
 
 
 def model(name: str, *, launcher: str = "exec", start_s: float = 0.3, gb: int = 1, manner: str = "plain") -> ModelSpec:
@@ -53,6 +54,15 @@ def model(name: str, *, launcher: str = "exec", start_s: float = 0.3, gb: int = 
     )
 
 
+def contained(
+    name: str, *, start_s: float = 0.3, gb: int = 1, manner: str = "plain", image: str = "small:1"
+) -> ModelSpec:
+    """Return a model whose pod is a container with the same program."""
+    container = Container(image=image, command=(sys.executable, "-c", SERVER, "{port}", f"{start_s}", manner))
+    spec = model(name, start_s=start_s, gb=gb)
+    return spec.model_copy(update={"launch": None, "container": container})
+
+
 def missing_program(name: str) -> ModelSpec:
     """Return a model whose program is not there."""
     launch = Launch(launcher="exec", command=("/nowhere/to-be-found", "{port}"))
@@ -60,8 +70,10 @@ def missing_program(name: str) -> ModelSpec:
 
 
 def node(keeper_url: str = "http://127.0.0.1:1", gb: int = 4) -> NodeSpec:
-    """Return the node of the tests."""
-    return NodeSpec(id="n1", memory_bytes=gb * 1_000_000_000, speed=1.0, keeper_url=keeper_url)
+    """Return the node of the tests; the Kubernetes lab has one of that name for it."""
+    return NodeSpec(
+        id="n1", memory_bytes=gb * 1_000_000_000, speed=1.0, keeper_url=keeper_url, kubernetes_node="node-1"
+    )
 
 
 def placement(

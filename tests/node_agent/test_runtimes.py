@@ -1,7 +1,8 @@
-"""One suite for every runtime: the fake, commands, and pods forked from a warm parent."""
+"""One suite for every runtime: the fake, commands, pods forked from a warm parent, and pods of a Kubernetes cluster."""
 
 import asyncio
 import contextlib
+import functools
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from fairlead.contracts.errors import PodFault
 from fairlead.contracts.ports import PodOrder, PodStatus, Runtime
 from node_agent.pod_record import PodRecords
 from node_agent.process_runtime import ProcessRuntime
-from tests.node_agent.pods import kill, missing_program, model, node, warm_parent
+from tests.kubernetes.lab import played, runtime_of
+from tests.node_agent.pods import contained, kill, missing_program, model, node, warm_parent
 from tests.waiting import until
 
 
@@ -27,7 +29,8 @@ class Bench:
     """A runtime under test, what it has said, and how to make its next one."""
 
     make: Callable[[], Runtime]
-    launcher: str
+    model: Callable[..., ModelSpec]
+    """Makes a model that this runtime can start."""
     crash: Callable[[Runtime, str], None]
     runtime: Runtime = field(init=False)
     said: list[PodStatus] = field(default_factory=list)
@@ -55,10 +58,6 @@ class Bench:
                 await self.watching
         await self.runtime.close()
 
-    def model(self, name: str, **more: float) -> ModelSpec:
-        """Return a model that this runtime can start."""
-        return model(name, launcher=self.launcher, **more)  # type: ignore[arg-type]
-
     async def start(self, spec: ModelSpec) -> str:
         """Order a start and return the instance."""
         instance = f"{spec.id}-{next(self.numbers)}"
@@ -84,7 +83,7 @@ async def memory(_: Path, __: str) -> AsyncIterator[Bench]:
         assert isinstance(runtime, MemoryRuntime)
         runtime.crash(name)
 
-    yield Bench(lambda: MemoryRuntime(machine, clock), "exec", crash)
+    yield Bench(lambda: MemoryRuntime(machine, clock), model, crash)
 
 
 def crash_process(directory: Path) -> Callable[[Runtime, str], None]:
@@ -102,14 +101,22 @@ def crash_process(directory: Path) -> Callable[[Runtime, str], None]:
 async def commands(directory: Path, _: str) -> AsyncIterator[Bench]:
     """Give the process runtime with commands."""
     records, clock = directory / "pods", ScaledClock()
-    yield Bench(lambda: ProcessRuntime(node(), records, clock, None), "exec", crash_process(records))
+    yield Bench(lambda: ProcessRuntime(node(), records, clock, None), model, crash_process(records))
 
 
 @contextlib.asynccontextmanager
 async def forks(directory: Path, socket: str) -> AsyncIterator[Bench]:
     """Give the process runtime with a warm parent."""
     records, clock = directory / "pods", ScaledClock()
-    yield Bench(lambda: ProcessRuntime(node(), records, clock, socket), "warm-parent", crash_process(records))
+    forked = functools.partial(model, launcher="warm-parent")
+    yield Bench(lambda: ProcessRuntime(node(), records, clock, socket), forked, crash_process(records))
+
+
+@contextlib.asynccontextmanager
+async def kubernetes(_: Path, kubeconfig: str) -> AsyncIterator[Bench]:
+    """Give the Kubernetes runtime."""
+    async with played(kubeconfig) as playground:
+        yield Bench(lambda: runtime_of(playground), contained, lambda _, name: playground.kubelet.kill(name))
 
 
 @pytest.fixture(scope="module")
@@ -119,12 +126,14 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield socket
 
 
-@pytest.fixture(params=[memory, commands, forks], ids=["memory", "commands", "forks"])
-async def bench(request: pytest.FixtureRequest, tmp_path: Path, parent: str) -> AsyncIterator[Bench]:
+@pytest.fixture(params=[memory, commands, forks, kubernetes], ids=["memory", "commands", "forks", "kubernetes"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
     """Give each runtime in turn; at the end no process of it is left."""
     make: Callable[[Path, str], contextlib.AbstractAsyncContextManager[Bench]] = request.param
-    async with make(tmp_path, parent) as one:
+    needs = {"forks": "parent", "kubernetes": "kubeconfig"}.get(request.param.__name__)
+    async with make(tmp_path, request.getfixturevalue(needs) if needs else "") as one:
         one.begin()
+        assert await one.runtime.adopt() == ()
         one.listen()
         yield one
         await one.end()
@@ -264,7 +273,7 @@ async def test_the_warm_parent_refuses_more_memory_than_the_node_has(tmp_path: P
 async def test_a_pod_that_ignores_the_request_to_end_is_ended(tmp_path: Path) -> None:
     """After its grace, with all of its group."""
     runtime = ProcessRuntime(node(), tmp_path, ScaledClock(), None)
-    bench = Bench(lambda: runtime, "exec", crash_process(tmp_path))
+    bench = Bench(lambda: runtime, model, crash_process(tmp_path))
     bench.begin()
     bench.listen()
     await bench.start(model("a", manner="stubborn"))
@@ -280,7 +289,7 @@ async def test_a_pod_that_ignores_the_request_to_end_is_ended(tmp_path: Path) ->
 async def test_a_pod_that_ends_at_once_says_how(tmp_path: Path) -> None:
     """The exit status of a child is known."""
     runtime = ProcessRuntime(node(), tmp_path, ScaledClock(), None)
-    bench = Bench(lambda: runtime, "exec", crash_process(tmp_path))
+    bench = Bench(lambda: runtime, model, crash_process(tmp_path))
     bench.begin()
     bench.listen()
     await bench.start(model("a", manner="crash"))

@@ -1,0 +1,380 @@
+"""The runtime `kubernetes`: a pod of ours is a Pod of the cluster, bound to its node, without a Deployment over it.
+
+What is there is known from a watch alone; orders are calls that go on until the API server has taken them. A Pod's name
+follows from node and model and it is made by `create`, so that a second one is refused by the server whatever was lost
+on the way; it is deleted by its uid, so that nobody else's is. While the API is away nothing is concluded, pods serve.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, replace
+
+import structlog
+
+from fairlead.adapters.kubernetes_api import BUDGETS, NODES, PODS, KubernetesApi, Object, Put, Vanished
+from fairlead.contracts.errors import (
+    Conflict,
+    FairleadError,
+    KubernetesUnavailable,
+    NotFound,
+    PodFault,
+    foreign,
+)
+from fairlead.contracts.ports import Clock, PodOrder, PodStatus
+from node_agent.pod_feed import PodFeed
+from node_agent.pod_objects import MEMORY, ORDERED_AT, START_DELAY, Place, budget_of, labels_of, pod_name, pod_of
+from node_agent.pod_reading import annotated, instance_of, model_of, sign_of
+
+RETRY_FIRST_S = 0.2
+RETRY_MOST_S = 5.0
+"""Wall seconds between two tries of one order while the API is away, with jitter: a sixth of a slot of 30 s at most."""
+
+GIVE_UP_GRACE_S = 1
+"""Of a pod that never served; 0 would forget it without the kubelet's word."""
+
+
+@dataclass(slots=True)
+class _Live:
+    """A pod that exists or is about to."""
+
+    model: str
+    instance: str
+    status: PodStatus
+    uid: str | None = None
+    task: asyncio.Task[None] | None = None
+    """The order that is being carried out: a start, a stop, or a look at what vanished."""
+    patience: asyncio.TimerHandle | None = None
+    ordered_stop: bool = False
+    given_up: str = ""
+    """Why its start was ended before it was ready."""
+
+
+class KubernetesRuntime:
+    """The port `Runtime` on one node of a cluster."""
+
+    def __init__(self, place: Place, api: KubernetesApi, feed: PodFeed, clock: Clock, stuck_s: float) -> None:
+        """Keep the pods of `place`; a start that hangs for `stuck_s` wall seconds is given up."""
+        self._place = place
+        self._api = api
+        self._feed = feed
+        self._clock = clock
+        self._stuck_s = stuck_s
+        self._live: dict[str, _Live] = {}
+        self._watchers: list[asyncio.Queue[PodStatus]] = []
+        self._budgets: set[str] = set()
+        self._sweeps: set[asyncio.Task[None]] = set()
+        self._jitter = random.Random(place.node.id)
+        self._log = structlog.get_logger().bind(node=place.node.id)
+
+    async def adopt(self) -> tuple[PodStatus, ...]:
+        """Take over the pods that are there; what has ended is removed. An API that is away is waited for."""
+        for pod in await self._feed.join(self._place.node.id, self._changed):
+            self._put(pod)
+        return tuple(live.status for live in self._live.values())
+
+    async def start(self, order: PodOrder) -> None:
+        """Begin to start a pod. Raises `PodFault` if its model has no container, or has a pod here."""
+        model = order.model
+        if model.id in self._live:
+            raise PodFault(f"{model.id} has a pod on {order.node} already: stop it first")
+        now_s = self._clock.now_s()
+        pod_of(order, self._place, "", now_s)  # raises before anything is noted
+        status = PodStatus(model.id, order.instance, "starting", "spawn", None, now_s, model.memory_bytes, "")
+        live = self._live[model.id] = _Live(model.id, order.instance, status)
+        self._say(live)
+        live.task = self._begin(self._create(live, order, now_s))
+
+    async def stop(self, model: str, *, grace_s: float) -> None:
+        """Have the pod deleted, its container ended after `grace_s` wall seconds; nothing if there is no pod."""
+        live = self._live.get(model)
+        if live is None or live.ordered_stop or live.status.state == "stopping":
+            return
+        live.ordered_stop = True
+        self._turn(live, state="stopping", stage="", since_at_s=self._clock.now_s(), reason="")
+        self._remove(live, max(1, math.ceil(grace_s)))
+
+    async def watch(self) -> AsyncIterator[PodStatus]:
+        """Yield the present status of each pod, then each change."""
+        queue: asyncio.Queue[PodStatus] = asyncio.Queue()
+        for live in self._live.values():
+            queue.put_nowait(live.status)
+        self._watchers.append(queue)
+        try:
+            while True:
+                yield await queue.get()
+        finally:
+            self._watchers.remove(queue)
+
+    async def close(self) -> None:
+        """Let go of the pods without stopping them."""
+        await self._feed.leave(self._place.node.id)
+        tasks = [live.task for live in self._live.values() if live.task is not None] + list(self._sweeps)
+        for live in self._live.values():
+            if live.patience is not None:
+                live.patience.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._live.clear()
+
+    # --- what the API server tells
+
+    def _changed(self, change: Put | Vanished) -> None:
+        match change:
+            case Put(pod):
+                self._put(pod)
+            case Vanished(pod):
+                self._vanished(pod)
+
+    def _put(self, pod: Object) -> None:
+        """Take what a pod says of itself."""
+        model = model_of(pod)
+        if model is None:
+            return
+        sign = sign_of(pod)
+        live = self._live.get(model)
+        if live is not None and live.instance != instance_of(pod):
+            return  # one that goes before ours can come; `_create` deals with it
+        if sign.state == "ended":
+            self._sweep(pod)
+            if live is not None:
+                self._gone(live, live.given_up or ("" if live.ordered_stop else sign.reason))
+            return
+        found = live is None
+        if live is None:
+            live = self._found(model, pod)
+        live.uid = pod["metadata"]["uid"]
+        if live.ordered_stop:
+            return
+        if sign.state == "ready" and live.status.state != "ready":
+            self._calm(live)
+            at_s = self._clock.now_s()
+            if found:  # when, nobody has told: as expected, or now
+                at_s = min(at_s, live.status.since_at_s + annotated(pod, START_DELAY, 0.0))
+            self._turn(live, state="ready", stage="", url=sign.url, since_at_s=at_s, reason="")
+        elif sign.state == "stopping" and live.status.state != "stopping":
+            self._calm(live)
+            self._log.warning("somebody else stops a pod of ours", model=model, reason=sign.reason)
+            self._turn(live, state="stopping", stage="", since_at_s=self._clock.now_s(), reason=sign.reason)
+        elif sign.state == "starting" and live.status.state == "starting":
+            self._turn(live, stage=sign.stage, url=sign.url, reason=sign.reason)
+            self._weigh(live, sign.reason, sign.patience)
+
+    def _vanished(self, pod: Object) -> None:
+        """Take that a pod is gone, or that somebody took our labels from it."""
+        live = self._live.get(model_of(pod) or "")
+        if live is None or live.uid != pod["metadata"]["uid"]:
+            return
+        if pod["metadata"].get("deletionTimestamp") or live.ordered_stop or live.given_up:
+            self._gone(live, live.given_up or ("" if live.ordered_stop else live.status.reason or "deleted"))
+        elif live.task is None or live.task.done():
+            live.task = self._begin(self._look_for(live))
+
+    def _found(self, model: str, pod: Object) -> _Live:
+        """Return a pod that this agent did not order: a former agent's, or one whose order's answer was lost."""
+        ordered_at_s = annotated(pod, ORDERED_AT, self._clock.now_s())
+        memory_bytes = round(annotated(pod, MEMORY, 0.0))
+        status = PodStatus(model, instance_of(pod), "starting", "load", None, ordered_at_s, memory_bytes, "")
+        live = self._live[model] = _Live(model, status.instance, status)
+        self._say(live)
+        return live
+
+    def _weigh(self, live: _Live, reason: str, patience: str) -> None:
+        """Give a start up that cannot succeed, at once or after a while."""
+        if patience == "none":
+            self._give_up(live, reason)
+        elif patience == "wait":
+            self._calm(live)
+        elif live.patience is None:
+            loop = asyncio.get_running_loop()
+            live.patience = loop.call_later(self._stuck_s, lambda: self._give_up(live, live.status.reason or reason))
+
+    def _give_up(self, live: _Live, reason: str) -> None:
+        if live.given_up or live.ordered_stop or self._live.get(live.model) is not live:
+            return
+        live.given_up = reason
+        self._log.warning("a start is given up", model=live.model, reason=reason)
+        self._remove(live, GIVE_UP_GRACE_S)
+
+    @staticmethod
+    def _calm(live: _Live) -> None:
+        if live.patience is not None:
+            live.patience.cancel()
+            live.patience = None
+
+    # --- what is asked of the API server
+
+    async def _create(self, live: _Live, order: PodOrder, ordered_at_s: float) -> None:
+        """Create the Pod once nothing is in its way; ends early when the order is taken back."""
+        tries = 0
+        while not live.ordered_stop:
+            try:
+                await self._keep_last_ready(live.model)
+                node = await self._api.get(NODES.path(None, self._place.kubernetes_node))
+                pod = pod_of(order, self._place, node["metadata"]["uid"], ordered_at_s)
+                if live.ordered_stop:
+                    return
+                made = await self._api.create(PODS.path(self._place.namespace), pod)
+                live.uid = made["metadata"]["uid"]
+                return
+            except Conflict:
+                if await self._in_the_way(live):
+                    return
+            except KubernetesUnavailable as error:
+                self._hint(live, foreign(error))
+            except FairleadError as error:
+                self._gone(live, foreign(error))
+                return
+            await self._pause(tries)
+            tries += 1
+
+    async def _in_the_way(self, live: _Live) -> bool:
+        """Look at who has the name; True where it is ours, or a pod that is to be kept in its place."""
+        try:
+            pod = await self._api.get(self._path(live.model))
+            if instance_of(pod) == live.instance:
+                live.uid = pod["metadata"]["uid"]
+                return True
+            state = sign_of(pod).state
+            if state == "stopping":
+                self._hint(live, "the pod before it has not ended yet")
+            elif state == "ended":
+                self._sweep(pod)
+            else:
+                pod = await self._relabel(pod, live.model, instance_of(pod))
+                self._gone(live, f"a pod of {live.model} was there already: it is kept")
+                self._put(pod)
+                return True
+        except FairleadError as error:
+            self._hint(live, foreign(error))
+        return False
+
+    def _remove(self, live: _Live, grace_s: int) -> None:
+        live.task = self._begin(self._delete(live, grace_s, live.task))
+
+    async def _delete(self, live: _Live, grace_s: int, before: asyncio.Task[None] | None) -> None:
+        """Have a pod deleted; that it is gone is the watch's to say, or the answer that there is none."""
+        if before is not None:
+            await asyncio.wait((before,))  # a call that is under way may still create it
+        tries = 0
+        while self._live.get(live.model) is live:
+            try:
+                if live.uid is None:
+                    pod = await self._api.get(self._path(live.model))
+                    if instance_of(pod) != live.instance:
+                        raise NotFound(f"the pod of {live.model} is another one")
+                    live.uid = pod["metadata"]["uid"]
+                await self._api.delete(self._path(live.model), uid=live.uid, grace_s=grace_s)
+                return
+            except (NotFound, Conflict):
+                self._gone(live, live.given_up)
+                return
+            except FairleadError as error:
+                self._hint(live, foreign(error))
+            await self._pause(tries)
+            tries += 1
+
+    async def _look_for(self, live: _Live) -> None:
+        """Find out whether a pod that is no longer selected is gone, or has lost our labels and gets them back."""
+        tries = 0
+        while self._live.get(live.model) is live:
+            try:
+                pod = await self._api.get(self._path(live.model))
+                if pod["metadata"]["uid"] != live.uid:
+                    raise NotFound(f"the pod of {live.model} is another one")
+                self._log.warning("somebody took our labels from a pod: it gets them back", model=live.model)
+                await self._relabel(pod, live.model, live.instance)
+                return
+            except NotFound:
+                self._gone(live, "deleted")
+                return
+            except FairleadError as error:
+                self._hint(live, foreign(error))
+            await self._pause(tries)
+            tries += 1
+
+    async def _relabel(self, pod: Object, model: str, instance: str) -> Object:
+        """Have our labels be on a pod, whoever changed them."""
+        labels = labels_of(model, self._place.node.id, instance)
+        name = pod["metadata"]["name"]
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}}
+        return await self._api.apply(PODS.path(self._place.namespace, name), body, force=True)
+
+    async def _keep_last_ready(self, model: str) -> None:
+        """See to the model's disruption budget, once; without it pods start all the same."""
+        if model in self._budgets:
+            return
+        budget = budget_of(model, self._place.namespace)
+        try:
+            path = BUDGETS.path(self._place.namespace, budget["metadata"]["name"])
+            await self._api.apply(path, budget, force=True)
+        except KubernetesUnavailable:
+            raise
+        except FairleadError as error:
+            self._log.warning("a model has no disruption budget", model=model, error=foreign(error))
+        self._budgets.add(model)
+
+    def _sweep(self, pod: Object) -> None:
+        """Have the object of an ended pod deleted; its containers are gone already."""
+
+        async def sweep() -> None:
+            metadata = pod["metadata"]
+            try:
+                await self._api.delete(PODS.path(self._place.namespace, metadata["name"]), uid=metadata["uid"])
+            except (NotFound, Conflict):
+                return
+            except FairleadError as error:
+                self._log.warning("an ended pod could not be removed", pod=metadata["name"], error=foreign(error))
+
+        task = self._begin(sweep())
+        self._sweeps.add(task)
+        task.add_done_callback(self._sweeps.discard)
+
+    def _path(self, model: str) -> str:
+        return PODS.path(self._place.namespace, pod_name(model, self._place.node.id))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("an order failed in a way nobody foresaw", error=foreign(repr(error)), exc_info=error)
+
+    async def _pause(self, tries: int) -> None:
+        ceiling_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(tries, 30))
+        await asyncio.sleep(ceiling_s * (0.5 + 0.5 * self._jitter.random()))
+
+    # --- what listeners hear
+
+    def _hint(self, live: _Live, reason: str) -> None:
+        """Say why an order takes so long."""
+        if self._live.get(live.model) is live:
+            self._turn(live, reason=reason)
+
+    def _turn(self, live: _Live, **change: object) -> None:
+        """Change a pod's status and say so, if it is a change."""
+        fresh = replace(live.status, **change)  # type: ignore[arg-type]
+        fresh = replace(fresh, reason=foreign(fresh.reason))
+        if fresh != live.status:
+            live.status = fresh
+            self._say(live)
+
+    def _gone(self, live: _Live, reason: str) -> None:
+        """Say that a pod is gone, once."""
+        if self._live.get(live.model) is not live:
+            return
+        del self._live[live.model]
+        self._calm(live)
+        now_s = self._clock.now_s()
+        live.status = replace(
+            live.status, state="gone", stage="", since_at_s=now_s, memory_bytes=0, reason=foreign(reason)
+        )
+        self._say(live)
+
+    def _say(self, live: _Live) -> None:
+        for queue in self._watchers:
+            queue.put_nowait(live.status)

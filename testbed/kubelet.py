@@ -1,0 +1,245 @@
+"""A stand-in for the kubelets of a cluster without machines: each pod of ours is a process on a loopback address.
+
+It acts out what KWOK does not: the container's command, its probes, `preStop`, the grace period, its exit status. A
+pod's address is one of 127.0.0.0/8, so that its port is its own; the process finds it in `POD_IP`. Pods of images that
+begin with `missing` cannot be pulled.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import time
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+
+from fairlead.adapters.kubernetes_api import PODS, KubernetesApi, Object, Put, Vanished
+from fairlead.adapters.kubernetes_mirror import Mirror, Wanted
+from fairlead.contracts.containers import MANAGED_BY, MANAGED_BY_LABEL
+from fairlead.contracts.errors import FairleadError
+
+PROBE_S = 0.05
+"""Wall seconds between two probes; a real kubelet's least is 1 s."""
+
+RETRY_S = 0.1
+"""Wall seconds between two tries to tell the API server something."""
+
+UNKNOWN = "missing"
+"""First letters of images that cannot be pulled."""
+
+
+@dataclass(slots=True)
+class Backed:
+    """A pod and the process that stands for its container."""
+
+    object: Object
+    address: str
+    deleted: asyncio.Event = field(default_factory=asyncio.Event)
+    process: asyncio.subprocess.Process | None = None
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the pod's name."""
+        return str(self.object["metadata"]["name"])
+
+
+class Kubelet:
+    """Plays the kubelets of all nodes for the pods of one namespace."""
+
+    def __init__(self, api: KubernetesApi, namespace: str, subnet: int = 77) -> None:
+        """Give pods addresses of 127.`subnet`.0.0/16."""
+        self.pods: dict[str, Backed] = {}
+        """By uid."""
+        self._api = api
+        self._namespace = namespace
+        self._addresses = (f"127.{subnet}.{n // 250}.{n % 250 + 1}" for n in itertools.count())
+        self._session: aiohttp.ClientSession | None = None
+
+    async def run(self) -> None:
+        """Play until cancelled; then every process is killed."""
+        wanted = Wanted(PODS, self._namespace, f"{MANAGED_BY_LABEL}={MANAGED_BY}")
+        limit = aiohttp.ClientTimeout(total=2.0)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=limit) as self._session,
+                aclosing(Mirror(self._api, wanted).follow()) as changes,
+            ):
+                async for change in changes:
+                    if isinstance(change, Put):
+                        self._put(change.object)
+                    elif isinstance(change, Vanished):
+                        self._vanished(change.object)
+        finally:
+            await self._end()
+
+    def of_model(self, model: str) -> Backed:
+        """Return the one pod of a model that has a process."""
+        (found,) = [b for b in self.pods.values() if b.object["metadata"]["labels"].get("fairlead.dev/model") == model]
+        return found
+
+    def kill(self, model: str) -> None:
+        """Kill the process of a model's one pod, as if it had crashed."""
+        process = self.of_model(model).process
+        assert process is not None
+        os.killpg(process.pid, signal.SIGKILL)
+
+    def _put(self, pod: Object) -> None:
+        uid = pod["metadata"]["uid"]
+        backed = self.pods.get(uid)
+        if backed is None:
+            if not pod["spec"].get("nodeName") and not pod["metadata"].get("deletionTimestamp"):
+                return
+            backed = self.pods[uid] = Backed(pod, next(self._addresses))
+            backed.task = asyncio.get_running_loop().create_task(self._live(backed))
+        backed.object = pod
+        if pod["metadata"].get("deletionTimestamp"):
+            backed.deleted.set()
+
+    def _vanished(self, pod: Object) -> None:
+        """End a pod whose object was removed by force; labels that were taken away end nothing."""
+        backed = self.pods.get(pod["metadata"]["uid"])
+        if backed is not None and pod["metadata"].get("deletionTimestamp"):
+            backed.deleted.set()
+
+    async def _live(self, backed: Backed) -> None:
+        """Play one pod from its binding to its end."""
+        container = backed.object["spec"]["containers"][0]
+        try:
+            if container["image"].startswith(UNKNOWN):
+                await self._no_image(backed, container)
+            elif not backed.deleted.is_set():
+                await self._run(backed, container)
+            await backed.deleted.wait()
+        finally:
+            await self._kill(backed)
+        await self._forget(backed)
+        self.pods.pop(backed.object["metadata"]["uid"], None)
+
+    async def _no_image(self, backed: Backed, container: Object) -> None:
+        for reason in ("ErrImagePull", "ImagePullBackOff"):
+            waiting = {"waiting": {"reason": reason, "message": f"there is no image {container['image']}"}}
+            await self._say(backed, "Pending", waiting, ready=False)
+
+    async def _run(self, backed: Backed, container: Object) -> None:
+        """Run the command until it ends or the pod is deleted, and its grace is over."""
+        variables = {one["name"]: one.get("value", "") for one in container.get("env") or ()}
+        backed.process = process = await asyncio.create_subprocess_exec(
+            *container.get("command", ()),
+            *container.get("args", ()),
+            env={**os.environ, **variables, "POD_IP": backed.address},
+            start_new_session=True,
+        )
+        running = {"running": {"startedAt": _now()}}
+        await self._say(backed, "Running", running, ready=False)
+        ended = asyncio.create_task(process.wait())
+        deleted = asyncio.create_task(backed.deleted.wait())
+        probing = asyncio.create_task(self._probe(backed, container, running))
+        try:
+            await asyncio.wait((ended, deleted), return_when=asyncio.FIRST_COMPLETED)
+            if backed.deleted.is_set():
+                await self._stop(backed, container, ended)
+            else:
+                probing.cancel()
+                terminated = {"exitCode": process.returncode, "reason": "Error", "finishedAt": _now()}
+                await self._say(backed, "Failed", {"terminated": terminated}, ready=False)
+        finally:
+            for task in (ended, deleted, probing):
+                task.cancel()
+
+    async def _probe(self, backed: Backed, container: Object, running: Object) -> None:
+        probe = container["readinessProbe"]["httpGet"]
+        while await self._answer(f"http://{backed.address}:{probe['port']}{probe['path']}") != 200:
+            await asyncio.sleep(PROBE_S)
+        await self._say(backed, "Running", running, ready=True)
+
+    async def _stop(self, backed: Backed, container: Object, ended: "asyncio.Task[int]") -> None:
+        """Ask the hook, then the process, each within the grace."""
+        assert backed.process is not None
+        grace_s = backed.object["metadata"].get("deletionGracePeriodSeconds", 30)
+        end_s = time.monotonic() + grace_s
+        hook = (container.get("lifecycle") or {}).get("preStop", {}).get("httpGet")
+        if hook is not None:
+            url = f"{hook['scheme'].lower()}://{hook['host']}:{hook['port']}{hook['path']}"
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(grace_s):
+                    await self._answer(url)
+        with contextlib.suppress(ProcessLookupError):
+            backed.process.send_signal(signal.SIGTERM)
+        await asyncio.wait((ended,), timeout=max(0.0, end_s - time.monotonic()))
+
+    async def _answer(self, url: str) -> int | None:
+        assert self._session is not None
+        try:
+            async with self._session.get(url) as answer:
+                return answer.status
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
+
+    async def _say(self, backed: Backed, phase: str, state: Object, *, ready: bool) -> None:
+        """Have the pod's status be this, however often it takes."""
+        container = backed.object["spec"]["containers"][0]
+        word = "True" if ready else "False"
+        now = _now()
+        status: dict[str, Any] = {
+            "phase": phase,
+            "podIP": backed.address,
+            "podIPs": [{"ip": backed.address}],
+            "startTime": now,
+            "conditions": [
+                {"type": kind, "status": word, "lastTransitionTime": now} for kind in ("Ready", "ContainersReady")
+            ],
+            "containerStatuses": [
+                {
+                    "name": container["name"],
+                    "image": container["image"],
+                    "imageID": "",
+                    "ready": ready,
+                    "started": ready,
+                    "restartCount": 0,
+                    "state": state,
+                }
+            ],
+        }
+        scheduled = [c for c in backed.object["status"].get("conditions") or () if c["type"] == "PodScheduled"]
+        status["conditions"] += scheduled
+        path = PODS.path(self._namespace, backed.name, "status")
+        body = {"metadata": {"uid": backed.object["metadata"]["uid"]}, "status": status}
+        await self._until_told(lambda: self._api.merge(path, body))
+
+    async def _forget(self, backed: Backed) -> None:
+        path, uid = PODS.path(self._namespace, backed.name), backed.object["metadata"]["uid"]
+        await self._until_told(lambda: self._api.delete(path, uid=uid, grace_s=0))
+
+    @staticmethod
+    async def _until_told(tell: Any) -> None:
+        """Repeat what the API server may be away for; what it refuses is no more to be told."""
+        while True:
+            try:
+                await tell()
+                return
+            except FairleadError as error:
+                if error.status != 503:
+                    return
+            await asyncio.sleep(RETRY_S)
+
+    @staticmethod
+    async def _kill(backed: Backed) -> None:
+        if backed.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(backed.process.pid, signal.SIGKILL)
+            await backed.process.wait()
+
+    async def _end(self) -> None:
+        tasks = [b.task for b in self.pods.values() if b.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,142 @@
+"""A real Kubernetes API server for a whole test run, and a namespace of its own for each test.
+
+`KUBECONFIG` names one whose nodes KWOK plays; without it the lab beside the project is raised (`KUBEBUILDER_ASSETS`
+names binaries for it, `K8S_LAB_PORT_OFFSET` moves its ports) and ended by the last process of the run that uses it.
+Without either, tests that need it are skipped by name.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from fairlead.adapters.clock import ScaledClock
+from fairlead.adapters.kubernetes_access import access_of
+from fairlead.adapters.kubernetes_api import NODES, Kind, KubernetesApi, Object
+from fairlead.contracts.errors import FairleadError
+from fairlead.contracts.settings import KubernetesSettings
+from node_agent.kubernetes_runtime import KubernetesRuntime
+from node_agent.pod_feed import feed_of
+from node_agent.pod_objects import Place
+from testbed.kubelet import Kubelet
+from tests.node_agent.pods import node
+
+LAB = Path(__file__).parents[3] / "shared" / "lab" / "kubernetes"
+"""Where the lab's scripts lie beside the project."""
+
+RAISE_S = 900.0
+"""Wall seconds to raise the lab: 20 once its tools are built, ten minutes before."""
+
+PORT_OFFSET = "3000"
+"""Where a lab of our own listens, unless told otherwise: beside one that a person has raised."""
+
+READY_S = 30.0
+"""Wall seconds that a namespace takes at most to be usable."""
+
+NAMESPACES = Kind("v1", "namespaces", "Namespace")
+ACCOUNTS = Kind("v1", "serviceaccounts", "ServiceAccount")
+STAGES = Kind("kwok.x-k8s.io/v1alpha1", "stages", "Stage")
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[str]:
+    """Give a kubeconfig of a cluster that tests may do with as they like."""
+    named = os.environ.get("KUBECONFIG")
+    if named:
+        yield named
+        return
+    if not (LAB / "up.sh").exists():
+        pytest.skip(f"no Kubernetes: KUBECONFIG names none, and there is no lab at {LAB}")
+    folder = Path(os.environ.get("FAIRLEAD_LAB_DIR") or Path(tempfile.gettempdir()) / f"fairlead-lab-{os.getuid()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    surroundings = {"K8S_LAB_PORT_OFFSET": PORT_OFFSET, **os.environ, "TMPDIR": str(folder)}
+    with (folder / "users").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        raised = subprocess.run(
+            [LAB / "up.sh"], env=surroundings, capture_output=True, text=True, timeout=RAISE_S, check=False
+        )
+        if raised.returncode != 0:
+            pytest.fail(f"the Kubernetes lab cannot be raised: {raised.stderr[-2000:]}")
+        yield str(folder / "k8s-lab" / "kubeconfig")
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # another process of the run uses it still
+        subprocess.run([LAB / "down.sh", "--purge"], env=surroundings, capture_output=True, timeout=60.0, check=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Playground:
+    """A namespace of the cluster, whose pods have processes behind them."""
+
+    settings: KubernetesSettings
+    api: KubernetesApi
+    kubelet: Kubelet
+
+    @property
+    def namespace(self) -> str:
+        """Return its name."""
+        return self.settings.namespace
+
+
+@pytest.fixture
+async def playground(kubeconfig: str) -> AsyncIterator[Playground]:
+    """Give a namespace with a kubelet."""
+    async with played(kubeconfig) as one:
+        yield one
+
+
+@contextlib.asynccontextmanager
+async def played(kubeconfig: str) -> AsyncIterator[Playground]:
+    """Give a namespace with a kubelet; at the end it is deleted and none of its processes is left."""
+    settings = KubernetesSettings(
+        kubeconfig=kubeconfig, namespace=f"played-{secrets.token_hex(4)}", stuck_s=2.0, timeout_s=10.0
+    )
+    api = KubernetesApi(access_of(settings))
+    if not (await api.items(NODES.path(None), labels="type=kwok"))[0]:
+        await api.close()
+        pytest.skip(f"{kubeconfig} is of a cluster whose nodes KWOK does not play: it is left alone")
+    stage = yaml.safe_load((Path(__file__).parent / "stages.yaml").read_text())
+    await api.apply(STAGES.path(None, stage["metadata"]["name"]), stage, force=True)
+    await api.create(NAMESPACES.path(None), _named("Namespace", settings.namespace))
+    async with asyncio.timeout(READY_S):
+        while not await _is_there(api, ACCOUNTS.path(settings.namespace, "default")):
+            await asyncio.sleep(0.05)
+    kubelet = Kubelet(api, settings.namespace, subnet=64 + secrets.randbelow(128))
+    playing = asyncio.create_task(kubelet.run())
+    try:
+        yield Playground(settings, api, kubelet)
+    finally:
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+        await api.delete(NAMESPACES.path(None, settings.namespace))
+        await api.close()
+
+
+async def _is_there(api: KubernetesApi, path: str) -> bool:
+    try:
+        await api.get(path)
+    except FairleadError:
+        return False
+    return True
+
+
+def runtime_of(playground: Playground, api: KubernetesApi | None = None) -> KubernetesRuntime:
+    """Return the runtime of the tests' node, over the playground's client unless another is given."""
+    used, settings = api or playground.api, playground.settings
+    place = Place(settings.namespace, node(), None)
+    feed = feed_of(used, settings, place.node.id, "tests")
+    return KubernetesRuntime(place, used, feed, ScaledClock(), settings.stuck_s)
+
+
+def _named(kind: str, name: str) -> Object:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
