@@ -6,7 +6,7 @@ from typing import Any
 from tests.acceptance.case import Case, hold
 from tests.acceptance.comparisons import replayed, store
 from tests.acceptance.live import run
-from tests.testbed.test_real_text_server import missing
+from tests.testbed.real_text import missing
 
 GAIN_MOST = 0.95
 """Mean latency of the stand-in over the fallback's, at most (goal: 0.92)."""
