@@ -14,7 +14,7 @@ from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings, Settings
 from fairlead_cli.llm_options import checked_mode, with_llm
 from fairlead_cli.main import invoke
-from tests.testbed.test_real_text_server import missing
+from tests.testbed.real_text import missing
 
 CONFIGURED = Settings(llm=LlmSettings(endpoints=(LlmEndpoint(url="http://set/v1", planner_model="p"),)))
 

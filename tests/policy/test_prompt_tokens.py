@@ -4,12 +4,7 @@ Needs the wheels of the extra `local`; without them it is skipped and says which
 """
 
 import json
-import signal
-import subprocess
-import sys
-import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,9 +16,8 @@ from fairlead.policy.aliases import Aliases, named
 from fairlead.policy.figures import tokens_most
 from fairlead.policy.questions import PLANNER_TOKENS, SLOT_TOKENS
 from fairlead.policy.reply_schemas import planner_schema
-from tests.node_agent.pods import free_port
 from tests.policy.prompt_scenes import SIZES, questions
-from tests.testbed.test_real_text_server import LOAD_S, missing, ready
+from tests.testbed.real_text import missing, post, serving, tokens
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
@@ -31,33 +25,8 @@ pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is the
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """Run the server of a real text pod and give its address once it is ready."""
-    port = free_port()
-    command = [sys.executable, "-m", "testbed.real_text_server", "--port", str(port), "--name", "tiny"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
-        end_s = time.monotonic() + LOAD_S
-        address = f"http://127.0.0.1:{port}"
-        while not ready(address):
-            assert server.poll() is None, "the server ended"
-            assert time.monotonic() < end_s, "the model never loaded"
-            time.sleep(0.05)
+    with serving() as (address, _):
         yield address
-        server.send_signal(signal.SIGTERM)
-        server.wait(30)
-
-
-def post(address: str, path: str, call: dict[str, Any]) -> dict[str, Any]:
-    """Return the server's answer."""
-    request = urllib.request.Request(
-        f"{address}{path}", json.dumps(call).encode(), {"content-type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=LOAD_S) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
-
-
-def tokens(address: str, text: str) -> int:
-    """Return how many tokens SmolLM2 reads `text` as."""
-    return len(post(address, "/tokenize", {"content": text})["tokens"])
 
 
 def messages(ask: Ask) -> list[dict[str, str]]:

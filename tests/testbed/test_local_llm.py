@@ -22,7 +22,7 @@ from testbed import local_llm
 from testbed.scripted_join import verdicts
 from tests.node_agent.pods import free_port
 from tests.policy.prompt_scenes import scene
-from tests.testbed.test_real_text_server import missing
+from tests.testbed.real_text import missing
 
 ROOT = Path(__file__).parents[2]
 GONE_S = 30.0

@@ -1,11 +1,9 @@
 """The real text model in its pod: it loads, answers, streams, and ends when told."""
 
-import importlib.util
 import json
-import signal
 import subprocess
 import sys
-import time
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -13,57 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.contracts.errors import ConfigError
-from testbed.llama_server import weights
-from tests.node_agent.pods import free_port
-
-LOAD_S = 120.0
-"""How long loading may take on a machine that is busy with other things; it takes 1 to 6 s."""
-
-
-def missing() -> str:
-    """Return why the model cannot run here; empty if it can."""
-    if importlib.util.find_spec("xllamacpp") is None:
-        return "the wheel xllamacpp is not installed (extra local)"
-    try:
-        weights()
-    except ConfigError as error:
-        return str(error)
-    return ""
-
+from tests.testbed.real_text import LOAD_S, missing, serving
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "all is there")
 
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """Run the server as a pod would and give its address once it is ready."""
-    port = free_port()
-    command = [sys.executable, "-m", "testbed.real_text_server", "--port", str(port), "--name", "tiny"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as server:
-        end_s = time.monotonic() + LOAD_S
-        address = f"http://127.0.0.1:{port}"
-        while not ready(address):
-            assert server.poll() is None, server.stderr and server.stderr.read().decode()
-            assert time.monotonic() < end_s, "the model never loaded"
-            time.sleep(0.05)
-        yield address
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(30) == 0
-        assert server.stderr is not None
-        facts = json.loads(next(line for line in server.stderr if line.startswith(b'{"url"')))
+    """Run the server and give its address; what it says of itself at its end is looked at."""
+    with tempfile.TemporaryFile() as said:
+        with serving(said) as (address, server):
+            yield address
+        assert server.returncode == 0
+        said.seek(0)
+        facts = json.loads(next(line for line in said if line.startswith(b'{"url"')))
     assert facts["url"] == address
     assert 100_000_000 < facts["resident_bytes"] < 400_000_000
     assert facts["loaded_s"] > 0
-
-
-def ready(address: str) -> bool:
-    """Return whether the health check says so."""
-    try:
-        with urllib.request.urlopen(f"{address}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
 
 
 def ask(address: str, **more: object) -> bytes:
