@@ -19,7 +19,7 @@ class Broken(Exception):
 
 
 class Skipped(Exception):
-    """This machine cannot show what the case claims; the message has what is missing and how to get it."""
+    """What the case claims cannot be shown on this machine; the message has what is missing and how to get it."""
 
 
 def hold(what: bool, message: str) -> None:
