@@ -11,7 +11,7 @@ export VENV PYTHON
 # What `make run` shows; `make run ARGS="--scenario home3"` shows something else.
 ARGS ?= --scenario city7-rotating --load 0.8 --speed 30
 
-.PHONY: help install run test acceptance check format bench lock scoreboard docs docs-check
+.PHONY: help install run test acceptance check format bench lock scoreboard docs docs-check images
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -44,6 +44,15 @@ format: $(stamp)  ## put the code into the one format
 
 bench: $(stamp)  ## gateway, fallback decision, start time and memory of each process: ratios and medians (BENCH=name for some)
 	@$(bin)/python -m bench $(BENCH)
+
+# With which client, and under which tag: the version of the project unless TAG says otherwise.
+DOCKER ?= docker
+TAG ?= $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+images:  ## container images fairlead-edge and fairlead-core, and their sizes (DOCKER=…, TAG=…)
+	@for target in edge core; do \
+	    DOCKER_BUILDKIT=1 $(DOCKER) build --quiet --target $$target --tag fairlead-$$target:$(TAG) . >/dev/null; \
+	    echo "images: fairlead-$$target:$(TAG), $$($(DOCKER) images --format '{{.Size}}' fairlead-$$target:$(TAG))"; \
+	done
 
 lock:  ## make the lock files anew (UPGRADE=1 takes the newest versions)
 	@requirements/lock.sh $(if $(UPGRADE),--upgrade)
