@@ -247,8 +247,10 @@ def _explain(output: dict[str, Any]) -> None:
     plan = output.get("plan")
     if plan:
         typer.echo(f"\nplan {plan['generation']} for epoch {plan['epoch']}, source {plan['source']}")
-        typer.echo(f"  {plain(plan['why']) or '-'}\n")
-        tell_plan(plan)
+        typer.echo(f"  {plain(plan['why']) or '-'}")
+        if plan["source"] != "fallback":  # whose plan says nothing
+            typer.echo("")
+            tell_plan(plan)
     placement = output.get("placement")
     if placement:
         typer.echo(f"\nplacement {placement['generation']} under plan {placement['plan_generation']}")

@@ -87,9 +87,10 @@ def tell_measured(came: dict[str, Any], predicted_s: float | None) -> None:
     expected = "" if predicted_s is None else f", {predicted_s:.1f} s were expected"
     mean = "no request has ended" if came["latency_s"] is None else f"mean latency {came['latency_s']:.1f} s"
     so_far = "" if came["over"] else " so far"
+    timely = f"; {came['timely']} of {came['judged']} timely" if came["judged"] else ""
     typer.echo(
         f"  from {instant(came['from_s'])} to {instant(came['until_s'])}{so_far}: {came['requests']} requests, "
-        f"{mean}{expected}; {came['timely']} of {came['judged']} timely"
+        f"{mean}{expected}{timely}"
     )
 
 

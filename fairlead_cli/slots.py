@@ -14,7 +14,7 @@ def tell_slot(account: dict[str, Any], records: list[dict[str, Any]], *, reply: 
     typer.echo(f"  {_plan(account)}")
     seconds, money = account["seconds"], account["money"]
     typer.echo(
-        f"  asked a language model in {len(account['dialogues'])} dialogues: {account['prompt_tokens']} tokens in, "
+        f"  dialogues with a language model: {len(account['dialogues'])}, {account['prompt_tokens']} tokens in, "
         f"{account['reply_tokens']} out, money {money:.4f}, {seconds:.2f} s of answers and judging"
     )
     tell_measured(account["measured"], None)

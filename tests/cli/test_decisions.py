@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.contracts.decisions import DecisionRecord, SlotInput
+from fairlead.contracts.decisions import DecisionRecord, EpochDecision, SlotInput
 from fairlead.policy.registry import decide_slot
 from fairlead_cli import replaying
 from fairlead_cli.client import locate
@@ -73,7 +73,7 @@ def test_what_the_twin_said_and_what_came_are_told(system: System, capsys: pytes
         "\nin hindsight\n  it cost 2406 tokens in, ",
         " s of answers and 0.25 s of judging\n",
         "  the fallback acted; next best by the twin: other-1, gain +0.0200\n",
-        ": 0 requests, no request has ended, 11.0 s were expected; 0 of 0 timely\n",
+        ": 0 requests, no request has ended, 11.0 s were expected\n",
     ):
         assert part in words
 
@@ -145,9 +145,12 @@ def test_a_decision_without_a_dialogue_says_so_when_asked(system: System, capsys
     assert "table 1 for placement 1, fallback\n  * text: node-1 1.00\n" in said(
         capsys, "decisions", "show", "slot-table-1"
     )
-    assert "plan 1 for epoch 1, source fallback\n  neutral\n\nno intents\n" in said(
-        capsys, "decisions", "show", "epoch-1"
-    )
+    assert said(capsys, "decisions", "show", "epoch-1").endswith("plan 1 for epoch 1, source fallback\n  neutral\n")
+    planned = some.epoch_record(2)
+    assert isinstance(planned.output, EpochDecision)
+    plan = some.plan(2).model_copy(update={"source": "llm"})
+    journaled(system, planned.model_copy(update={"output": planned.output.model_copy(update={"plan": plan})}))
+    assert "plan 2 for epoch 2, source llm\n  neutral\n\nno intents\n" in said(capsys, "decisions", "show", "epoch-2")
 
 
 def test_listings_count_questions(system: System, capsys: pytest.CaptureFixture[str]) -> None:
