@@ -6,7 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("planner", "slot_agent", "node_agent", "gateway", "control_api", "fairlead", "testbed", "fairlead_cli")
+PACKAGES = (
+    "planner",
+    "slot_agent",
+    "node_agent",
+    "gateway",
+    "control_api",
+    "kube_sync",
+    "fairlead",
+    "testbed",
+    "fairlead_cli",
+)
 KINDS = {"Counter": "counter", "Gauge": "gauge", "Histogram": "histogram", "Summary": "summary"}
 """Constructors that declare a metric: name, help and labels are their first three arguments. A table does, too."""
 

@@ -73,6 +73,13 @@ def register(app: typer.Typer) -> None:
         ),
     )(gateway)
     app.command(
+        "kube-sync",
+        rich_help_panel=panel,
+        epilog=examples(
+            "FAIRLEAD_MONGODB_URI=mongodb://db:27017 KUBECONFIG=admin.conf fairlead kube-sync",
+        ),
+    )(kube_sync)
+    app.command(
         "edge",
         rich_help_panel=panel,
         epilog=examples(
@@ -106,6 +113,14 @@ def slot_agent(config: Config = None, llm: Llm = None, llm_model: LlmModel = Non
     from slot_agent.service import serve
 
     _run_agent(asking, serve)
+
+
+def kube_sync(config: Config = None) -> None:
+    """Keep the store and Kubernetes together: declared models in, mirrors and routes of a gateway out."""
+    settings = _with_database(_prepare(config, "kube-sync"))
+    from kube_sync.service import serve
+
+    _run(serve(settings))
 
 
 def node_agent(

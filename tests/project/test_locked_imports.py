@@ -15,6 +15,7 @@ CORE = (
     "planner.service",
     "planner.hindsight_child",
     "slot_agent.service",
+    "kube_sync.service",
     "fairlead.agents.twin_child",
     "fairlead_cli.setup",
 )

@@ -1,0 +1,1 @@
+"""Tests of kube-sync without a cluster; those on a real API server are in `tests/kubernetes`."""
