@@ -7,7 +7,7 @@ gain is a little too high on average; that is why a suggestion needs the whole i
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, assert_never
 
 from fairlead.contracts.agent_memory import Gains
 from fairlead.contracts.dialogue import Exchange, Judgement, ModeName, Worth
@@ -75,7 +75,7 @@ def worth(sums: Gains, mode: ModeName) -> Worth:
         tokens=sums.tokens / count,
         money=sums.money / count,
         advice=advice,
-        text=_words(sums.dialogues, half, advice),
+        text=_words(sums.dialogues, mean, half, advice),
     )
 
 
@@ -102,9 +102,15 @@ def _advice(mean: float, half: float | None, mode: ModeName) -> Literal["none", 
     return "demote" if mean + half < 0.0 and mode in ("auto", "assist") else "none"
 
 
-def _words(dialogues: int, half: float | None, advice: Literal["none", "promote", "demote"]) -> str:
+def _words(dialogues: int, mean: float, half: float | None, advice: Literal["none", "promote", "demote"]) -> str:
     if half is None:
         return f"{dialogues} of {LEAST} dialogues that an interval takes"
-    if advice == "promote":
-        return "it surely gains, and does not act by itself: mode auto would let it"
-    return "it surely loses: mode shadow would not let it act" if advice == "demote" else ""
+    match advice:
+        case "promote":
+            return "it surely gains, and does not act by itself: mode auto would let it"
+        case "demote":
+            return "it surely loses: mode shadow would not let it act"
+        case "none":
+            return "it neither surely gains nor surely loses" if abs(mean) <= half else "nothing is to be changed"
+        case _:
+            assert_never(advice)
