@@ -12,7 +12,7 @@ def arbiter(name: EngineName) -> Arbiter:
     """Return what judges proposals in branches of an engine."""
     branch = brancher(name)
 
-    def judge(asked: SlotInput | EpochInput, proposal: Judge) -> Judgement:
-        return judged(asked, proposal, asked.settings.gate, Means(branch))
+    def judge(asked: SlotInput | EpochInput, proposal: Judge, fresh: bool) -> Judgement:
+        return judged(asked, proposal, asked.settings.gate, Means(branch, fresh=fresh))
 
     return judge

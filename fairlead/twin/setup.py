@@ -17,7 +17,7 @@ from fairlead.twin.engine import Engine
 from fairlead.twin.node import Node
 from fairlead.twin.requests import Arrival, Network
 from fairlead.twin.rules import nodes_of, rules
-from fairlead.twin.talking import Counsel, Talks
+from fairlead.twin.talking import Counsel, Surroundings, Talks
 from fairlead.twin.views import FreshView, ReportedView, View
 
 
@@ -52,7 +52,8 @@ def assembled(setup: Setup, demand: Iterable[Arrival]) -> Engine:
     foreseeing = foreseeing_of(setup)
     talks = None
     if setup.counsel is not None:
-        talks = Talks(setup.counsel, setup.cluster, setup.settings, setup.seed, foreseeing, setup.notes)
+        around = Surroundings(setup.cluster, setup.settings, setup.seed, setup.notes, setup.fresh)
+        talks = Talks(setup.counsel, around, foreseeing)
     controller = Controller(case, talks, foreseeing)
     engine = Engine(
         nodes, views, setup.network, demand, rules(setup.settings, setup.seed, fresh=setup.fresh), controller

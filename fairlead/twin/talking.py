@@ -37,8 +37,9 @@ from fairlead.policy.snapshot import totals
 Asker = Callable[[Ask, str, float], Answer]
 """Question, its id, and the seconds in which an answer is of use; never raises, `Answer.took_s` counts in the twin."""
 
-Arbiter = Callable[[SlotInput | EpochInput, Judge], Judgement]
-"""The twin's judgement of a proposal for what was asked; it takes `GateSettings.judging_s` of virtual time."""
+Arbiter = Callable[[SlotInput | EpochInput, Judge, bool], Judgement]
+"""The twin's judgement of a proposal for what was asked, and whether state is known on change (`Surroundings.fresh`);
+it takes `GateSettings.judging_s` of virtual time."""
 
 SnapshotSince = Callable[[Mapping[str, int]], Snapshot]
 """The state of now, with the arrivals since these totals."""
@@ -100,18 +101,23 @@ class Due:
     steps: tuple[Step, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run's dialogues are about."""
+
+    cluster: Cluster
+    settings: PolicySettings
+    seed: int
+    notes: tuple[Note, ...] = ()
+    """What operators say in it."""
+    fresh: bool = True
+    """State on change; else every few seconds."""
+
+
 class Talks:
     """All dialogues of a run, and what of them is in force."""
 
-    def __init__(
-        self,
-        counsel: Counsel,
-        cluster: Cluster,
-        settings: PolicySettings,
-        seed: int,
-        foreseeing: Foreseeing | None = None,
-        notes: tuple[Note, ...] = (),
-    ) -> None:
+    def __init__(self, counsel: Counsel, run: Surroundings, foreseeing: Foreseeing | None = None) -> None:
         """Begin at instant 0 with no plan; the first epoch is asked about while it runs."""
         self.plan: EpochPlan | None = None
         self.guide: Guide | None = None
@@ -123,9 +129,8 @@ class Talks:
         self._appointments: list[float] = []
         self._counsel = counsel
         self._foreseeing = foreseeing
-        self._notes = notes
-        self._watch = NoteWatch(cluster, settings.slot_s)
-        self._cluster, self._settings, self._seed = cluster, settings, seed
+        self._run, settings = run, run.settings
+        self._watch = NoteWatch(run.cluster, settings.slot_s)
         self._agenda = Agenda(
             epochs=Periods(0.0, settings.slot_s * settings.epoch_slots),
             slots=Periods(0.0, settings.slot_s),
@@ -218,9 +223,9 @@ class Talks:
         return EpochInput(
             epoch=epoch,
             now_s=now_s,
-            seed=self._seed,
-            settings=self._settings,
-            cluster=self._cluster,
+            seed=self._run.seed,
+            settings=self._run.settings,
+            cluster=self._run.cluster,
             snapshot=known.since(self._arrived),
             parent=self.plan,
             next_plan=generation,
@@ -237,14 +242,14 @@ class Talks:
 
     def _look_out(self, now_s: float) -> None:
         """Have the forecast recognise what operators have said once it comes true."""
-        if self._foreseeing is not None and self._notes:
+        if self._foreseeing is not None and self._run.notes:
             rates = self._learned.state.rates if self._learned is not None else ()
-            self._foreseeing.foresight.expect(self._watch.active(self._notes, rates, now_s))
+            self._foreseeing.foresight.expect(self._watch.active(self._run.notes, rates, now_s))
 
     def _noted(self, epoch: int, now_s: float) -> tuple[Note, ...]:
         """Return what operators have said by now of the time of an epoch."""
         periods = self._agenda.epochs
-        said = [note for note in self._notes if note.created_at_s <= now_s]
+        said = [note for note in self._run.notes if note.created_at_s <= now_s]
         return touching(said, periods.begins_at_s(epoch), periods.begins_at_s(epoch + 1))
 
     def _decide(self, given: EpochInput, answered: Due | None, *, publish: bool) -> None:
@@ -275,8 +280,8 @@ class Talks:
             if (ask := conversation.ask) is not None:
                 conversation.answered(ask, counsel.ask(ask, conversation.name, conversation.left_s))
             elif (judge := conversation.judge) is not None:
-                conversation.judged(counsel.arbiter(asked, judge))
-                took_s += self._settings.gate.judging_s
+                conversation.judged(counsel.arbiter(asked, judge, self._run.fresh))
+                took_s += self._run.settings.gate.judging_s
             else:
                 break
         held = conversation.held()

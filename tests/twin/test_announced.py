@@ -63,7 +63,7 @@ def test_a_rush_brings_as_much_work_again_of_a_model_that_was_silent() -> None:
 def test_a_plan_acts_on_a_note_once_it_comes_true(name: str, comes: bool) -> None:
     """Within half a minute of demand; where the twin refuses what rests on words alone, an untrue note does nothing."""
 
-    def doubting(asked: SlotInput | EpochInput, judge: Judge) -> Judgement:
+    def doubting(asked: SlotInput | EpochInput, judge: Judge, fresh: bool) -> Judgement:
         plan = PlanDraft.from_json(judge.proposal)
         assert isinstance(asked, EpochInput)
         seen = not plan.rates or (asked.forecast is not None and asked.forecast.regime != "")

@@ -274,6 +274,20 @@ def test_by_the_clock_it_is_measured_on_a_slot_what_playing_takes(left: float, c
     assert (found.code, made.played("proposal")) == (code, played)
 
 
+@pytest.mark.parametrize("fresh", [True, False])
+def test_branches_know_of_state_as_the_run_does(fresh: bool) -> None:
+    """On change, or every few seconds."""
+    seen = []
+
+    def branch(situation: Situation, candidate: Candidate, demand: Demand, until_s: float) -> Branched:
+        seen.append(situation.fresh)
+        return Made(slower()).branch(situation, candidate, demand, until_s)
+
+    asked = epoch_asked(cluster=SHAPE, seed=7)
+    judged(asked, Judge(agent="planner", proposal=draft().to_json()), SETTINGS, Means(branch, fresh=fresh))
+    assert set(seen) == {fresh}
+
+
 def test_in_a_cluster_without_sites_nothing_can_be_judged_and_the_reason_says_so() -> None:
     """Nobody sends a request there, so that no demand can come."""
     made = Made(slower())

@@ -21,12 +21,12 @@ SUBJECT = subject_of(scenario("city7-rotating"), 0.8, 3, warm_up_s=200.0, run_s=
 SLOTS = 30
 
 
-def agreeing(asked: SlotInput | EpochInput, judge: Judge) -> Judgement:
+def agreeing(asked: SlotInput | EpochInput, judge: Judge, fresh: bool) -> Judgement:
     """Find everything no worse."""
     return Judgement(code="no-worse", text="a test")
 
 
-def refusing(asked: SlotInput | EpochInput, judge: Judge) -> Judgement:
+def refusing(asked: SlotInput | EpochInput, judge: Judge, fresh: bool) -> Judgement:
     """Find everything worse."""
     return Judgement(code="worse", text="a test")
 
@@ -49,6 +49,20 @@ def same(one: Figures, other: Figures) -> bool:
     return (one.arrived, one.starts_per_hour) == (other.arrived, other.starts_per_hour) and means[0] == pytest.approx(
         means[1], rel=0.01
     )
+
+
+@pytest.mark.parametrize(("at", "fresh"), [("agents@fresh", True), ("agents@5s", False)])
+def test_the_twin_judges_with_what_the_run_knows_and_when(at: str, fresh: bool) -> None:
+    """State on change or every few seconds: what it foretells differs by several percent."""
+    told = []
+
+    def heard(asked: SlotInput | EpochInput, judge: Judge, known: bool) -> Judgement:
+        told.append(known)
+        return Judgement(code="worse", text="a test")
+
+    asking = counsel_of(LlmSettings(), scripted("good=1", 1, 2.0), "shadow", "a test", heard)
+    engine_of(Game(SUBJECT, policy_at(at), 3, counsel=asking)).run(100.0)
+    assert set(told) == {fresh}
 
 
 def test_each_slot_and_each_epoch_is_asked_about_once() -> None:

@@ -46,7 +46,7 @@ PROMPT = PlannerPrompt(
 ROWS = SlotPrompt((("m01", (Cell("n01", 0.5, 0.0, True), Cell("n02", 0.3, 20.0, True), Cell("n03", 0.2, 0.0, False))),))
 
 
-def agreeable(asked: SlotInput | EpochInput, proposal: Judge) -> Judgement:
+def agreeable(asked: SlotInput | EpochInput, proposal: Judge, fresh: bool) -> Judgement:
     """Let everything pass that has come so far."""
     return Judgement(code="no-worse", text="as a test has it")
 
