@@ -17,6 +17,7 @@ from fairlead.adapters.kubernetes_api import BUDGETS, NODES, PODS, KubernetesApi
 from fairlead.contracts.errors import (
     Conflict,
     FairleadError,
+    KubernetesRefused,
     KubernetesUnavailable,
     NotFound,
     PodFault,
@@ -208,47 +209,54 @@ class KubernetesRuntime:
 
     async def _create(self, live: _Live, order: PodOrder, ordered_at_s: float) -> None:
         """Create the Pod once nothing is in its way; ends early when the order is taken back."""
-        tries = 0
-        while not live.ordered_stop:
+        made, tries = False, 0
+        while not (live.ordered_stop or live.given_up):
             try:
-                await self._keep_last_ready(live.model)
-                node = await self._api.get(NODES.path(None, self._place.kubernetes_node))
-                pod = pod_of(order, self._place, node["metadata"]["uid"], ordered_at_s)
-                if live.ordered_stop:
-                    return
-                made = await self._api.create(PODS.path(self._place.namespace), pod)
-                live.uid = made["metadata"]["uid"]
-                return
-            except Conflict:
-                if await self._in_the_way(live):
+                if not made:
+                    made = await self._made(live, order, ordered_at_s)
+                if made:
+                    await self._keep_last_ready(live.model)
                     return
             except KubernetesUnavailable as error:
                 self._hint(live, foreign(error))
             except FairleadError as error:
                 self._gone(live, foreign(error))
+            if self._live.get(live.model) is not live:
                 return
             await self._pause(tries)
             tries += 1
 
+    async def _made(self, live: _Live, order: PodOrder, ordered_at_s: float) -> bool:
+        """Try once to create the Pod; False where something is in its way."""
+        node = await self._api.get(NODES.path(None, self._place.kubernetes_node))
+        if live.ordered_stop:
+            return False
+        pod = pod_of(order, self._place, node["metadata"]["uid"], ordered_at_s)
+        try:
+            created = await self._api.create(PODS.path(self._place.namespace), pod)
+        except Conflict:
+            return await self._in_the_way(live)
+        live.uid = created["metadata"]["uid"]
+        return True
+
     async def _in_the_way(self, live: _Live) -> bool:
-        """Look at who has the name; True where it is ours, or a pod that is to be kept in its place."""
+        """Look at who has the name; True where it is this very pod. One that is to be kept takes its place."""
         try:
             pod = await self._api.get(self._path(live.model))
-            if instance_of(pod) == live.instance:
-                live.uid = pod["metadata"]["uid"]
-                return True
-            state = sign_of(pod).state
-            if state == "stopping":
-                self._hint(live, "the pod before it has not ended yet")
-            elif state == "ended":
-                self._sweep(pod)
-            else:
-                pod = await self._relabel(pod, live.model, instance_of(pod))
-                self._gone(live, f"a pod of {live.model} was there already: it is kept")
-                self._put(pod)
-                return True
-        except FairleadError as error:
-            self._hint(live, foreign(error))
+        except NotFound:
+            return False  # it has gone by itself
+        if instance_of(pod) == live.instance:
+            live.uid = pod["metadata"]["uid"]
+            return True
+        state = sign_of(pod).state
+        if state == "stopping":
+            self._hint(live, "the pod before it has not ended yet")
+        elif state == "ended":
+            self._sweep(pod)
+        else:
+            pod = await self._relabel(pod, live.model, instance_of(pod))
+            self._gone(live, f"a pod of {live.model} was there already: it is kept")
+            self._put(pod)
         return False
 
     def _remove(self, live: _Live, grace_s: int) -> None:
@@ -303,16 +311,14 @@ class KubernetesRuntime:
         return await self._api.apply(PODS.path(self._place.namespace, name), body, force=True)
 
     async def _keep_last_ready(self, model: str) -> None:
-        """See to the model's disruption budget, once; without it pods start all the same."""
+        """See to the model's disruption budget, once; one that is refused is done without."""
         if model in self._budgets:
             return
         budget = budget_of(model, self._place.namespace)
         try:
             path = BUDGETS.path(self._place.namespace, budget["metadata"]["name"])
             await self._api.apply(path, budget, force=True)
-        except KubernetesUnavailable:
-            raise
-        except FairleadError as error:
+        except (KubernetesRefused, Conflict, NotFound) as error:
             self._log.warning("a model has no disruption budget", model=model, error=foreign(error))
         self._budgets.add(model)
 

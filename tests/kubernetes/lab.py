@@ -130,10 +130,12 @@ async def _is_there(api: KubernetesApi, path: str) -> bool:
     return True
 
 
-def runtime_of(playground: Playground, api: KubernetesApi | None = None) -> KubernetesRuntime:
+def runtime_of(
+    playground: Playground, api: KubernetesApi | None = None, kubernetes_node: str = "node-1"
+) -> KubernetesRuntime:
     """Return the runtime of the tests' node, over the playground's client unless another is given."""
     used, settings = api or playground.api, playground.settings
-    place = Place(settings.namespace, node(), None)
+    place = Place(settings.namespace, node().model_copy(update={"kubernetes_node": kubernetes_node}), None)
     feed = feed_of(used, settings, place.node.id, "tests")
     return KubernetesRuntime(place, used, feed, ScaledClock(), settings.stuck_s)
 

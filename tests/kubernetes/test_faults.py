@@ -1,0 +1,291 @@
+"""The Kubernetes runtime where the API server, or somebody who uses it, does what nobody ordered."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from fairlead.adapters.kubernetes_access import Access, access_of
+from fairlead.adapters.kubernetes_api import NODES, PODS, Kind, KubernetesApi, Object
+from fairlead.contracts.errors import FairleadError
+from fairlead.contracts.ports import PodOrder, PodStatus
+from node_agent.kubernetes_runtime import KubernetesRuntime
+from node_agent.pod_objects import pod_name
+from tests.kubernetes.lab import Playground, runtime_of
+from tests.kubernetes.proxy import BUSY_S, Proxy, proxied
+from tests.node_agent.pods import contained
+from tests.waiting import until
+
+
+@dataclass
+class Scene:
+    """A runtime behind a proxy, beside a client that has none."""
+
+    ground: Playground
+    proxy: Proxy
+    runtime: KubernetesRuntime
+    said: list[PodStatus] = field(default_factory=list)
+
+    async def start(self, instance: str = "a-1", **more: object) -> None:
+        """Order a start of model a."""
+        await self.runtime.start(PodOrder("n1", contained("a", **more), instance))  # type: ignore[arg-type]
+
+    async def reached(self, state: str) -> PodStatus:
+        """Wait until the last status of model a has a state."""
+        await until(lambda: bool(self.said) and self.said[-1].state == state, f"a is {state}")
+        return self.said[-1]
+
+    @property
+    def path(self) -> str:
+        """Return where the pod of model a lies."""
+        return PODS.path(self.ground.namespace, pod_name("a", "n1"))
+
+    @property
+    def reason(self) -> str:
+        """Return why model a is as it is."""
+        return self.said[-1].reason if self.said else ""
+
+    def states(self) -> list[str]:
+        """Return the states of model a, each once in a row."""
+        return [state for state, _ in itertools.groupby(s.state for s in self.said)]
+
+    async def pods(self) -> tuple[Object, ...]:
+        """Return every pod that is there, whoever may know of it."""
+        return (await self.ground.api.items(PODS.path(self.ground.namespace)))[0]
+
+    async def gone(self) -> None:
+        """Wait until no pod is there."""
+        async with asyncio.timeout(20.0):
+            while await self.pods():
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def scene(playground: Playground) -> AsyncIterator[Scene]:
+    """Give a runtime whose every word passes the proxy; what it says is noted."""
+    async with proxied(access_of(playground.settings)) as proxy:
+        api = KubernetesApi(Access(proxy.url, None), timeout_s=3.0)
+        runtime = runtime_of(playground, api)
+        one = Scene(playground, proxy, runtime)
+        await runtime.adopt()
+
+        async def note() -> None:
+            async for status in runtime.watch():
+                one.said.append(status)
+
+        noting = asyncio.create_task(note())
+        yield one
+        proxy.become("well")
+        noting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await noting
+        await runtime.close()
+        await api.close()
+
+
+# --- the API server
+
+
+@pytest.mark.parametrize("mood", ["away", "silent"])
+async def test_a_pod_serves_on_while_the_api_is_not_there(scene: Scene, mood: str) -> None:
+    """Nothing is concluded from silence; what happened meanwhile is told afterwards."""
+    await scene.start()
+    await scene.reached("ready")
+    scene.proxy.become(mood)  # type: ignore[arg-type]
+    count = len(scene.said)
+    if mood == "away":
+        calls = scene.proxy.calls
+        await until(lambda: scene.proxy.calls >= calls + 3, "the watch is tried again")
+    scene.ground.kubelet.kill("a")
+    assert len(scene.said) == count
+    scene.proxy.become("away")
+    scene.proxy.become("well")
+    assert "ended by itself" in (await scene.reached("gone")).reason
+
+
+async def test_a_start_while_the_api_is_away_comes_true_once(scene: Scene) -> None:
+    """It says what it waits for, and there is one pod in the end."""
+    scene.proxy.become("away")
+    await scene.start()
+    await until(lambda: "got no answer" in scene.reason, "it says why")
+    assert scene.said[-1].state == "starting"
+    scene.proxy.become("well")
+    assert (await scene.reached("ready")).instance == "a-1"
+    assert len(await scene.pods()) == 1
+
+
+async def test_a_start_that_is_taken_back_while_the_api_is_away_leaves_nothing(scene: Scene) -> None:
+    """Neither before nor after the API is back."""
+    scene.proxy.become("away")
+    await scene.start()
+    await scene.runtime.stop("a", grace_s=1.0)
+    scene.proxy.become("well")
+    assert (await scene.reached("gone")).reason == ""
+    assert await scene.pods() == ()
+
+
+async def test_an_answer_that_is_lost_makes_no_second_pod(scene: Scene) -> None:
+    """The pod was made; the next try finds the name taken, and by whom."""
+    scene.proxy.become("lossy")
+    await scene.start()
+    ready = await scene.reached("ready")
+    scene.proxy.become("well")
+    assert ready.instance == "a-1"
+    assert len(await scene.pods()) == 1
+    await scene.runtime.stop("a", grace_s=1.0)
+    await scene.reached("gone")
+    assert scene.states() == ["starting", "ready", "stopping", "gone"]
+
+
+async def test_a_stop_while_the_api_is_away_is_made_up_for(scene: Scene) -> None:
+    """The pod stays until it can be told."""
+    await scene.start()
+    await scene.reached("ready")
+    scene.proxy.become("away")
+    await scene.runtime.stop("a", grace_s=1.0)
+    await until(lambda: "got no answer" in scene.reason, "it says why")
+    assert len(await scene.pods()) == 1
+    scene.proxy.become("well")
+    await scene.reached("gone")
+    await scene.gone()
+
+
+async def test_a_slow_api_delays_and_breaks_nothing(scene: Scene) -> None:
+    """Two seconds a call."""
+    scene.proxy.become("slow")
+    await scene.start()
+    await scene.reached("ready")
+    await scene.runtime.stop("a", grace_s=1.0)
+    await scene.reached("gone")
+    assert scene.states() == ["starting", "ready", "stopping", "gone"]
+
+
+async def test_a_busy_api_is_spared_as_it_asks(scene: Scene) -> None:
+    """One call, then silence for as long as it says; then the order is carried out."""
+    scene.proxy.become("busy")
+    calls = scene.proxy.calls
+    await scene.start()
+    await until(lambda: scene.proxy.calls > calls, "it has asked")
+    await asyncio.sleep(BUSY_S / 2)  # within the second that it asked for
+    assert scene.proxy.calls == calls + 1
+    scene.proxy.become("well")
+    await scene.reached("ready")
+
+
+async def test_a_watch_that_is_too_old_begins_anew(scene: Scene) -> None:
+    """What vanished meanwhile is told as vanished, what is there is not told as new."""
+    await scene.start()
+    await scene.reached("ready")
+    scene.proxy.become("forgetful")
+    await scene.ground.api.delete(scene.path, grace_s=1)
+    await scene.gone()
+    await scene.reached("gone")
+    assert scene.states()[:2] == ["starting", "ready"]
+
+
+# --- people, and others who use the API
+
+
+async def test_a_pod_that_somebody_deletes_is_told_and_can_start_again(scene: Scene) -> None:
+    """As a stop that nobody here ordered, with who did it."""
+    await scene.start()
+    await scene.reached("ready")
+    await scene.ground.api.delete(scene.path, grace_s=1)
+    assert (await scene.reached("stopping")).reason == "deleted by somebody else"
+    await scene.reached("gone")
+    await scene.start("a-2")
+    assert (await scene.reached("ready")).instance == "a-2"
+
+
+async def test_the_last_ready_pod_is_not_evicted_and_another_one_is(scene: Scene) -> None:
+    """The model's budget refuses the eviction until there are two; then it is told as what it is."""
+    await scene.start()
+    await scene.reached("ready")
+    budgets = Kind("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
+    path = budgets.path(scene.ground.namespace, "fairlead-a")
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod_name("a", "n1")}}
+    brief = KubernetesApi(access_of(scene.ground.settings), timeout_s=0.5)
+    with pytest.raises(FairleadError):
+        await brief.create(scene.path + "/eviction", eviction)
+    assert (await scene.ground.api.get(path))["spec"]["minAvailable"] == 1
+    await scene.ground.api.merge(path, {"spec": {"minAvailable": 0}})
+    await asyncio.wait_for(_evicted(scene, eviction), 20.0)
+    assert "Evict" in (await scene.reached("stopping")).reason
+    await scene.reached("gone")
+    await brief.close()
+
+
+async def _evicted(scene: Scene, eviction: Object) -> None:
+    """Ask until the budget's controller has seen the change."""
+    while True:
+        with contextlib.suppress(FairleadError):
+            await scene.ground.api.create(scene.path + "/eviction", eviction)
+            return
+        await asyncio.sleep(0.1)
+
+
+async def test_labels_that_somebody_takes_away_come_back(scene: Scene) -> None:
+    """The pod is still there, and is ours."""
+    await scene.start()
+    await scene.reached("ready")
+    await scene.ground.api.merge(scene.path, {"metadata": {"labels": {"fairlead.dev/node": None}}})
+    async with asyncio.timeout(20.0):
+        while (await scene.ground.api.get(scene.path))["metadata"]["labels"].get("fairlead.dev/node") != "n1":
+            await asyncio.sleep(0.05)
+    assert scene.states() == ["starting", "ready"]
+    await scene.runtime.stop("a", grace_s=1.0)
+    await scene.reached("gone")
+
+
+async def test_two_agents_of_a_node_have_one_pod(scene: Scene) -> None:
+    """The server refuses the second by its name; who comes late keeps what is there."""
+    other = runtime_of(scene.ground)
+    await other.adopt()
+    order = PodOrder("n1", contained("a"), "b-1")
+    await asyncio.gather(scene.start(), other.start(order))
+    ready = await scene.reached("ready")
+    assert [p["metadata"]["labels"]["fairlead.dev/instance"] for p in await scene.pods()] == [ready.instance]
+    await other.close()
+
+
+# --- starts that cannot succeed
+
+
+async def test_an_image_that_cannot_be_pulled_is_not_waited_for(scene: Scene) -> None:
+    """The reason is told and nothing is left."""
+    await scene.start(image="missing:1")
+    gone = await scene.reached("gone")
+    assert gone.reason == "ImagePullBackOff: there is no image missing:1"
+    await scene.gone()
+
+
+async def test_a_node_that_takes_no_pods_is_not_waited_for(scene: Scene) -> None:
+    """The scheduler's word is told at once, and the start given up when it lasts."""
+    await scene.ground.api.merge(NODES.path(None, "node-1"), {"spec": {"unschedulable": True}})
+    try:
+        await scene.start()
+        await until(lambda: "unschedulable" in scene.reason, "the scheduler's word")
+        assert scene.said[-1].state == "starting"
+        assert "unschedulable" in (await scene.reached("gone")).reason
+        await scene.gone()
+    finally:
+        await scene.ground.api.merge(NODES.path(None, "node-1"), {"spec": {"unschedulable": None}})
+
+
+async def test_a_node_that_kubernetes_does_not_know_is_a_reason(playground: Playground) -> None:
+    """Nothing is made for it."""
+    runtime = runtime_of(playground, kubernetes_node="node-99")
+    await runtime.adopt()
+    await runtime.start(PodOrder("n1", contained("a"), "a-1"))
+    statuses = runtime.watch()
+    reason = ""
+    async with asyncio.timeout(20.0):
+        while not reason:
+            reason = (await anext(statuses)).reason
+    assert 'nodes "node-99" not found' in reason
+    assert (await playground.api.items(PODS.path(playground.namespace)))[0] == ()
+    await statuses.aclose()  # type: ignore[attr-defined]
+    await runtime.close()
