@@ -96,21 +96,22 @@ def evaluate(
 ) -> None:
     """Ask a language model in the twin, and say what it is worth against the fallback and what it costs.
 
-    Planner and slot agent ask it as they would live; the seconds that it takes pass on the virtual clock; the gates and
-    the twin judge what it says. Both play the same demand, seed by seed. gain: objective F of the fallback less that of
-    the agents, above 0 they are better. A rule that stands in for a model (stand-in, scripted) counts for none.
+    Planner and slot agent ask it as they would live; the seconds that it takes pass on the virtual clock, those of a
+    local one as it computes, whatever else this machine does; the gates and the twin judge what it says. Both play the
+    same demand, seed by seed. gain: objective F of the fallback less that of the agents, above 0 they are better. A
+    rule that stands in for a model (stand-in, scripted) counts for none.
     """
     from fairlead.studies.cells import ScenarioAt
     from fairlead.studies.evaluation import Named, document, evaluated
 
     source = ScenarioAt(scenario, load, warm_up, warm_up + duration)
-    asked = ", ".join(one[:80] for one in llm or ()) or "as configured"
+    asked = ", ".join(one[:80] for one in llm or () if not one.startswith("record:")) or "as configured"
     waited = "after an update the twin's core is compiled first: a minute or two"
-    with local_model(llm or ()) as port, bar("evaluate", waited) as tell:
+    with local_model(llm or ()) as local, bar("evaluate", waited) as tell:
         found = evaluated(
             source,
             range(1, seeds + 1),
-            lambda seed: _playing(source, Wanted(llm or (), llm_model, llm_seconds, mode, seed, port)),
+            lambda seed: _playing(source, Wanted(llm or (), llm_model, llm_seconds, mode, seed, local)),
             Named(asked, mode, llm_seconds),
             lambda seed, share: tell(round(100 * (seed - 1 + share)), 100 * seeds),
         )

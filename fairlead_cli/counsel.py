@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from fairlead.adapters.process_table import processor_s
 from fairlead_cli.llm_options import LOCAL
 
 if TYPE_CHECKING:
@@ -47,6 +48,23 @@ SCRIPTED_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
+class Local:
+    """The small model of this machine, served for a command."""
+
+    port: int
+    pid: int
+    threads: int
+    """That compute an answer."""
+
+    def busy_s(self) -> float:
+        """Return what it has computed, seconds of as many processors as it has threads.
+
+        What an answer takes there does not depend on what else the machine does.
+        """
+        return (processor_s(self.pid) or 0.0) / self.threads
+
+
+@dataclass(frozen=True, slots=True)
 class Wanted:
     """What the options say."""
 
@@ -55,13 +73,13 @@ class Wanted:
     seconds: float | None
     mode: str
     seed: int
-    local_port: int | None = None
-    """Where the small model of this machine answers, while `local` can be asked."""
+    local: Local | None = None
+    """The small model of this machine, while `local` can be asked."""
 
 
 @contextlib.contextmanager
-def local_model(llm: Sequence[str]) -> Generator[int | None]:
-    """Serve the small model of this machine where `local` is to be asked, and give its port; None where it is not.
+def local_model(llm: Sequence[str]) -> Generator[Local | None]:
+    """Serve the small model of this machine where `local` is to be asked; give None where it is not.
 
     Raises `ConfigError` where it is not installed, `Unavailable` where it does not come up.
     """
@@ -77,7 +95,7 @@ def local_model(llm: Sequence[str]) -> Generator[int | None]:
     try:
         with local_llm.child(port) as process:
             asyncio.run(local_llm.answering(process, port))
-            yield port
+            yield Local(port, process.pid, local_llm.fit().threads)
     finally:
         ports.release()
 
@@ -87,13 +105,14 @@ def counselled(wanted: Wanted) -> "Generator[Counsel]":
     """Give the counsel that the options name; raises `ConfigError` where they name none."""
     from fairlead.contracts.errors import ConfigError
     from fairlead.contracts.settings import Settings
-    from fairlead.studies.asking import counsel_of
+    from fairlead.studies.asking import clocked, counsel_of
     from fairlead.studies.asking import counselled as asked
 
     rules = [one for one in wanted.llm if one.partition(":")[0] == SCRIPTED]
     if not rules:
         with asked(llm_at(wanted), os.environ) as counsel:
-            yield counsel
+            local = wanted.local if wanted.seconds is None else None
+            yield counsel if local is None else replace(counsel, ask=clocked(counsel.ask, local.busy_s))
         return
     if len(wanted.llm) > 1:
         raise ConfigError(f"--llm {rules[0][:80]} stands alone: leave out the others")
@@ -109,13 +128,13 @@ def llm_at(wanted: Wanted) -> "LlmAt":
 
     mode = _mode(wanted.mode)
     for one in wanted.llm:
-        if (one == LOCAL and wanted.local_port is None) or one.partition(":")[0] == SCRIPTED:
+        if (one == LOCAL and wanted.local is None) or one.partition(":")[0] == SCRIPTED:
             raise ConfigError(f"--llm {one[:80]} cannot be asked here: `fairlead llm serve` it and give its address")
     settings = with_llm(Settings(), wanted.llm, wanted.model, os.environ).settings
-    if wanted.local_port is not None:
+    if wanted.local is not None:
         from testbed import local_llm
 
-        settings = local_llm.asking(settings, wanted.local_port)
+        settings = local_llm.asking(settings, wanted.local.port)
     chosen = settings.llm
     if not chosen.endpoints and chosen.replay is None:
         raise ConfigError(f"policy agents asks a language model, and none is named: --llm {ALLOWED}")

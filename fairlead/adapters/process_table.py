@@ -13,6 +13,9 @@ from pathlib import Path
 START_FIELD = 22 - 3
 """Position of the start time among the fields behind the command's name, which may itself hold spaces."""
 
+PROCESSOR_FIELDS = (14 - 3, 15 - 3)
+"""Of the time in user mode and in the kernel, all threads together, clock ticks."""
+
 
 def boot_id() -> str:
     """Return the id of the machine's present boot."""
@@ -29,6 +32,14 @@ def is_alive(pid: int, ticks: int) -> bool:
     """Return whether the process that began at `ticks` still runs; a zombie does not."""
     fields = _stat(pid)
     return fields is not None and int(fields[START_FIELD]) == ticks and fields[0] not in ("Z", "X")
+
+
+def processor_s(pid: int) -> float | None:
+    """Return the seconds of processors that a process has taken; None if there is no such process."""
+    fields = _stat(pid)
+    if fields is None:
+        return None
+    return sum(int(fields[one]) for one in PROCESSOR_FIELDS) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_bytes(pid: int) -> int | None:

@@ -1,7 +1,7 @@
 """A language model asked by the agents of a run of the twin: an endpoint or a recorded file, one question at a time."""
 
 import asyncio
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -38,7 +38,7 @@ NEVER = 1_000_000
 to its next a slot of virtual time passes, after which it would be tried again, and next to no wall time."""
 
 PATIENCE_S = 600.0
-"""Wall seconds that an answer may take where its virtual seconds are given: some tokens a second of a slow machine."""
+"""Wall seconds that an answer may take where its virtual seconds are not the wall's: a machine may be slow, or busy."""
 
 
 @contextmanager
@@ -74,12 +74,26 @@ def taking(ask: Asker, seconds: float) -> Asker:
     """Return a model whose every answer takes so long on the virtual clock; `late` where that is past its deadline."""
 
     def slow(question: Ask, name: str, deadline_s: float) -> Answer:
-        answer = ask(question, name, max(deadline_s, PATIENCE_S))
-        if seconds > deadline_s:
-            return answer.model_copy(update={"code": "late", "text": None, "took_s": deadline_s})
-        return answer.model_copy(update={"took_s": seconds})
+        return _taken(ask(question, name, max(deadline_s, PATIENCE_S)), seconds, deadline_s)
 
     return slow
+
+
+def clocked(ask: Asker, clock: Callable[[], float]) -> Asker:
+    """Return a model whose answers take on the virtual clock what passes on another one than the wall's meanwhile."""
+
+    def slow(question: Ask, name: str, deadline_s: float) -> Answer:
+        began_s = clock()
+        answer = ask(question, name, max(deadline_s, PATIENCE_S))
+        return _taken(answer, clock() - began_s, deadline_s)
+
+    return slow
+
+
+def _taken(answer: Answer, seconds: float, deadline_s: float) -> Answer:
+    if seconds > deadline_s:
+        return answer.model_copy(update={"code": "late", "text": None, "took_s": deadline_s})
+    return answer.model_copy(update={"took_s": seconds})
 
 
 def counsel_of(settings: LlmSettings, ask: Asker, mode: ModeAt, llm: str, judge: Arbiter | None = None) -> Counsel:

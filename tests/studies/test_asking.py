@@ -2,7 +2,7 @@
 
 from fairlead.contracts.dialogue import Answer, Ask, Sampling
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings
-from fairlead.studies.asking import PATIENCE_S, asking, taking
+from fairlead.studies.asking import PATIENCE_S, asking, clocked, taking
 from fairlead.twin.voices.speaking import answered
 from tests.node_agent.pods import free_port
 
@@ -28,7 +28,7 @@ def test_an_endpoint_that_failed_is_asked_the_next_question_too() -> None:
 
 
 def test_an_answer_whose_seconds_are_given_is_waited_for() -> None:
-    """However slow the machine is that the model runs on; what is past the deadline by the given seconds is late."""
+    """Or measured on another clock: however slow the machine is; what takes longer than the deadline by it is late."""
     left: list[float] = []
 
     def slow(question: Ask, name: str, deadline_s: float) -> Answer:
@@ -38,3 +38,8 @@ def test_an_answer_whose_seconds_are_given_is_waited_for() -> None:
     assert taking(slow, 4.0)(QUESTION, "slot-agent-1", 18.0).took_s == 4.0
     assert taking(slow, 20.0)(QUESTION, "slot-agent-2", 18.0).code == "late"
     assert left == [PATIENCE_S] * 2
+    clock = iter((7.0, 12.0, 12.0, 40.0))
+    other = clocked(slow, lambda: next(clock))
+    assert other(QUESTION, "slot-agent-3", 18.0).took_s == 5.0
+    late = other(QUESTION, "slot-agent-4", 18.0)
+    assert (late.code, late.text, late.took_s) == ("late", None, 18.0)
