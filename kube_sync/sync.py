@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from fairlead.adapters.kubernetes_api import PODS, Kind, KubernetesApi
+from fairlead.adapters.kubernetes_api import PODS, Kind, KubernetesApi, Vanished
 from fairlead.adapters.kubernetes_mirror import Current, Mirror, Wanted
 from fairlead.contracts.cluster import Cluster, ModelSpec
 from fairlead.contracts.errors import FairleadError, InputError, NotFound, foreign
@@ -45,11 +45,18 @@ class Sync:
     """One kube-sync; `run` ends by cancellation only."""
 
     def __init__(
-        self, store: Store, api: KubernetesApi, clock: Clock, settings: KubernetesSettings, metrics: SyncMetrics
+        self,
+        store: Store,
+        api: KubernetesApi,
+        clock: Clock,
+        settings: KubernetesSettings,
+        metrics: SyncMetrics,
+        look_every_s: float = LOOK_EVERY_S,
     ) -> None:
         self._store = store
         self._api = api
         self._settings = settings
+        self._look_every_s = look_every_s
         self._metrics = metrics
         self._writer = Writer(api, settings.namespace, metrics)
         kinds = [(MODELS, ""), (PLANS, ""), (TABLES, ""), (PODS, OURS)]
@@ -77,6 +84,8 @@ class Sync:
         async for change in mirror.follow():
             if isinstance(change, Current):
                 self._known.add(name)
+            if isinstance(change, Vanished):
+                self._writer.vanished(name, change.object)
             if name in self._known:
                 self._bell.set()
 
@@ -93,7 +102,7 @@ class Sync:
         failing = False
         while True:
             try:
-                async with asyncio.timeout(LOOK_EVERY_S):
+                async with asyncio.timeout(self._look_every_s):
                     await self._bell.wait()
             except TimeoutError:
                 pass

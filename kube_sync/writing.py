@@ -45,6 +45,14 @@ class Writer:
                 there[name] = answer
         return there
 
+    def vanished(self, kind: str, found: Document) -> None:
+        """Take note that an object is no more: what was answered to the last write of it counts no longer."""
+        name = found["metadata"]["name"]
+        if (kind, name) in self._answers and self._answers[kind, name][0]["metadata"]["uid"] == found["metadata"][
+            "uid"
+        ]:
+            del self._answers[kind, name]
+
     async def put(self, kind: Kind, wanted: Iterable[Document], found: dict[str, Document]) -> None:
         """Write each object that is not as it is to be."""
         limit = asyncio.Semaphore(AT_ONCE)

@@ -67,19 +67,31 @@ class Scene:
         return next((one for one in (await self.store.cluster()).models if one.id == name), None)
 
 
+@pytest.fixture(scope="session")
+def defined(kubeconfig: str) -> str:
+    """Give a kubeconfig of a cluster that has our definitions, and those of Gateway API where the lab brings them."""
+
+    async def main() -> None:
+        api = KubernetesApi(access_of(KubernetesSettings(kubeconfig=kubeconfig)))
+        await _define(api, kubeconfig)
+        await api.close()
+
+    asyncio.run(main())
+    return kubeconfig
+
+
 @pytest.fixture
-async def scene(kubeconfig: str) -> AsyncIterator[Scene]:
+async def scene(defined: str) -> AsyncIterator[Scene]:
     """Run a kube-sync on a store with two nodes and no model, for a gateway named infra/edge."""
     namespace = f"sync-{secrets.token_hex(4)}"
     settings = KubernetesSettings(
-        kubeconfig=kubeconfig, namespace=namespace, gateway="edge", gateway_namespace="infra", route_answer_s=1.0
+        kubeconfig=defined, namespace=namespace, gateway="edge", gateway_namespace="infra", route_answer_s=1.0
     )
     ours, its = KubernetesApi(access_of(settings)), KubernetesApi(access_of(settings))
-    await _defined(ours, kubeconfig)
     await ours.create(NAMESPACES.path(None), {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     store, metrics = MemoryStore(), SyncMetrics()
     await store.replace_cluster(some.cluster().model_copy(update={"models": ()}))
-    running = asyncio.create_task(Sync(store, its, ScaledClock(), settings, metrics).run())
+    running = asyncio.create_task(Sync(store, its, ScaledClock(), settings, metrics, look_every_s=1.0).run())
     try:
         yield Scene(ours, store, namespace, metrics)
         assert not running.done()
@@ -93,8 +105,7 @@ async def scene(kubeconfig: str) -> AsyncIterator[Scene]:
         await ours.close()
 
 
-async def _defined(api: KubernetesApi, kubeconfig: str) -> None:
-    """Install our definitions, and those of Gateway API where the lab brings them."""
+async def _define(api: KubernetesApi, kubeconfig: str) -> None:
     files = [*(CHART / "definitions").glob("edge*.yaml")]
     files += (Path(kubeconfig).parent / "share" / "gateway-api" / "standard").glob("*httproutes.yaml")
     names = []
