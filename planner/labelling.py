@@ -52,6 +52,7 @@ class Labeller:
         self._store = store
         self._clock = clock
         self._capacity = settings.llm.case_capacity
+        self._error_ratio = settings.llm.watchdog.error_ratio
         self._timeout_s = settings.mongodb.timeout_s
         self._memory = memory
         self._metrics = metrics
@@ -90,17 +91,22 @@ class Labeller:
         return True
 
     async def _keep(self, name: str, label: Label) -> None:
-        """Write a label to its case, or forget the case where it says nothing."""
+        """Write a label to its case, or forget the case where it says nothing; one not believed changes nothing."""
         try:
             async with within(self._timeout_s, "keeping a label"):
                 case = await self._store.case(name)
+                self._metrics.twin_error.observe(abs(label.replayed.objective - case.realised.objective))
+                why = disbelieved(case, label, self._error_ratio)
+                if why is not None:
+                    self._metrics.labels.labels("wrong").inc()
+                    self._log.warning("a case is not judged", case=name, why=why)
+                    return
                 await self._store.put_plan_worth(plan_worth(case, label))
                 if not significant(label.advantage):
                     await self._store.delete_case(name)
         except NotFound:  # it was forgotten meanwhile
             self._memory.forget(name)
             return
-        self._metrics.twin_error.observe(abs(label.replayed.objective - case.realised.objective))
         if not significant(label.advantage):
             self._memory.forget(name)
             self._metrics.labels.labels("insignificant").inc()
@@ -111,6 +117,19 @@ class Labeller:
             await self._store.add_case(case, capacity=self._capacity)
         self._memory.note(case)
         self._metrics.labels.labels(verdict(case)).inc()
+
+
+def disbelieved(case: Case, label: Label, error_ratio: float) -> str | None:
+    """Return why the twin's word on a case is not taken; None if it is.
+
+    Where the twin plays the plan itself to another end than came of it, what it says of the fallback is worth nothing:
+    of an epoch at whose begin a busy machine's nodes were not heard for a moment it played F 0.88 where 0.18 was
+    measured (2026-11).
+    """
+    played, measured = label.replayed.objective, case.realised.objective
+    if abs(played - measured) <= error_ratio * min(played, measured):
+        return None
+    return f"the twin plays F {played:.3f} where {measured:.3f} was measured"
 
 
 def plan_worth(case: Case, label: Label) -> PlanWorth:

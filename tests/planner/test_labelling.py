@@ -27,10 +27,10 @@ def said(number: int, **more: Any) -> Case:
     return past(number).model_copy(update={"warm": WARM, **more})
 
 
-def label(low: float, high: float) -> Label:
+def label(low: float, high: float, played: float = 0.25) -> Label:
     """Return what a twin says."""
     gain = Advantage(value=0.5 * (low + high), low=low, high=high, twin="reference 0.0", demands=8)
-    return Label(replayed=realised(0.25), fallback=realised(0.4), advantage=gain)
+    return Label(replayed=realised(played), fallback=realised(0.4), advantage=gain)
 
 
 @dataclass(slots=True)
@@ -95,6 +95,23 @@ async def test_what_is_no_better_and_no_worse_is_forgotten() -> None:
         assert made.counted("fairlead_case_labels", outcome="insignificant") == 1.0
         assert made.counted("fairlead_case_labels", outcome="worse") == 1.0
         assert made.registry.get_sample_value("fairlead_cases_kept") == 1.0
+
+
+@pytest.mark.parametrize(("played", "believed"), [(0.16, True), (0.59, True), (0.14, False), (0.61, False)])
+async def test_a_twin_that_is_far_from_what_was_measured_is_not_believed(played: float, *, believed: bool) -> None:
+    """More than twice F, or less than half of it: the case stays as it is, whatever it would have been worth."""
+    one = said(1)
+    assert one.realised.objective == 0.3
+    async with ledger() as made:
+        with structlog.testing.capture_logs() as logs:
+            await judged(made, Twin(lambda _: label(0.1, 0.2, played)), one)
+        (kept,) = await made.cases()
+        assert (kept.advantage is not None) is believed
+        assert believed or kept == one
+        assert made.counted("fairlead_case_labels", outcome="wrong") == (0.0 if believed else 1.0)
+        assert made.registry.get_sample_value("fairlead_case_twin_error_count") == 1.0
+        why = [entry["why"] for entry in logs if entry["event"] == "a case is not judged"]
+        assert why == ([] if believed else [f"the twin plays F {played:.3f} where 0.300 was measured"])
 
 
 async def test_what_cannot_be_judged_stays_unjudged() -> None:
