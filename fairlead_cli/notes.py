@@ -23,7 +23,8 @@ Until = Annotated[str | None, typer.Option("--until", help="As --from: when it e
 ADD = """Tell the planner what will be: it stands in its prompts, as data, about epochs that its time touches.
 
 \b
-The time is read from the words: 20:00-22:00, with today or tomorrow; until 18:30; for 45 minutes; tonight.
+The time is read from the words: 20:00-22:00, also with tomorrow, a weekday or YYYY-MM-DD; until 18:30; for 45
+minutes; tonight.
 --from and --until win. Times are of the system's clock, in this machine's zone.
 A note gives knowledge, not orders: what a model makes of it is judged by the twin as if it came true,
 where it must gain, and as if it did not, where it may cost next to nothing.
@@ -120,8 +121,8 @@ def spanned(
     ends = _instant("--until", until, begins or now) if until else found.ends if found else None
     if begins is None or ends is None:
         raise InputError(
-            "no time is found in these words: write HH:MM-HH:MM (with today or tomorrow), until HH:MM, for N minutes "
-            "or tonight, or give --from and --until"
+            "no time to come is found in these words: write HH:MM-HH:MM (also with tomorrow, a weekday or YYYY-MM-DD), "
+            "until HH:MM, for N minutes or tonight, or give --from and --until"
         )
     if ends <= begins or ends <= now:
         raise InputError(f"{begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} is over, or no time at all")
@@ -163,11 +164,15 @@ def tell_words(given: dict[str, Any]) -> None:
 def _reading(cluster: dict[str, Any], text: str) -> str:
     """Return in words what the code's rule reads in a note."""
     from fairlead.contracts.cluster import Cluster
-    from fairlead.policy.note_reading import told
+    from fairlead.policy.note_reading import told, unknown_sites
 
-    said = []
-    for one in told(text, Cluster.model_validate(cluster)):
+    shape, said = Cluster.model_validate(cluster), []
+    for one in told(text, shape):
         where = f" at {', '.join(one.sites)}" if one.sites else ""
         how = f"× {one.factor:g}" if one.per_s is None else f"{one.per_s * 60:g} a minute"
         said.append(f"{one.model}{where} {how}")
-    return "; ".join(said) or "nothing by rule; a language model reads the words themselves"
+    if not said:
+        said.append("nothing by rule; a language model reads the words themselves")
+    if strange := unknown_sites(text, shape):
+        said.append(f"there is no site {', '.join(strange)}, sites are {', '.join(s.id for s in shape.sites)}")
+    return "; ".join(said)

@@ -140,13 +140,12 @@ def _parts(text: str, cluster: Cluster) -> Iterator[Clause]:
     ids = {m.id for m in cluster.models}
     exact = "|".join(re.escape(one).replace(r"\-", "[- ]") for one in sorted(ids, key=lambda one: (-len(one), one)))
     pattern = re.compile(rf"\b(?P<model>{exact or '(?!)'})(?![a-z0-9-])|{CHANGES}|(?P<word>[a-z][a-z0-9-]*)")
-    sites = {s.id.rpartition("-")[2].lstrip("0"): s.id for s in cluster.sites}
-    for found in pattern.finditer(without_span(text).lower().translate(SIGNS)):
+    sites = _sites(cluster)
+    for found in pattern.finditer(_plain(text)):
         if (name := found["model"]) is not None:
             yield Clause(models=(name.replace(" ", "-"),))
         elif (named := found["sites"]) is not None:
-            numbers = [n.lstrip("0") for n in re.findall(r"\d+", named)]
-            yield Clause(sites=tuple(sites[n] for n in numbers if n in sites))
+            yield Clause(sites=tuple(sites[n] for n in _numbers(named) if n in sites))
         elif (word := found["word"]) is None:
             yield Clause(change=_change(found))
         elif word in OTHERS:
@@ -155,6 +154,27 @@ def _parts(text: str, cluster: Cluster) -> Iterator[Clause]:
             yield Clause(change=(FACTORS[word], None))
         elif models := models_named(word, cluster):
             yield Clause(models=models)
+
+
+def unknown_sites(text: str, cluster: Cluster) -> tuple[str, ...]:
+    """Return the numbers of sites that a note names and that there are not."""
+    named = (found["sites"] for found in re.finditer(CHANGES, _plain(text)) if found["sites"] is not None)
+    sites = _sites(cluster)
+    return tuple(dict.fromkeys(number for one in named for number in _numbers(one) if number not in sites))
+
+
+def _plain(text: str) -> str:
+    """Return what of a note is not its time, in small letters and plain signs."""
+    return without_span(text).lower().translate(SIGNS)
+
+
+def _sites(cluster: Cluster) -> dict[str, str]:
+    """Return the site of each number that an id ends with."""
+    return {s.id.rpartition("-")[2].lstrip("0"): s.id for s in cluster.sites}
+
+
+def _numbers(named: str) -> list[str]:
+    return [number.lstrip("0") for number in re.findall(r"\d+", named)]
 
 
 def _change(found: re.Match[str]) -> tuple[float, float | None]:

@@ -1,4 +1,4 @@
-"""The time span that an operator's words name: `20:00–22:00 tomorrow`, `until 18:30`, `for 45 minutes`, `tonight`.
+"""The time span that an operator's words name: `20:00–22:00 tomorrow`, `until 18:30`, `for 45 minutes`, `on Friday`.
 
 Instants are those of the clock that the operator looks at: dates and times without a zone, as `now` is.
 """
@@ -12,12 +12,15 @@ DASH = r"\s*(?:-|–|—|to|till|until)\s*"
 BETWEEN = re.compile(rf"\b{TIME.format('a', 'a')}{DASH}{TIME.format('b', 'b')}\b", re.IGNORECASE)
 UNTIL = re.compile(rf"\b(?:until|till)\s+{TIME.format('b', 'b')}\b", re.IGNORECASE)
 LASTING = re.compile(r"\bfor\s+(?P<n>\d{1,4})\s*(?P<unit>min(?:ute)?s?|h(?:our)?s?)\b", re.IGNORECASE)
-DAY = re.compile(r"\b(?P<day>today|tonight|tomorrow)\b", re.IGNORECASE)
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+DAY = re.compile(
+    rf"\b(?P<day>today|tonight|tomorrow|yesterday|{'|'.join(WEEKDAYS)}|\d{{4}}-\d\d-\d\d)\b", re.IGNORECASE
+)
 
 EVENING, MORNING = time(18), time(6)
 """`tonight` is from the one to the other."""
 
-A_DAY = timedelta(days=1)
+A_DAY, A_WEEK = timedelta(days=1), timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +31,36 @@ class Span:
     ends: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The day that a text names."""
+
+    begins: datetime
+    again: timedelta | None
+    """After what time it comes again, where that may be meant; None where it may not."""
+
+
 def span_in(text: str, now: datetime) -> Span | None:
     """Return the span that `text` names, seen from `now`; None where it names none, or one that is over.
 
     Times without a day mean today, or tomorrow where they are over today; an end at or before the begin is on the day
-    after.
+    after. A day of the week is the next one, today included.
     """
-    day = DAY.search(text)
-    word = day["day"].lower() if day else ""
+    found = DAY.search(text)
+    word = found["day"].lower() if found else ""
+    day = _day(word, now)
+    if day is None:
+        return None
     if (found := BETWEEN.search(text)) is not None:
-        return _between(_minutes(found, "a"), _minutes(found, "b"), word, now)
+        begins, ends = _on(day, found, "a"), _on(day, found, "b")
+        return _to_come(Span(begins, ends if ends > begins else ends + A_DAY), day, now)
     if (found := UNTIL.search(text)) is not None:
-        ends = _midnight(now) + timedelta(minutes=_minutes(found, "b"))
-        return Span(now, ends if ends > now else ends + A_DAY)
+        span = _to_come(Span(now, _on(day, found, "b")), day, now)
+        return None if span is None else Span(now, span.ends)
     if (found := LASTING.search(text)) is not None:
         minutes = int(found["n"]) * (60 if found["unit"][0] in "hH" else 1)
-        return Span(now, now + timedelta(minutes=minutes)) if minutes else None
-    return _of_day(word, now)
+        return Span(now, now + timedelta(minutes=minutes)) if minutes and day.begins <= now else None
+    return _whole(word, day, now)
 
 
 def without_span(text: str) -> str:
@@ -54,33 +70,49 @@ def without_span(text: str) -> str:
     return text
 
 
-def _between(a: int, b: int, word: str, now: datetime) -> Span | None:
-    """Return the span from one minute of the day to another."""
-    begins = _midnight(now) + timedelta(minutes=a) + (A_DAY if word == "tomorrow" else timedelta(0))
-    ends = begins + timedelta(minutes=b - a) + (A_DAY if b <= a else timedelta(0))
-    if ends > now:
-        return Span(begins, ends)
-    return None if word == "today" else Span(begins + A_DAY, ends + A_DAY)
-
-
-def _of_day(word: str, now: datetime) -> Span | None:
-    """Return the span that a word alone names."""
+def _day(word: str, now: datetime) -> Day | None:
+    """Return the day that a word names, today without one; None where that is over, or no day at all."""
     midnight = _midnight(now)
     match word:
+        case "" | "tonight":
+            return Day(midnight, A_DAY)
         case "today":
-            return Span(now, midnight + A_DAY)
+            return Day(midnight, None)
         case "tomorrow":
-            return Span(midnight + A_DAY, midnight + 2 * A_DAY)
-        case "tonight":
-            before_dawn = now.time() < MORNING
-            evening = datetime.combine(now.date() - (A_DAY if before_dawn else timedelta(0)), EVENING)
-            return Span(max(evening, now), datetime.combine(evening.date() + A_DAY, MORNING))
-        case _:
+            return Day(midnight + A_DAY, None)
+        case "yesterday":
             return None
+        case _ if word in WEEKDAYS:
+            return Day(midnight + (WEEKDAYS.index(word) - now.weekday()) % 7 * A_DAY, A_WEEK)
+        case _:
+            try:
+                named = datetime.fromisoformat(word)
+            except ValueError:
+                return None
+            return Day(named, None) if named >= midnight else None
 
 
-def _minutes(found: re.Match[str], name: str) -> int:
-    return 60 * int(found[f"{name}h"]) + int(found[f"{name}m"])
+def _on(day: Day, found: re.Match[str], name: str) -> datetime:
+    """Return the instant of a day that a time names."""
+    return day.begins + timedelta(minutes=60 * int(found[f"{name}h"]) + int(found[f"{name}m"]))
+
+
+def _to_come(span: Span, day: Day, now: datetime) -> Span | None:
+    """Return a span of a day, or where that is over the one of the day that comes again."""
+    if span.ends > now:
+        return span
+    return None if day.again is None else Span(span.begins + day.again, span.ends + day.again)
+
+
+def _whole(word: str, day: Day, now: datetime) -> Span | None:
+    """Return the span that the word for a day names alone."""
+    if not word:
+        return None
+    if word != "tonight":
+        return Span(max(day.begins, now), day.begins + A_DAY)
+    before_dawn = now.time() < MORNING
+    evening = datetime.combine(now.date() - (A_DAY if before_dawn else timedelta(0)), EVENING)
+    return Span(max(evening, now), datetime.combine(evening.date() + A_DAY, MORNING))
 
 
 def _midnight(now: datetime) -> datetime:

@@ -48,8 +48,10 @@ def test_options_win_over_words(system: System, capsys: pytest.CaptureFixture[st
     assert made["until_s"] - made["from_s"] == 1800.0
     assert datetime.datetime.fromtimestamp(made["from_s"]).isoformat() == f"{day}T08:30:00"
     assert said(capsys, "notes", "add", text, "--until", f"{day}T23:30").splitlines()[1].startswith("read as: nothing")
+    strange = said(capsys, "notes", "add", "images at site 9 triple for 5 min")
+    assert strange.endswith("reads the words themselves; there is no site 9, sites are site-1\n")
     for arguments, words in (
-        (("the mayor comes",), "no time is found in these words"),
+        (("the mayor comes",), "no time to come is found in these words"),
         ((text, "--from", "soon"), "--from 'soon' is no time"),
         ((text, "--from", f"{day}T09:00", "--until", f"{day}T08:00"), "is over, or no time at all"),
     ):

@@ -11,7 +11,7 @@ from fairlead.contracts.notes import Note
 from fairlead.contracts.plans import PlanDraft, Rate
 from fairlead.contracts.replies import PlannerReply
 from fairlead.policy.figures import tokens_most
-from fairlead.policy.note_reading import FACTOR_MOST, RATE_MOST_PER_S, Told, expected, told, told_rates
+from fairlead.policy.note_reading import FACTOR_MOST, RATE_MOST_PER_S, Told, expected, told, told_rates, unknown_sites
 from fairlead.policy.note_span import Span, span_in, without_span
 from fairlead.policy.note_words import NOTES_MOST, note_lines, quoted, rates_told, touching
 from fairlead.policy.parsing import Fault
@@ -47,6 +47,17 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
         ("tonight", Span(NOW, at(23, 6))),
         ("today", Span(NOW, at(23, 0))),
         ("tomorrow", Span(at(23, 0), at(24, 0))),
+        ("on Wednesday 20:00-22:00", Span(at(25, 20), at(25, 22))),
+        ("Sunday 20:00-22:00", Span(at(22, 20), at(22, 22))),
+        ("sunday 9:00-12:00", Span(at(29, 9), at(29, 12))),
+        ("on saturday vision doubles", Span(at(28, 0), at(29, 0))),
+        ("2026-11-24 20:00-22:00", Span(at(24, 20), at(24, 22))),
+        ("until 18:30 tomorrow", Span(NOW, at(23, 18, 30))),
+        ("until 18:30 today", None),
+        ("2026-11-21 20:00-22:00", None),
+        ("2026-11-42 20:00-22:00", None),
+        ("20:00-22:00 yesterday", None),
+        ("for 45 minutes tomorrow", None),
         ("this morning 9:00-12:00 today", None),
         ("for 0 min", None),
         ("vision triples", None),
@@ -54,7 +65,7 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
     ],
 )
 def test_a_time_is_read_from_the_words(text: str, span: Span | None) -> None:
-    """Today, or tomorrow where that is over; an end before the begin is on the next day; nothing is guessed."""
+    """The day that is named, else today, or tomorrow where that is over; nothing is guessed."""
     assert span_in(text, NOW) == span
 
 
@@ -99,6 +110,12 @@ VISION = "vision-language"
 def test_what_a_rule_reads_in_words(text: str, said: tuple[Told, ...]) -> None:
     """Models, sites and changes in any order; what is not understood is left out."""
     assert told(text, CITY) == said
+
+
+def test_sites_that_there_are_not_are_told() -> None:
+    """Each once; numbers that are no sites are none."""
+    assert unknown_sites("20:00-22:00, vision at sites 1, 9 and 17 doubles, image at site-09 3x", CITY) == ("9", "17")
+    assert unknown_sites("vision at sites 1 and 3 triples for 30 min", CITY) == ()
 
 
 def test_a_kind_names_all_its_models() -> None:
