@@ -10,7 +10,20 @@ import sys
 import time
 import traceback
 
-from tests.acceptance import agents, bad_input, comparisons, earning, episodes, faults, loop, real_model, replay, start
+from tests.acceptance import (
+    agents,
+    bad_input,
+    comparisons,
+    compose,
+    earning,
+    episodes,
+    faults,
+    loop,
+    real_model,
+    replay,
+    start,
+    twin,
+)
 from tests.acceptance.case import Broken, Case, Ledger, Skipped
 
 CASES: tuple[Case, ...] = (
@@ -23,7 +36,9 @@ CASES: tuple[Case, ...] = (
     *earning.CASES,
     *faults.CASES,
     *agents.CASES,
+    *twin.CASES,
     *loop.CASES,
+    *compose.CASES,
 )
 
 

@@ -197,7 +197,7 @@ def _outage() -> str:
     return f"acted, fell back, acted, fell back, acted after {words}; {in_words(report)}"
 
 
-def _advices(system: Up) -> list[dict[str, Any]]:
+def advices(system: Up) -> list[dict[str, Any]]:
     """Return the slot agent's newest decisions after a dialogue, newest first."""
     items = system.call("GET", "decisions?agent=slot-agent&limit=50").json()["items"]
     return [one for one in items if one["kind"] == "advice"]
@@ -205,10 +205,10 @@ def _advices(system: Up) -> list[dict[str, Any]]:
 
 def _acts(system: Up, what: str) -> float:
     """Return the wall seconds until a reply that came from now on acted."""
-    at_s, seen = time.monotonic(), {one["id"] for one in _advices(system)}
+    at_s, seen = time.monotonic(), {one["id"] for one in advices(system)}
 
     def acted() -> bool:
-        return any(one["source"] == "llm" for one in _advices(system) if one["id"] not in seen)
+        return any(one["source"] == "llm" for one in advices(system) if one["id"] not in seen)
 
     until(acted, what, BACK_S, system.alive)
     return time.monotonic() - at_s
@@ -216,10 +216,10 @@ def _acts(system: Up, what: str) -> float:
 
 def _fails(system: Up, codes: Sequence[str], how: str) -> float:
     """Return the wall seconds until the fallback acted for one of `codes`, and then because the breaker is open."""
-    at_s, seen = time.monotonic(), {one["id"] for one in _advices(system)}
+    at_s, seen = time.monotonic(), {one["id"] for one in advices(system)}
 
     def called(code: str) -> bool:
-        new = [one for one in _advices(system) if one["id"] not in seen and one["source"] == "fallback"]
+        new = [one for one in advices(system) if one["id"] not in seen and one["source"] == "fallback"]
         return any(step["name"] == "call" and step["code"] == code for one in new for step in one["steps"])
 
     until(lambda: any(called(one) for one in codes), f"{how}: {' or '.join(codes)}", BACK_S, system.alive)
