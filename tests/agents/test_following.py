@@ -221,3 +221,34 @@ async def test_a_twin_that_was_wrong_is_not_believed_after_a_restart_either() ->
         assert not [e for e in heard.events if e.text == "changed"]
         asked = [r.dialogue for r in await w.journal() if r.dialogue is not None]
         assert [j.code for d in asked[-2:] for j in d.judgements] == ["wrong", "wrong"]
+
+
+async def test_an_agent_that_surely_gains_in_shadow_is_suggested_for_promotion() -> None:
+    """After thirty dialogues, of each of which the twin says that it would have gained; what they cost stands beside.
+
+    Promoted, it acts, and there is nothing more to suggest.
+    """
+    async with world() as w:
+        w.judging = predicting(5.0)
+        await start(w, "slot-agent", PacedLlm(w.clock, 2.0), "shadow")
+        await w.seconds(29 * 30)
+        assert await advice(w) == ("none", "29 of 30 dialogues that an interval takes")
+        await w.seconds(30)
+        assert await advice(w) == ("promote", "it surely gains, and does not act by itself: mode auto would let it")
+        (status,) = await w.store.agent_statuses()
+        assert status.worth is not None
+        assert status.worth.dialogues == 30
+        assert status.worth.gain == pytest.approx(0.01)
+        assert status.worth.tokens == (status.prompt_tokens + status.reply_tokens) / status.dialogues > 0.0
+        assert {r.source for r in await w.journal()} == {"fallback"}
+        await w.switch("slot-agent", "auto")
+        await w.seconds(30)
+        assert await advice(w) == ("none", "nothing is to be changed")
+        assert "llm" in {r.source for r in await w.journal()}
+
+
+async def advice(w: World) -> tuple[str, str]:
+    """Return what the only agent's worth suggests, and why."""
+    (status,) = await w.store.agent_statuses()
+    assert status.worth is not None
+    return status.worth.advice, status.worth.text
