@@ -81,8 +81,10 @@ class WarmParentClient:
     def __init__(self, path: str | None) -> None:
         self._path = path
 
-    async def fork(self, order: PodOrder, node: NodeSpec, ordered_at_s: float) -> Launched:
-        """Have a pod forked. Raises `PodFault`."""
+    async def fork(
+        self, order: PodOrder, node: NodeSpec, ordered_at_s: float, address: tuple[str, int] | None = None
+    ) -> Launched:
+        """Have a pod forked, to listen at `address` or on a port of its own. Raises `PodFault`."""
         said = await self._ask(
             {
                 "op": "fork",
@@ -90,6 +92,7 @@ class WarmParentClient:
                 "model": order.model.to_document(),
                 "instance": order.instance,
                 "ordered_at_s": ordered_at_s,
+                "address": address,
             }
         )
         return Launched(int(said["pid"]), int(said["start_ticks"]), int(said["port"]), child=False)

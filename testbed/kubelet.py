@@ -11,6 +11,7 @@ import itertools
 import os
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +33,32 @@ UNKNOWN = "missing"
 """First letters of images that cannot be pulled."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A process that stands for a container; it leads its own group."""
+
+    pid: int
+    ended: "asyncio.Future[int | None]"
+    """Its exit status, None where that is somebody else's to know."""
+
+
+Spawn = Callable[[Object, str], Awaitable[Spawned]]
+"""Runs a pod's container on an address."""
+
+
+async def run_command(pod: Object, address: str) -> Spawned:
+    """Run the command of a pod's container."""
+    container = pod["spec"]["containers"][0]
+    variables = {one["name"]: one.get("value", "") for one in container.get("env") or ()}
+    process = await asyncio.create_subprocess_exec(
+        *container.get("command", ()),
+        *container.get("args", ()),
+        env={**os.environ, **variables, "POD_IP": address},
+        start_new_session=True,
+    )
+    return Spawned(process.pid, asyncio.ensure_future(process.wait()))
+
+
 @dataclass(slots=True)
 class Backed:
     """A pod and the process that stands for its container."""
@@ -39,7 +66,7 @@ class Backed:
     object: Object
     address: str
     deleted: asyncio.Event = field(default_factory=asyncio.Event)
-    process: asyncio.subprocess.Process | None = None
+    process: Spawned | None = None
     task: asyncio.Task[None] | None = None
 
     @property
@@ -51,8 +78,9 @@ class Backed:
 class Kubelet:
     """Plays the kubelets of all nodes for the pods of one namespace."""
 
-    def __init__(self, api: KubernetesApi, namespace: str, subnet: int = 77) -> None:
+    def __init__(self, api: KubernetesApi, namespace: str, subnet: int = 77, spawn: Spawn = run_command) -> None:
         """Give pods addresses of 127.`subnet`.0.0/16."""
+        self._spawn = spawn
         self.pods: dict[str, Backed] = {}
         """By uid."""
         self._api = api
@@ -126,29 +154,28 @@ class Kubelet:
             await self._say(backed, "Pending", waiting, ready=False)
 
     async def _run(self, backed: Backed, container: Object) -> None:
-        """Run the command until it ends or the pod is deleted, and its grace is over."""
-        variables = {one["name"]: one.get("value", "") for one in container.get("env") or ()}
-        backed.process = process = await asyncio.create_subprocess_exec(
-            *container.get("command", ()),
-            *container.get("args", ()),
-            env={**os.environ, **variables, "POD_IP": backed.address},
-            start_new_session=True,
-        )
+        """Run the container until it ends or the pod is deleted, and its grace is over."""
+        try:
+            backed.process = process = await self._spawn(backed.object, backed.address)
+        except FairleadError as error:
+            terminated = {"exitCode": 128, "reason": "StartError", "message": str(error), "finishedAt": _now()}
+            await self._say(backed, "Failed", {"terminated": terminated}, ready=False)
+            return
         running = {"running": {"startedAt": _now()}}
         await self._say(backed, "Running", running, ready=False)
-        ended = asyncio.create_task(process.wait())
         deleted = asyncio.create_task(backed.deleted.wait())
         probing = asyncio.create_task(self._probe(backed, container, running))
         try:
-            await asyncio.wait((ended, deleted), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((process.ended, deleted), return_when=asyncio.FIRST_COMPLETED)
             if backed.deleted.is_set():
-                await self._stop(backed, container, ended)
+                await self._stop(backed, container, process)
             else:
                 probing.cancel()
-                terminated = {"exitCode": process.returncode, "reason": "Error", "finishedAt": _now()}
+                status = process.ended.result()
+                terminated = {"exitCode": 1 if status is None else status, "reason": "Error", "finishedAt": _now()}
                 await self._say(backed, "Failed", {"terminated": terminated}, ready=False)
         finally:
-            for task in (ended, deleted, probing):
+            for task in (deleted, probing):
                 task.cancel()
 
     async def _probe(self, backed: Backed, container: Object, running: Object) -> None:
@@ -157,9 +184,8 @@ class Kubelet:
             await asyncio.sleep(PROBE_S)
         await self._say(backed, "Running", running, ready=True)
 
-    async def _stop(self, backed: Backed, container: Object, ended: "asyncio.Task[int]") -> None:
+    async def _stop(self, backed: Backed, container: Object, process: Spawned) -> None:
         """Ask the hook, then the process, each within the grace."""
-        assert backed.process is not None
         grace_s = backed.object["metadata"].get("deletionGracePeriodSeconds", 30)
         end_s = time.monotonic() + grace_s
         hook = (container.get("lifecycle") or {}).get("preStop", {}).get("httpGet")
@@ -169,8 +195,8 @@ class Kubelet:
                 async with asyncio.timeout(grace_s):
                     await self._answer(url)
         with contextlib.suppress(ProcessLookupError):
-            backed.process.send_signal(signal.SIGTERM)
-        await asyncio.wait((ended,), timeout=max(0.0, end_s - time.monotonic()))
+            os.kill(process.pid, signal.SIGTERM)
+        await asyncio.wait((process.ended,), timeout=max(0.0, end_s - time.monotonic()))
 
     async def _answer(self, url: str) -> int | None:
         assert self._session is not None
@@ -229,10 +255,10 @@ class Kubelet:
 
     @staticmethod
     async def _kill(backed: Backed) -> None:
-        if backed.process is not None:
+        if backed.process is not None and not backed.process.ended.done():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(backed.process.pid, signal.SIGKILL)
-            await backed.process.wait()
+            await backed.process.ended
 
     async def _end(self) -> None:
         tasks = [b.task for b in self.pods.values() if b.task is not None]

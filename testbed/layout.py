@@ -21,6 +21,7 @@ from fairlead.studies.searched import searched_placement
 from fairlead.twin import clusters
 from fairlead.twin.scenarios import Scenario
 from testbed import local_llm
+from testbed.played_cluster import contained
 from testbed.ports import Ports
 from testbed.supervise import Program
 
@@ -128,6 +129,8 @@ def lay_out(order: Order, now_s: float) -> Layout:
 def _laid_out(order: Order, now_s: float, ports: Ports) -> Layout:
     control = _control_port(order, ports)
     shape = _cluster(order, ports)
+    if order.settings.node_agent.runtime == "kubernetes":
+        shape = contained(shape)
     run = f"run-{round(now_s)}-{os.getpid()}"
     directory = order.directory or Path(tempfile.mkdtemp(prefix="fairlead-"))
     scratch: tuple[Path, ...] = (directory,) if order.directory is None else ()
@@ -153,6 +156,9 @@ def _laid_out(order: Order, now_s: float, ports: Ports) -> Layout:
             "node_agent": given.node_agent.model_copy(update={"warm_parent": str(socket)}),
         }
     )
+    if given.node_agent.runtime == "kubernetes":
+        kubernetes = given.kubernetes.model_copy(update={"namespace": f"played-{run}"})
+        settings = settings.model_copy(update={"kubernetes": kubernetes})
     llm_port = ports.take(local_llm.PORT) if order.local_llm else None
     if llm_port is not None:
         settings = local_llm.asking(settings, llm_port)
@@ -247,14 +253,16 @@ class Programs:
         return self._agent("slot-agent")
 
     def edge(self) -> tuple[Program, ...]:
-        """Return warm parent, gateways and node agents."""
+        """Return warm parent, kubelets where they are played, gateways and node agents."""
         layout = self._layout
         socket = layout.settings.node_agent.warm_parent
         assert socket is not None
         module = (sys.executable, "-m", "testbed.warm_parent", "--socket", socket, "--config", str(layout.file))
         emulated = any(m.launch is not None and m.launch.launcher == "warm-parent" for m in layout.cluster.models)
+        played = (sys.executable, "-m", "testbed.played_cluster", "--config", str(layout.file))
         return (
             *((Program("warm-parent", module),) if emulated else ()),
+            *((Program("kubelets", played),) if layout.settings.node_agent.runtime == "kubernetes" else ()),
             *self._gateways(),
             *(
                 self._ours(f"node-agent-{node.id}", "node-agent", "agent", "--node", node.id)

@@ -336,7 +336,7 @@ class LocalCluster:
                 for name in names
                 if name.startswith(("gateway-", "node-agent-")) or name in ("planner", "slot-agent")
             ],
-            [name for name in names if name in ("warm-parent", "control", "llm")],
+            [name for name in names if name in ("kubelets", "warm-parent", "control", "llm")],
         )
         for turn in turns:
             for name in await self._supervisor.stop(turn, grace_s=STOP_GRACE_S):

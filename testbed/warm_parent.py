@@ -2,9 +2,10 @@
 
     python -m testbed.warm_parent --socket PATH --config FILE
 
-Node agents speak to it over a unix socket, one JSON object a line, one line back:
+Node agents speak to it over a unix socket, one JSON object a line, one line back; `address` is null for a port of the
+pod's own:
 
-    {"op": "fork", "node": NodeSpec, "model": ModelSpec, "instance": NAME, "ordered_at_s": T}
+    {"op": "fork", "node": NodeSpec, "model": ModelSpec, "instance": NAME, "ordered_at_s": T, "address": [HOST, PORT]}
         → {"ok": true, "pid": …, "start_ticks": …, "port": …} | {"ok": false, "error": "…"}
     {"op": "list", "node": ID}
         → {"ok": true, "pods": [{"model", "instance", "pid", "start_ticks", "port", "ordered_at_s"}, …]}
@@ -229,7 +230,8 @@ class WarmParent:
         self._clocks.setdefault(node.id, SharedClock(node.speed * self._clock.speed, time.monotonic()))
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 0))
+        host, port = call.get("address") or ("127.0.0.1", 0)
+        listener.bind((str(host), int(port)))
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         pid = os.fork()
