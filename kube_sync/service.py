@@ -3,11 +3,10 @@
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_access import access_of
 from fairlead.adapters.kubernetes_api import KubernetesApi
-from fairlead.adapters.kubernetes_lease import lease_of
 from fairlead.adapters.mongo import connect
 from fairlead.adapters.outage import Outage, persist
 from fairlead.adapters.prometheus import exposed
-from fairlead.agents.leading import while_leading
+from fairlead.agents.leading import leased, while_leading
 from fairlead.contracts.errors import ConfigError
 from fairlead.contracts.settings import Settings
 from kube_sync.metrics import SyncMetrics
@@ -32,6 +31,7 @@ async def serve(settings: Settings) -> None:
 
     try:
         with exposed(metrics.registry, settings.kube_sync.metrics_port, settings.kube_sync.metrics_host):
-            await while_leading(lease_of(settings.kubernetes, "kube-sync", api), work)
+            async with leased(settings.kubernetes, "kube-sync") as lease:
+                await while_leading(lease, work)
     finally:
         await api.close()

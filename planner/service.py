@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.prometheus import exposed
+from fairlead.agents.leading import leased, while_leading
 from fairlead.agents.service import advised, stored
 from fairlead.contracts.settings import Settings
 from fairlead.policy.epoch import decide_epoch
@@ -19,23 +20,32 @@ from planner.metrics import PlannerMetrics
 
 
 async def serve(settings: Settings) -> None:
-    """Plan until cancelled. Raises `ConfigError` if there is no database, or a language model cannot be asked."""
+    """Plan until cancelled, or while this planner holds the lease, where one is asked for.
+
+    Raises `ConfigError` if there is no database, or a language model cannot be asked.
+    """
     clock = ScaledClock(settings.speed, settings.clock_origin_s)
     metrics = PlannerMetrics()
+    cases = CaseMetrics(metrics.registry)
+    with exposed(metrics.registry, settings.planner.metrics_port, settings.planner.metrics_host):
+        async with leased(settings.kubernetes, "planner") as lease:
+            await while_leading(lease, lambda: _plan(settings, clock, metrics, cases))
+
+
+async def _plan(settings: Settings, clock: ScaledClock, metrics: PlannerMetrics, cases: CaseMetrics) -> None:
+    """Plan until cancelled."""
     release = version("fairlead")
     async with (
         stored(settings, "planner", clock, metrics.loop) as store,
         advised(settings, "planner", store, clock, metrics.dialogues) as advisor,
     ):
-        cases = CaseMetrics(metrics.registry)
         memory = CaseMemory(store, clock, settings, release, cases)
         evaluator = Evaluator(store, clock, settings, release, memory, cases)
         twin = partial(in_a_process, hindsight_command(settings.state_dir))
         labeller = Labeller(store, clock, settings, memory, cases, twin)
         case = Case(settings, release, memory.recalled)
         planner = Planner(store, clock, case, decide_epoch, advisor, metrics)
-        with exposed(metrics.registry, settings.planner.metrics_port, settings.planner.metrics_host):
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(planner.run(), name="planner")
-                tasks.create_task(evaluator.run(), name="planner: evaluator")
-                tasks.create_task(labeller.run(), name="planner: labels")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(planner.run(), name="planner")
+            tasks.create_task(evaluator.run(), name="planner: evaluator")
+            tasks.create_task(labeller.run(), name="planner: labels")

@@ -7,6 +7,7 @@ import pydantic
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.prometheus import exposed
+from fairlead.agents.leading import leased, while_leading
 from fairlead.agents.service import advised, stored
 from fairlead.contracts.errors import ConfigError, foreign
 from fairlead.contracts.plans import NodePlacement
@@ -21,19 +22,24 @@ STATIC_FILE = "static.json"
 
 
 async def serve(settings: Settings) -> None:
-    """Decide until cancelled.
+    """Decide until cancelled, or while this slot agent holds the lease, where one is asked for.
 
     Raises `ConfigError` if there is no database, the static placement cannot be read, or a language model not asked.
     """
     clock = ScaledClock(settings.speed, settings.clock_origin_s)
     metrics = SlotMetrics()
     case = Case(settings, static_placement(Path(settings.state_dir)), version("fairlead"))
-    async with (
-        stored(settings, "slot-agent", clock, metrics.loop) as store,
-        advised(settings, "slot-agent", store, clock, metrics.dialogues) as advisor,
-    ):
-        with exposed(metrics.registry, settings.slot_agent.metrics_port, settings.slot_agent.metrics_host):
+
+    async def decide() -> None:
+        async with (
+            stored(settings, "slot-agent", clock, metrics.loop) as store,
+            advised(settings, "slot-agent", store, clock, metrics.dialogues) as advisor,
+        ):
             await SlotAgent(store, clock, case, decide_slot, advisor, metrics).run()
+
+    with exposed(metrics.registry, settings.slot_agent.metrics_port, settings.slot_agent.metrics_host):
+        async with leased(settings.kubernetes, "slot-agent") as lease:
+            await while_leading(lease, decide)
 
 
 def static_placement(state_dir: Path) -> tuple[NodePlacement, ...]:

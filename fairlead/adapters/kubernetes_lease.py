@@ -4,39 +4,24 @@ Whether another's lease has run out is judged by how long it has not changed her
 """
 
 import asyncio
-import secrets
-import socket
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
-from fairlead.adapters.kubernetes_access import access_of
 from fairlead.adapters.kubernetes_api import Kind, KubernetesApi, Object
-from fairlead.contracts.containers import MANAGED_BY
 from fairlead.contracts.errors import Conflict, FairleadError, NotFound, foreign
-from fairlead.contracts.settings import KubernetesSettings
 
 LEASES = Kind("coordination.k8s.io/v1", "leases", "Lease")
 
 LASTS_S = 15.0
-RENEW_WITHIN_S = 10.0
-EVERY_S = 2.0
-"""Wall seconds that a lease lasts, within which its holder renews it or stops, and between attempts: client-go's own
-(`leaderelection.LeaderElectionConfig`, the values that kube-scheduler uses)."""
+"""Wall seconds after which a lease that is not renewed may be taken."""
 
-
-def lease_of(settings: KubernetesSettings, what: str, api: KubernetesApi | None = None) -> "KubernetesLease | None":
-    """Return the lease of a kind of process, such as `planner`; None where the settings ask for none.
-
-    Without `api` it has a client of its own. Raises `ConfigError` where the API is nowhere set.
-    """
-    if not settings.lease:
-        return None
-    made = KubernetesApi(access_of(settings), timeout_s=settings.timeout_s) if api is None else api
-    holder = f"{socket.gethostname()}_{secrets.token_hex(4)}"
-    return KubernetesLease(made, settings.namespace, f"{MANAGED_BY}-{what}", holder)
+RENEW_WITHIN = 2 / 3
+EVERY = 2 / 15
+"""Parts of that within which its holder renews it or stops, and between attempts. All three are client-go's own
+(`leaderelection.LeaderElectionConfig`: 15, 10 and 2 s, the values that kube-scheduler uses)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +36,12 @@ class Seen:
 class KubernetesLease:
     """One `Lease` object, as one process sees it."""
 
-    def __init__(self, api: KubernetesApi, namespace: str, name: str, holder: str) -> None:
+    def __init__(self, api: KubernetesApi, namespace: str, name: str, holder: str, lasts_s: float = LASTS_S) -> None:
         self._api = api
         self._namespace = namespace
         self._name = name
         self._holder = holder
+        self._lasts_s = lasts_s
         self._seen: Seen | None = None
         self._log = structlog.get_logger("lease").bind(lease=name)
 
@@ -71,15 +57,15 @@ class KubernetesLease:
                 if not failing:
                     self._log.warning("the lease cannot be had for now", error=foreign(error))
                 failing = True
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(EVERY * self._lasts_s)
 
     async def keep(self) -> None:
-        """Renew it; return once it is another's, or could not be renewed for `RENEW_WITHIN_S`."""
-        renewed_s = time.monotonic()
-        while time.monotonic() - renewed_s < RENEW_WITHIN_S:
-            await asyncio.sleep(EVERY_S)
+        """Renew it; return once it is another's, or could not be renewed in time."""
+        renewed_s, within_s = time.monotonic(), RENEW_WITHIN * self._lasts_s
+        while time.monotonic() - renewed_s < within_s:
+            await asyncio.sleep(EVERY * self._lasts_s)
             try:
-                async with asyncio.timeout(max(0.1, RENEW_WITHIN_S - (time.monotonic() - renewed_s))):
+                async with asyncio.timeout(max(0.1, within_s - (time.monotonic() - renewed_s))):
                     if not await self._taken():
                         return
                 renewed_s = time.monotonic()
@@ -103,7 +89,11 @@ class KubernetesLease:
             return await self._created()
         spec = found.get("spec") or {}
         holder, version = spec.get("holderIdentity"), str(found["metadata"]["resourceVersion"])
-        changes: Object = {"holderIdentity": self._holder, "leaseDurationSeconds": round(LASTS_S), "renewTime": _now()}
+        changes: Object = {
+            "holderIdentity": self._holder,
+            "leaseDurationSeconds": max(1, round(self._lasts_s)),
+            "renewTime": _now(),
+        }
         if holder != self._holder:
             if holder and not self._run_out(version):
                 return False
@@ -118,12 +108,12 @@ class KubernetesLease:
         now_s = time.monotonic()
         if self._seen is None or self._seen.version != version:
             self._seen = Seen(version, now_s)
-        return now_s - self._seen.at_s > LASTS_S
+        return now_s - self._seen.at_s > self._lasts_s
 
     async def _created(self) -> bool:
         spec = {
             "holderIdentity": self._holder,
-            "leaseDurationSeconds": round(LASTS_S),
+            "leaseDurationSeconds": max(1, round(self._lasts_s)),
             "acquireTime": _now(),
             "renewTime": _now(),
         }
