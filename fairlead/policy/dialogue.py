@@ -23,12 +23,12 @@ from fairlead.contracts.dialogue import (
 )
 from fairlead.contracts.plans import Guide, PlanDraft
 from fairlead.contracts.ports import Llm
-from fairlead.policy.differences import plan_changes
+from fairlead.policy.differences import guide_changes, plan_changes
 from fairlead.policy.ladder import FALLBACK, barred
 from fairlead.policy.planner_gate import meant
 from fairlead.policy.questions import Question, another_question, planner_question, repair_question, slot_question
 from fairlead.policy.registry import decide_slot
-from fairlead.policy.variations import varied
+from fairlead.policy.variations import halfway, varied
 from fairlead.policy.weighing import Found, PlanTopic, RouteTopic, weighed
 
 NOT_JUDGED = Judgement(code="not-judged", text="there is no twin yet")
@@ -142,7 +142,7 @@ def _others(
 ) -> Generator[Ask | Judge, Answer | Judgement, list[Found]]:
     """Return what the twin tries beside a proposal: further ones of the model in the time that is left, and variations.
 
-    What is no proposal, or not another one, is passed over; rows have no variations.
+    What is no proposal, or not another one, is passed over.
     """
     briefing, found = opening.briefing, list[Found]()
     for number in range(2, briefing.settings.proposals + 1):
@@ -153,12 +153,25 @@ def _others(
         other = weighed(opening.about, answer).found
         if other is not None:
             found.append(other)
-    if isinstance(first.proposal, PlanDraft) and briefing.asked.settings.gate.variations:
-        found += (
-            replace(first, proposal=one.draft, trust=one.words, changes=plan_changes(one.draft, briefing.asked.cluster))
-            for one in varied(first.proposal)
-        )
+    if briefing.asked.settings.gate.variations:
+        found += _varied(first, opening)
     return found
+
+
+def _varied(first: Found, opening: Opening) -> list[Found]:
+    """Return the code's own variations of a proposal."""
+    cluster, about = opening.briefing.asked.cluster, opening.about
+    if isinstance(first.proposal, PlanDraft):
+        return [
+            replace(first, proposal=one.draft, trust=one.words, changes=plan_changes(one.draft, cluster))
+            for one in varied(first.proposal)
+        ]
+    assert isinstance(about, RouteTopic)  # rows are proposed where rows were asked for
+    if not first.changes:
+        return []
+    milder = halfway(first.proposal, about.table)
+    changes = guide_changes(milder, about.table)
+    return [replace(first, proposal=milder, trust="half-way to the fallback's rows", changes=changes)]
 
 
 def _verdict(opening: Opening, found: Sequence[Found], steps: tuple[Step, ...]) -> Talk:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.plans import Guide, Intent, PlanDraft, RoutingTable, Warm
 from fairlead.policy.epoch import neutral
-from fairlead.policy.guiding import ANYWHERE
+from fairlead.policy.guiding import beside
 
 CHANGES_MOST = 100
 """Of more changes the number is told: nobody reads a list of a thousand nodes."""
@@ -19,13 +19,11 @@ SMALL = 0.005
 
 def guide_changes(guide: Guide, fallback: RoutingTable) -> tuple[str, ...]:
     """Return a line for each row whose shares change."""
-    own = {(r.zone, r.model): r for r in fallback.rows}
     lines = []
-    for row in guide.rows:
-        beside = own.get((row.zone, row.model)) or own[ANYWHERE, row.model]
+    for row, own in zip(guide.rows, beside(guide, fallback), strict=True):
         moved = [
             f"{new.node} {old.probability:.2f} → {new.probability:.2f}"
-            for old, new in zip(beside.shares, row.shares, strict=True)
+            for old, new in zip(own.shares, row.shares, strict=True)
             if abs(old.probability - new.probability) >= SMALL
         ]
         if moved:

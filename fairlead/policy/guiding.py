@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairlead.contracts.plans import ROW_TOLERANCE, Guide, GuideRow, Reason, Row, Share
+from fairlead.contracts.plans import ROW_TOLERANCE, Guide, GuideRow, Reason, RoutingTable, Row, Share
 from fairlead.contracts.tuning import PolicySettings
 
 ANYWHERE = "*"
@@ -61,6 +61,12 @@ def _guided(proposed: GuideRow, own: Row | None, settings: PolicySettings) -> Ro
         explore=own.explore,
         shares=shares(own, chances),
     )
+
+
+def beside(guide: Guide, fallback: RoutingTable) -> tuple[Row, ...]:
+    """Return the row of the fallback's table that each proposed row stands beside; a `KeyError` where there is none."""
+    own = {(r.zone, r.model): r for r in fallback.rows}
+    return tuple(own.get((row.zone, row.model)) or own[ANYWHERE, row.model] for row in guide.rows)
 
 
 def fitted(proposed: Mapping[str, float], own: Row) -> tuple[float, ...] | None:

@@ -7,7 +7,7 @@ from fairlead.contracts.plans import ROW_TOLERANCE, Guide, GuideRow, RoutingTabl
 from fairlead.contracts.replies import SlotReply
 from fairlead.contracts.tuning import PolicySettings
 from fairlead.policy.aliases import Aliases, by_alias
-from fairlead.policy.guiding import ANYWHERE, distance, normalised, shares, trusted
+from fairlead.policy.guiding import ANYWHERE, beside, distance, normalised, shares, trusted
 from fairlead.policy.parsing import Fault, listed, printable
 
 
@@ -120,6 +120,5 @@ def _clipped(given: Mapping[str, float], own: Row, nodes: Mapping[str, Sequence[
 
 def furthest(guide: Guide, fallback: RoutingTable) -> float:
     """Return the largest total variation between a guide's rows and those of the fallback that it was made beside."""
-    own = {(r.zone, r.model): r for r in fallback.rows}
-    beside = [own.get((g.zone, g.model)) or own[ANYWHERE, g.model] for g in guide.rows]
-    return max(distance([s.probability for s in g.shares], r) for g, r in zip(guide.rows, beside, strict=True))
+    pairs = zip(guide.rows, beside(guide, fallback), strict=True)
+    return max(distance([share.probability for share in row.shares], own) for row, own in pairs)

@@ -1,10 +1,14 @@
-"""Variations of a plan that the twin tries beside it: without one of its parts, milder, bolder (CONTROL §3)."""
+"""Variations that the twin tries beside a proposal (CONTROL §3).
+
+A plan without one of its parts, milder or bolder; rows half-way to the fallback's.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairlead.contracts.plans import Intent, Level, ModelPriority, PlanDraft
+from fairlead.contracts.plans import Guide, GuideRow, Intent, Level, ModelPriority, PlanDraft, RoutingTable
 from fairlead.policy.epoch import NEUTRAL_PRIORITY
+from fairlead.policy.guiding import beside, normalised, shares
 
 MOST = 4
 """Of bias and priority."""
@@ -44,6 +48,15 @@ def varied(draft: PlanDraft) -> tuple[Variation, ...]:
         if one.draft != draft and all(one.draft != other.draft for other in found):
             found.append(one)
     return tuple(found)
+
+
+def halfway(guide: Guide, fallback: RoutingTable) -> Guide:
+    """Return rows in the middle between proposed ones and those of the fallback's table that they were made beside."""
+    rows = []
+    for row, own in zip(guide.rows, beside(guide, fallback), strict=True):
+        chances = [0.5 * (new.probability + old.probability) for new, old in zip(row.shares, own.shares, strict=True)]
+        rows.append(GuideRow(zone=row.zone, model=row.model, shares=shares(own, normalised(chances))))
+    return guide.model_copy(update={"rows": tuple(rows)})
 
 
 def _open(intents: Sequence[Intent]) -> tuple[Intent, ...]:

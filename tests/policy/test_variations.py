@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 
 from fairlead.contracts.dialogue import Ask, Judge, Judgement
-from fairlead.contracts.plans import Intent, ModelPriority, PlanDraft, Rate, Warm
+from fairlead.contracts.plans import Guide, Intent, ModelPriority, PlanDraft, Rate, Warm
 from fairlead.contracts.tuning import GateSettings, PolicySettings
 from fairlead.policy.dialogue import Opening, discuss
+from fairlead.policy.differences import guide_changes
 from fairlead.policy.epoch import check, neutral
+from fairlead.policy.slot_gate import furthest
 from fairlead.policy.variations import varied
+from fairlead.policy.weighing import RouteTopic
 from tests.policy.dialogues import (
     SHAPE,
     answer,
@@ -116,14 +119,40 @@ def test_further_proposals_are_asked_for_while_time_lasts_and_bad_ones_are_passe
     assert codes(advice.steps)[0] == "call:ok"
 
 
-@pytest.mark.parametrize("code", ["worse", "late", "absent", "wrong"])
+@pytest.mark.parametrize("code", ["worse", "late", "absent", "wrong", "no-time"])
 def test_nothing_acts_that_the_twin_has_not_found_no_worse(code: str) -> None:
-    """Also where it was late, absent or wrong; rows have no variations."""
+    """Also where it was late, absent, wrong or without time."""
     found = opening(slot_asked())
     judgement = Judgement.model_validate({"code": code, "text": "so it is"})
     advice, heard = told(discuss(found), [answer(text_of(slot_reply(found)))], judgement)
     assert advice.proposal is None
     assert codes(advice.steps)[-1] == f"twin:{code}"
-    judge = heard[-1]
+    assert isinstance(heard[-1], Judge)
+
+
+def test_rows_are_tried_half_way_to_the_fallbacks_too() -> None:
+    """Which acts, and is what people read, where the twin chose it."""
+    found = opening(slot_asked())
+    chosen = Judgement(code="no-worse", text="gain 0.1", chosen="other-1")
+    advice, heard = told(discuss(found), [answer(text_of(slot_reply(found, 0.2)))], chosen)
+    judge, about = heard[-1], found.about
     assert isinstance(judge, Judge)
-    assert judge.others == ()
+    assert isinstance(about, RouteTopic)
+    (other,) = judge.others
+    guide, milder = Guide.from_json(judge.proposal), Guide.from_json(other)
+    assert furthest(guide, about.table) > 0.0
+    assert furthest(milder, about.table) == pytest.approx(0.5 * furthest(guide, about.table))
+    assert advice.proposal == milder
+    assert advice.changes == guide_changes(milder, about.table)
+    assert advice.steps[-1].text == "half-way to the fallback's rows; gain 0.1"
+
+
+def test_rows_of_the_fallback_itself_and_without_variations_are_tried_alone() -> None:
+    """There is nothing between two equal rows."""
+    found = opening(slot_asked())
+    moved, own = slot_reply(found, 0.2), slot_reply(found)
+    for reply, gate, others in ((moved, None, 1), (moved, GateSettings(variations=False), 0), (own, None, 0)):
+        _, heard = told(discuss(asking(found, 1, gate)), [answer(text_of(reply))])
+        judge = heard[-1]
+        assert isinstance(judge, Judge)
+        assert len(judge.others) == others
