@@ -119,7 +119,7 @@ def budgeted(limits: BudgetLimits, spent: BudgetSpent) -> Budget:
 async def list_proposals(request: Request, limit: Limit = None, cursor: Cursor = None) -> Response:
     """List what agents in mode `assist` proposed, newest first."""
     context = context_of(request)
-    return page(await context.store.proposals(limit=limit or context.settings.control.page_limit, cursor=cursor))
+    return page(await context.store.proposals(limit=context.most(limit), cursor=cursor))
 
 
 @router.post(

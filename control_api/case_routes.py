@@ -31,9 +31,7 @@ async def list_cases(
 ) -> Response:
     """List remembered epochs, those that began last first."""
     context = context_of(request)
-    found = await context.store.cases(
-        cluster=cluster, limit=limit or context.settings.control.page_limit, cursor=cursor
-    )
+    found = await context.store.cases(cluster=cluster, limit=context.most(limit), cursor=cursor)
     return page(Page(tuple(summary_of(case) for case in found.items), found.cursor))
 
 

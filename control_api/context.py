@@ -41,6 +41,10 @@ class Context:
     watch: Watch
     metrics: ControlMetrics
 
+    def most(self, limit: int | None) -> int:
+        """Return how many items a page has at most, where a call asks for `limit`."""
+        return limit or self.settings.control.page_limit
+
 
 def context_of(request: Request) -> Context:
     """Return what the routes of this application work on."""

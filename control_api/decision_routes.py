@@ -25,7 +25,6 @@ from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, Replay
 from fairlead.contracts.errors import InputError, NotFound, StaleGeneration
 from fairlead.contracts.hindsight import DecisionWorth
 from fairlead.contracts.plans import EpochPlan, Placement, PlanDraft, RoutingTable, Verdict
-from fairlead.contracts.ports import Page
 from fairlead.policy.epoch import check
 from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import fold, totals
@@ -96,7 +95,7 @@ async def read_snapshot(request: Request) -> Response:
 async def list_plans(request: Request, limit: Limit = None, cursor: Cursor = None) -> Response:
     """List plans, newest first."""
     context = context_of(request)
-    return page(await context.store.plans(limit=limit or context.settings.control.page_limit, cursor=cursor))
+    return page(await context.store.plans(limit=context.most(limit), cursor=cursor))
 
 
 async def _verdict(context: Context, draft: PlanDraft) -> Verdict:
@@ -182,7 +181,7 @@ async def _plan(context: Context, generation: int) -> EpochPlan | None:
 async def list_tables(request: Request, limit: Limit = None, cursor: Cursor = None) -> Response:
     """List tables, newest first."""
     context = context_of(request)
-    return page(await context.store.tables(limit=limit or context.settings.control.page_limit, cursor=cursor))
+    return page(await context.store.tables(limit=context.most(limit), cursor=cursor))
 
 
 @router.get(
@@ -206,8 +205,7 @@ async def list_decisions(
 ) -> Response:
     """List the journal, newest first: who decided what when, not the inputs."""
     context = context_of(request)
-    most = limit or context.settings.control.page_limit
-    found: Page[DecisionSummary] = await context.store.decision_summaries(agent=agent, limit=most, cursor=cursor)
+    found = await context.store.decision_summaries(agent=agent, limit=context.most(limit), cursor=cursor)
     return page(found)
 
 

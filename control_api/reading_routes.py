@@ -74,7 +74,7 @@ async def read_keepers(
 async def list_outcomes(request: Request, limit: Limit = None, cursor: Cursor = None) -> Response:
     """List how requests ended, the last first."""
     context = context_of(request)
-    return page(await context.store.outcomes(limit=limit or context.settings.control.page_limit, cursor=cursor))
+    return page(await context.store.outcomes(limit=context.most(limit), cursor=cursor))
 
 
 STREAM = {

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairlead_cli.names import near
-from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant, plain
+from fairlead_cli.shown import AsJson, Cursor, Limit, echo_json, echo_page, echo_table, examples, instant, plain
 
 if TYPE_CHECKING:
     from fairlead_cli.client import Answer, ControlClient
@@ -44,10 +44,8 @@ def register(app: typer.Typer) -> None:
 )
 def list_(
     cluster: Cluster = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, newest first.")] = 20,
-    cursor: Annotated[
-        str | None, typer.Option("--cursor", help="From the end of a page before.", show_default=False)
-    ] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
     """List remembered epochs, newest first; a lower F is better."""
@@ -57,25 +55,12 @@ def list_(
     if as_json:
         echo_json(page)
         return
-    echo_table(
+    echo_page(
+        page,
         ("id", "began at", "epoch", "plan by", "F", "against fallback", "cited", "cluster"),
-        [
-            (
-                f"{one['id']} (quarantined)" if one["quarantined"] else one["id"],
-                instant(one["began_at_s"]),
-                one["epoch"],
-                one["source"],
-                f"{one['objective']:.3f}",
-                _advantage(one["advantage"]),
-                one["cited"],
-                one["cluster"],
-            )
-            for one in page["items"]
-        ],
+        _line,
         empty="no case yet: an epoch becomes one a minute after its end",
     )
-    if page["cursor"]:
-        typer.echo(f"more: --cursor {page['cursor']}")
 
 
 @group.command(
@@ -287,6 +272,20 @@ def _asked(client: "ControlClient", ask: Callable[[str], "Answer"], case: str, *
             raise
         known = [one["id"] for one in client.get("cases", limit=PAGE).json()["items"]]
         raise NotFound(f"{error}{near(case, known)}") from error
+
+
+def _line(one: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the columns of a listing."""
+    return (
+        f"{one['id']} (quarantined)" if one["quarantined"] else one["id"],
+        instant(one["began_at_s"]),
+        one["epoch"],
+        one["source"],
+        f"{one['objective']:.3f}",
+        _advantage(one["advantage"]),
+        one["cited"],
+        one["cluster"],
+    )
 
 
 def _explain(case: dict[str, Any]) -> None:

@@ -8,12 +8,12 @@ import typer
 
 from fairlead_cli import replaying
 from fairlead_cli.dialogues import tell, tell_worth
+from fairlead_cli.explained import explain, tell_head
 from fairlead_cli.forecasts import tell_forecast
 from fairlead_cli.names import an_agent
 from fairlead_cli.notes import tell_words
-from fairlead_cli.plans import tell_plan
-from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant, plain
-from fairlead_cli.slots import tell_head, tell_slot
+from fairlead_cli.shown import AsJson, Cursor, Limit, echo_json, echo_page, examples, instant
+from fairlead_cli.slots import tell_slot
 
 Id = Annotated[str, typer.Argument(help="Id of a decision, such as slot-12.", show_default=False)]
 Reply = Annotated[bool, typer.Option("--reply", help="With what the language model replied, as it came.")]
@@ -38,10 +38,8 @@ def list_(
     agent: Annotated[
         str | None, typer.Option("--agent", help="planner or slot-agent; both by default.", show_default=False)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, newest first.")] = 20,
-    cursor: Annotated[
-        str | None, typer.Option("--cursor", help="From the end of a page before.", show_default=False)
-    ] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
     """List decisions, newest first; `asks` counts the questions to a language model."""
@@ -52,13 +50,12 @@ def list_(
     if as_json:
         echo_json(page)
         return
-    echo_table(
+    echo_page(
+        page,
         ("id", "made at", "kind", "number", "source", "asks", "steps", "plan", "placement", "table", "took"),
-        [_row(one) for one in page["items"]],
+        _row,
         empty="no decision yet",
     )
-    if page["cursor"]:
-        typer.echo(f"more: --cursor {page['cursor']}")
 
 
 @group.command(
@@ -98,7 +95,7 @@ def show(
     elif reply or prompt:
         typer.echo("\nno language model was asked for this decision")
     tell_worth(control.get(f"{path}/worth").json())
-    _explain(record["output"])
+    explain(record["output"])
 
 
 @group.command(
@@ -125,7 +122,8 @@ def slot(
         typer.echo(text)
         return
     account = json.loads(text)
-    records = [control.get(f"decisions/{_segment(one['id'])}").json() for one in account["dialogues"]]
+    names = [one["id"] for one in account["decisions"] if one["kind"] == "slot" or one["asks"]]
+    records = [control.get(f"decisions/{_segment(name)}").json() for name in names]
     tell_slot(account, records, reply=reply, prompt=prompt)
 
 
@@ -225,46 +223,3 @@ def _row(one: dict[str, Any]) -> tuple[str, ...]:
         *generations,
         took,
     )
-
-
-def _explain(output: dict[str, Any]) -> None:
-    """Print what was decided and why."""
-    typer.echo("")
-    echo_table(
-        ("reason", "node", "model", "value", "why"),
-        [
-            (
-                r["rule"],
-                r["node"] or "-",
-                r["model"] or "-",
-                "-" if r["value_s"] is None else f"{r['value_s']:.2f} s",
-                plain(r["text"]),
-            )
-            for r in output["reasons"]
-        ],
-        empty="no reasons were given",
-    )
-    plan = output.get("plan")
-    if plan:
-        typer.echo(f"\nplan {plan['generation']} for epoch {plan['epoch']}, source {plan['source']}")
-        typer.echo(f"  {plain(plan['why']) or '-'}")
-        if plan["source"] != "fallback":  # whose plan says nothing
-            typer.echo("")
-            tell_plan(plan)
-    placement = output.get("placement")
-    if placement:
-        typer.echo(f"\nplacement {placement['generation']} under plan {placement['plan_generation']}")
-        for node in placement["nodes"]:
-            stoppable = f"   may stop: {', '.join(node['stoppable'])}" if node["stoppable"] else ""
-            typer.echo(f"  {node['node']}: {', '.join(node['awake']) or '-'}{stoppable}")
-    table = output.get("table")
-    if table and not placement:
-        typer.echo(f"\ntable {table['generation']} for placement {table['placement_generation']}, {table['source']}")
-        for row in table["rows"]:
-            shares = ", ".join(f"{share['node']} {share['probability']:.2f}" for share in row["shares"])
-            typer.echo(f"  {row['zone']} {row['model']}: {shares}")
-    prices = output.get("prices")
-    if prices:
-        typer.echo("\nwhat one more pod would be worth")
-        for price in prices:
-            typer.echo(f"  {price['model']}: {price['worth_s']:.2f} request-seconds on {price['node'] or 'no node'}")

@@ -1,11 +1,12 @@
 """`fairlead proposals`: what agents in mode `assist` propose, and a person's answers."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fairlead_cli.names import near
-from fairlead_cli.shown import AsJson, echo_json, echo_table, examples, instant, plain
+from fairlead_cli.shown import AsJson, Cursor, Limit, echo_json, echo_page, examples, instant, plain
 
 if TYPE_CHECKING:
     from fairlead_cli.client import Answer, ControlClient
@@ -31,10 +32,8 @@ def register(app: typer.Typer) -> None:
     ),
 )
 def list_(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, newest first.")] = 20,
-    cursor: Annotated[
-        str | None, typer.Option("--cursor", help="From the end of a page before.", show_default=False)
-    ] = None,
+    limit: Limit = 20,
+    cursor: Cursor = None,
     as_json: AsJson = False,
 ) -> None:
     """List proposals, newest first, and how long the open ones still wait."""
@@ -46,23 +45,18 @@ def list_(
         echo_json(page)
         return
     now_s = domain_now_s(client) if page["items"] else 0.0
-    echo_table(
+    echo_page(
+        page,
         ("id", "agent", "made at", "state", "changes", "why"),
-        [
-            (
-                one["id"],
-                one["agent"],
-                instant(one["created_at_s"]),
-                _state(one, now_s),
-                len(one["changes"]),
-                plain(one["why"]),
-            )
-            for one in page["items"]
-        ],
+        partial(_line, now_s),
         empty="no proposal yet: they are made in mode assist (`fairlead mode slot-agent assist`)",
     )
-    if page["cursor"]:
-        typer.echo(f"more: --cursor {page['cursor']}")
+
+
+def _line(now_s: float, one: dict[str, Any]) -> tuple[Any, ...]:
+    """Return the columns of a listing."""
+    state, changes = _state(one, now_s), len(one["changes"])
+    return one["id"], one["agent"], instant(one["created_at_s"]), state, changes, plain(one["why"])
 
 
 @group.command(

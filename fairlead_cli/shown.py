@@ -2,12 +2,14 @@
 
 import datetime
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many, newest first.")]
+Cursor = Annotated[str | None, typer.Option("--cursor", help="From the end of a page before.", show_default=False)]
 
 
 def echo_json(document: Any) -> None:
@@ -24,6 +26,15 @@ def echo_table(heads: Sequence[str], rows: Iterable[Sequence[Any]], *, empty: st
     widths = [max(len(line[at]) for line in [list(heads), *lines]) for at in range(len(heads))]
     for line in ([head.upper() for head in heads], *lines):
         typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def echo_page(
+    page: Mapping[str, Any], heads: Sequence[str], row: Callable[[Any], Sequence[Any]], *, empty: str
+) -> None:
+    """Print a page of a listing as a table, and how to get the next one."""
+    echo_table(heads, (row(one) for one in page["items"]), empty=empty)
+    if page["cursor"]:
+        typer.echo(f"more: --cursor {page['cursor']}")
 
 
 def plain(text: str) -> str:
