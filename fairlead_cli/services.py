@@ -28,6 +28,10 @@ TokenFile = Annotated[
         "--token-file", help="File that holds the bearer token, in place of FAIRLEAD_TOKEN.", show_default=False
     ),
 ]
+KubernetesNode = Annotated[
+    str | None,
+    typer.Option("--kubernetes-node", help="In place of --node: what Kubernetes calls the node.", show_default=False),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -124,16 +128,21 @@ def kube_sync(config: Config = None) -> None:
 
 
 def node_agent(
-    node: Annotated[str, typer.Option("--node", help="Id of the node that this machine is.", show_default=False)],
+    node: Annotated[
+        str | None, typer.Option("--node", help="Id of the node that this machine is.", show_default=False)
+    ] = None,
+    kubernetes_node: KubernetesNode = None,
     config: Config = None,
     token_file: TokenFile = None,
 ) -> None:
     """Run the agent of one node: starts, drains and stops its pods as the placement says."""
-    settings = _prepare(config, f"node-agent-{node}")
+    if node is None and kubernetes_node is None:
+        raise typer.BadParameter("a node agent needs --node or --kubernetes-node")
+    settings = _prepare(config, f"node-agent-{node or kubernetes_node}")
     token = _token(settings, token_file)
     from node_agent.service import serve
 
-    _run(serve(settings, node, token))
+    _run(serve(settings, node or _node_of(settings, kubernetes_node), token))
 
 
 def gateway(
@@ -143,17 +152,19 @@ def gateway(
     site: Annotated[
         str | None, typer.Option("--site", help="Take requests in at this site.", show_default=False)
     ] = None,
+    kubernetes_node: KubernetesNode = None,
     config: Config = None,
     token_file: TokenFile = None,
 ) -> None:
     """Run a gateway: the keeper of a node, the ingress of a site, or both."""
-    if node is None and site is None:
-        raise typer.BadParameter("a gateway needs --node, --site or both")
-    settings = _prepare(config, f"gateway-{node or site}")
+    if node is None and site is None and kubernetes_node is None:
+        raise typer.BadParameter("a gateway needs --node or --kubernetes-node, --site or both")
+    settings = _prepare(config, f"gateway-{node or kubernetes_node or site}")
     token = _token(settings, token_file)
     from gateway.service import serve
 
-    _run(serve(settings, node, site, token))
+    keeping = node if kubernetes_node is None else node or _node_of(settings, kubernetes_node)
+    _run(serve(settings, keeping, site, token))
 
 
 def edge(
@@ -174,6 +185,17 @@ def edge(
 
     agent, gate, keeper = (keys.read(key_folder / name, "--keys") for name in (keys.AGENT, keys.GATEWAY, keys.KEEPER))
     asyncio.run(run(settings, Machine(node, site, emulated, agent, gate, keeper)))
+
+
+def _node_of(settings: "Settings", kubernetes_node: str | None) -> str:
+    """Return the id of the node that Kubernetes calls so: that name itself unless the settings' cluster says another.
+
+    So all pods of a DaemonSet can have the same command.
+    """
+    from fairlead.contracts.cluster import Cluster
+
+    nodes = settings.cluster.nodes if isinstance(settings.cluster, Cluster) else ()
+    return next((one.id for one in nodes if one.kubernetes_node == kubernetes_node), kubernetes_node or "")
 
 
 def _prepare(config: Path | None, process: str) -> "Settings":

@@ -18,6 +18,10 @@ RETRY_S = 0.5
 """Wall seconds between attempts to reach the database."""
 
 
+LEAST_CHARS = 32
+"""Of a token that somebody else made: 160 bits even of five bits a character."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command(
@@ -108,10 +112,14 @@ async def _reached(mongodb: "MongoSettings", within_s: float) -> "Store":
 
 
 async def _keep_token(store: "Store", role: "Role", file: Path) -> None:
-    """Write a token of a role, unless the file holds one that the database knows; one that was lost is taken back."""
+    """Write a token of a role, unless the file holds one: that is made known; one that was lost is taken back.
+
+    So whoever made the keys, such as an installer, may bring them along, and a new database takes those in use.
+    """
     import time
 
     from control_api.access import digest, new_token
+    from fairlead.contracts.errors import ConfigError
 
     note = f"fairlead setup: {file.name}"
     known = await store.tokens()
@@ -119,13 +127,21 @@ async def _keep_token(store: "Store", role: "Role", file: Path) -> None:
     if held is not None and digest(held) in {one.sha256 for one in known if one.role == role}:
         typer.echo(f"token of the role {role}: {file} is there")
         return
+    if held is not None and (len(held) < LEAST_CHARS or digest(held) in {one.sha256 for one in known}):
+        raise ConfigError(
+            f"{file} cannot be the token of the role {role}: it has fewer than {LEAST_CHARS} characters, or is another "
+            "role's; remove the file, and one is made"
+        )
     secret, record = new_token(role, note, time.time())
-    keys.write(file, secret)
+    if held is None:
+        keys.write(file, secret)
+    else:
+        record = record.model_copy(update={"sha256": digest(held)})
     await store.add_token(record)
     for lost in known:
         if (lost.role, lost.note) == (role, note):
             await store.delete_token(lost.id)
-    typer.echo(f"token of the role {role}: {file} is written")
+    typer.echo(f"token of the role {role}: {file} is {'written' if held is None else 'made known'}")
 
 
 def _held(file: Path) -> str | None:

@@ -62,6 +62,27 @@ def test_keys_are_written_once_and_a_lost_one_is_replaced(
     assert not [secret for secret in first.values() if secret.strip() in said]
 
 
+def test_keys_that_somebody_brings_along_are_made_known(
+    mongo_settings: MongoSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An installer's, or those in use when the database is a new one; a weak one and another role's are refused."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FAIRLEAD_MONGODB_URI", mongo_settings.uri or "")
+    monkeypatch.setenv("FAIRLEAD_MONGODB__DATABASE", mongo_settings.database)
+    brought = {name: f"fl-{name}-".ljust(46, "x") for name in (keys.AGENT, keys.GATEWAY, keys.KEEPER)}
+    for name, key in brought.items():
+        keys.write(tmp_path / "edge" / name, key)
+    assert set_up(tmp_path) == 0
+    known = tokens(mongo_settings)
+    assert [known[digest(brought[name])].role for name in (keys.AGENT, keys.GATEWAY)] == ["agent", "gateway"]
+    assert {name: (tmp_path / "edge" / name).read_text("ascii").strip() for name in brought} == brought
+    for bad in ("short", brought[keys.AGENT]):
+        keys.write(tmp_path / "edge" / keys.GATEWAY, bad)
+        assert set_up(tmp_path) == 2
+        assert "cannot be the token of the role gateway" in capsys.readouterr().err
+    assert tokens(mongo_settings) == known
+
+
 def test_a_database_that_is_not_ours_alone_is_not_initiated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
