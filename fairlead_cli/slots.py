@@ -5,11 +5,12 @@ from typing import Any
 import typer
 
 from fairlead_cli.dialogues import tell, tell_measured, tell_worth
-from fairlead_cli.shown import echo_table, instant, plain
+from fairlead_cli.explained import explain, tell_head
+from fairlead_cli.shown import echo_table, instant
 
 
 def tell_slot(account: dict[str, Any], records: list[dict[str, Any]], *, reply: bool, prompt: bool) -> None:
-    """Print a slot; `records` are its decisions that a language model was asked for, as `account` lists them."""
+    """Print a slot; `records` are the slot's own decision and those that a language model was asked for."""
     typer.echo(f"slot {account['slot']}, from {instant(account['begins_at_s'])} to {instant(account['ends_at_s'])}")
     typer.echo(f"  {_plan(account)}")
     seconds, money = account["seconds"], account["money"]
@@ -35,21 +36,14 @@ def tell_slot(account: dict[str, Any], records: list[dict[str, Any]], *, reply: 
         ],
         empty="nothing was decided",
     )
-    for record, worth in zip(records, account["dialogues"], strict=True):
+    worths = {one["id"]: one for one in account["dialogues"]}
+    for record in records:
         typer.echo("")
         tell_head(record)
-        tell(record["dialogue"], reply=reply, prompt=prompt)
-        tell_worth(worth)
-
-
-def tell_head(record: dict[str, Any]) -> None:
-    """Print who decided when, and the rungs of the ladder."""
-    typer.echo(f"{record['id']}  {record['kind']} decision of the {record['agent']}, source {record['source']}")
-    typer.echo(
-        f"made at {instant(record['made_at_s'])} in {record['took_s'] * 1000:.1f} ms by Fairlead {record['version']}"
-    )
-    for step in record["output"]["steps"]:
-        typer.echo(f"  {'ok ' if step['ok'] else 'no '} {step['name']}: {step['code']} {plain(step['text'])}".rstrip())
+        if record["dialogue"]:
+            tell(record["dialogue"], reply=reply, prompt=prompt)
+            tell_worth(worths[record["id"]])
+        explain(record["output"])
 
 
 def _plan(account: dict[str, Any]) -> str:

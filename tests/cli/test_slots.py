@@ -28,6 +28,10 @@ ITEMS = {
         "* other-1 as forecast: F 0.3800 for the fallback's 0.4000, gain +0.0200 (+0.0100 to +0.0300) on 8 demands",
     ],
     "what the runner-up was": ["other-1 acted, gain +0.0200; next best by the twin: proposal, gain +0.0100\n"],
+    "what would have been started next": [
+        "the next best start first\n  large-text: 3.25 request-seconds on node-2\n",
+        "  text: 1.50 request-seconds on node-1\n  image: 9.00 request-seconds on no node\n",
+    ],
     "what it cost": [
         "dialogues with a language model: 1, 1203 tokens in, 48 out, money 0.0125, 3.50 s of answers and judging\n",
         "it cost 1203 tokens in, 48 out, money 0.0125, 3.25 s of answers and 0.25 s of judging\n",

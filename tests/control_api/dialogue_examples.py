@@ -4,7 +4,16 @@ from typing import Any
 
 from fairlead.adapters.memory_llm import MemoryLlm
 from fairlead.adapters.prompt_files import prompt_texts
-from fairlead.contracts.decisions import DecisionRecord, Dialogue, NodeView, PodView, SlotInput, Snapshot, Step
+from fairlead.contracts.decisions import (
+    DecisionRecord,
+    Dialogue,
+    NodeView,
+    PodView,
+    ShadowPrice,
+    SlotInput,
+    Snapshot,
+    Step,
+)
 from fairlead.contracts.dialogue import (
     AgentStatus,
     Answer,
@@ -160,11 +169,18 @@ def whole_slot() -> tuple[DecisionRecord, ...]:
         Step(name="twin", ok=True, code="no-worse", text="other-1: gain 0.0200 (0.0100 to 0.0300) of F 0.4000"),
         Step(name="mode", ok=True, code="auto", text=""),
     )
+    own = some.slot_record(7)
+    prices = (
+        ShadowPrice(model="image", node=None, worth_s=9.0),
+        ShadowPrice(model="text", node="node-1", worth_s=1.5),
+        ShadowPrice(model="large-text", node="node-2", worth_s=3.25),
+    )
+    own = own.model_copy(update={"output": own.output.model_copy(update={"prices": prices})})
     advised = advice_record(about(33, mode="auto"))
     advised = advised.model_copy(update={"output": advised.output.model_copy(update={"steps": gates})})
     return (
         made(advice_record(about(32, in_time=False)), "slot-table-6", 991.0),
-        made(some.slot_record(7), "slot-7", 992.0),
+        made(own, "slot-7", 992.0),
         made(advised, "slot-table-8", 999.0, source="llm"),
         made(some.slot_record(8), "slot-8", 1010.0, kind="event", source="llm"),
     )
