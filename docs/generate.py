@@ -59,7 +59,8 @@ def configuration_page() -> str:
         "editors is [schemas/Settings.json](schemas/Settings.json).\n",
         "```yaml\ncluster: city7\ncontrol:\n  port: 8700\n```\n",
         "Secrets are no settings and stand in the environment only: `FAIRLEAD_TOKEN` is the bearer token that a "
-        "process or a command shows to the control API, `FAIRLEAD_KEEPER_TOKEN` the secret that ingresses, keepers "
+        "process or a command shows to the control API, or `FAIRLEAD_TOKEN_FILE` a file that holds it, "
+        "`FAIRLEAD_KEEPER_TOKEN` the secret that ingresses, keepers "
         "and node agents share.\n",
         "A cluster of your own stands under `cluster` in place of a name: "
         "[schemas/Cluster.json](schemas/Cluster.json), and an example in the [README](../README.md).\n",
