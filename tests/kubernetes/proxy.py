@@ -27,6 +27,8 @@ class Proxy:
     def __init__(self, access: Access, session: aiohttp.ClientSession) -> None:
         self.mood: Mood = "well"
         self.calls = 0
+        self.answered: set[tuple[str, str, int]] = set()
+        """Method, `WATCH` for a watch, path and status of each answer that was passed on."""
         self.url = ""
         self._access = access
         self._session = session
@@ -73,6 +75,8 @@ class Proxy:
         url = self._access.server + request.rel_url.raw_path_qs
         limit = aiohttp.ClientTimeout(total=None)
         async with self._session.request(request.method, url, headers=headers, data=body, timeout=limit) as answer:
+            method = "WATCH" if "watch" in request.query else request.method
+            self.answered.add((method, request.path, answer.status))
             if lost:
                 await answer.read()
                 return _broken(request)

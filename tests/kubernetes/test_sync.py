@@ -28,6 +28,9 @@ from tests.waiting import until
 
 NAMESPACES = Kind("v1", "namespaces", "Namespace")
 DEFINITIONS = Kind("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The fast one where there is one: a definition of Gateway API has 300 KB."""
+
 CHART = Path(__file__).parents[2] / "deploy" / "chart" / "fairlead"
 
 
@@ -110,7 +113,7 @@ async def _define(api: KubernetesApi, kubeconfig: str) -> None:
     files += (Path(kubeconfig).parent / "share" / "gateway-api" / "standard").glob("*httproutes.yaml")
     names = []
     for file in files:
-        one = yaml.safe_load(file.read_text("utf-8"))
+        one = yaml.load(file.read_text("utf-8"), Loader=LOADER)
         names.append(one["metadata"]["name"])
         await api.apply(DEFINITIONS.path(None, names[-1]), one, force=True)
 

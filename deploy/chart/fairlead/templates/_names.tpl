@@ -1,0 +1,98 @@
+{{- define "fairlead.labels" -}}
+app.kubernetes.io/name: fairlead
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/part-of: fairlead
+{{- end }}
+
+{{/* Labels of one component and its selector: dict "root" . "component" "control" */}}
+{{- define "fairlead.selector" -}}
+app.kubernetes.io/name: fairlead
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "fairlead.componentLabels" -}}
+{{ include "fairlead.selector" . }}
+app.kubernetes.io/part-of: fairlead
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end }}
+
+{{- define "fairlead.keysSecret" -}}
+{{ .Values.keys.secret | default (printf "%s-keys" .Release.Name) }}
+{{- end }}
+
+{{- define "fairlead.mongoSecret" -}}
+{{ .Values.mongodb.secret | default (printf "%s-mongodb" .Release.Name) }}
+{{- end }}
+
+{{- define "fairlead.trialDatabase" -}}
+{{- if and .Values.mongodb.trial.enabled (not .Values.mongodb.uri) (not .Values.mongodb.secret) }}yes{{ end }}
+{{- end }}
+
+{{- define "fairlead.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "fairlead.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{/* What all processes of ours share: the settings file, a folder for state, one for temporary files. */}}
+{{- define "fairlead.mounts" -}}
+- {name: settings, mountPath: /etc/fairlead, readOnly: true}
+- {name: state, mountPath: /var/lib/fairlead}
+- {name: tmp, mountPath: /tmp}
+{{- end }}
+
+{{- define "fairlead.volumes" -}}
+- {name: settings, configMap: {name: {{ .Release.Name }}-settings}}
+- {name: tmp, emptyDir: {}}
+{{- end }}
+
+{{/* The token of a service account, mounted by hand so that only the container that needs it has it. */}}
+{{- define "fairlead.apiToken" -}}
+- name: api-token
+  projected:
+    sources:
+      - serviceAccountToken: {path: token, expirationSeconds: 3600}
+      - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+      - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+{{- end }}
+
+{{- define "fairlead.apiTokenMount" -}}
+- {name: api-token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- end }}
+
+{{- define "fairlead.controlUrl" -}}
+http://{{ .Release.Name }}-control.{{ .Release.Namespace }}:8700
+{{- end }}
+
+{{- define "fairlead.databaseEnv" -}}
+- name: FAIRLEAD_MONGODB_URI
+  valueFrom: {secretKeyRef: {name: {{ include "fairlead.mongoSecret" . }}, key: uri}}
+{{- end }}
+
+{{/* A container or pod is as large as its image asks; pulled with the secrets that are named. */}}
+{{- define "fairlead.pull" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* Where the control API is, and the keys of a role: dict "root" . "role" "gateway" */}}
+{{- define "fairlead.edgeEnv" -}}
+- {name: FAIRLEAD_CONTROL_URL, value: {{ include "fairlead.controlUrl" .root }}}
+- name: FAIRLEAD_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ include "fairlead.keysSecret" .root }}, key: {{ .role }}.token}}
+- name: FAIRLEAD_KEEPER_TOKEN
+  valueFrom: {secretKeyRef: {name: {{ include "fairlead.keysSecret" .root }}, key: keeper.token}}
+{{- end }}
