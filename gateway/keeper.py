@@ -27,6 +27,9 @@ from fairlead.policy.backlog import SpeedRule
 from fairlead.policy.choice import NodeLoad
 from gateway.queues import Ended, Entry, KeeperCounts, Queues
 
+DRAINED_LOOK_S = 0.05
+"""Wall seconds between two looks whether a pod that somebody else stops is free; a stop itself takes 1 s."""
+
 BODY_TIMEOUT_S = 30.0
 """Wall seconds for a body that follows its grant: 20 MB at 1 MB/s and a margin."""
 
@@ -130,6 +133,11 @@ class Keeper:
     def uses(self) -> PodUses:
         """Return how far each pod is from being free of requests."""
         return PodUses(node=self.node, pods=self._queues.uses(), table_generation=self.table_generation())
+
+    async def drained(self, model: str) -> None:
+        """Return once a model's pod has no request and gets none any more."""
+        while not self._queues.closed and not self._queues.is_free(model):
+            await asyncio.sleep(DRAINED_LOOK_S)
 
     # --- what it tells of itself
 

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import ipaddress
+import re
 from contextlib import aclosing
 from urllib.parse import unquote
 
@@ -19,6 +20,12 @@ FLUSH_BYTES = 65_536
 """An answer that is not a stream goes on in pieces of at least this, or whole: fewer writes, same last byte."""
 
 STREAM_TYPE = "text/event-stream"
+
+DRAINED = re.compile(r"/pods/([a-z0-9-]{1,63})/drained")
+"""Asked by the `preStop` hook of a pod of Kubernetes."""
+
+DRAINED_S = 600.0
+"""Wall seconds that the hook may wait, as a drain of our own may (`NodeAgentSettings.drain_limit_s`)."""
 
 BodyKey = tuple[str, str, int]
 
@@ -38,6 +45,8 @@ class KeeperApi:
         path = request.rel_url.raw_path
         if not path.startswith(ROOT + "/"):
             return None
+        if (asked := DRAINED.fullmatch(path.removeprefix(ROOT))) and request.method == "GET":
+            return await self._drained(asked[1])
         if not self._may(request):
             return _problem(403, "denied", "the keeper takes its token, or loopback clients where none is set")
         match (request.method, path.removeprefix(ROOT)):
@@ -113,6 +122,15 @@ class KeeperApi:
         except FairleadError as error:
             return _problem(error.status, error.code, str(error))
         return web.Response(body=uses.to_json().encode(), content_type="application/json")
+
+    async def _drained(self, model: str) -> Answer:
+        """Answer once a pod is free of requests: a kubelet waits for it, which has no token and learns nothing else."""
+        try:
+            async with asyncio.timeout(DRAINED_S):
+                await self._keeper.drained(model)
+        except TimeoutError:
+            return _problem(503, "not-drained", f"{model} has had requests for {DRAINED_S:g} s, or is not to stop")
+        return web.Response(status=204)
 
     async def _withdraw(self, request: web.BaseRequest) -> Answer:
         try:

@@ -264,6 +264,11 @@ class Queues:
             for model, pod in sorted(self._pods.items())
         )
 
+    def is_free(self, model: str) -> bool:
+        """Tell whether a model's pod has no request and gets none: it drains or stops, or there is none."""
+        pod = self._pods.get(model)
+        return pod is None or (pod.phase in ("draining", "stopping") and not pod.waiting and not pod.running)
+
     def loads(self, now_s: float) -> tuple[PodLoad, ...]:
         """Return the load of each pod that is not suspect, sorted by model."""
         found = []

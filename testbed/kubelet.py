@@ -89,7 +89,7 @@ class Kubelet:
         self._session: aiohttp.ClientSession | None = None
 
     async def run(self) -> None:
-        """Play until cancelled; then every process is killed."""
+        """Play until cancelled; then every process is killed, and every pod removed: nobody else would."""
         wanted = Wanted(PODS, self._namespace, f"{MANAGED_BY_LABEL}={MANAGED_BY}")
         limit = aiohttp.ClientTimeout(total=2.0)
         try:
@@ -265,6 +265,8 @@ class Kubelet:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        with contextlib.suppress(FairleadError):
+            await self._api.delete(PODS.path(self._namespace), grace_s=0)
 
 
 def _now() -> str:

@@ -18,6 +18,7 @@ from tests.acceptance import (
     earning,
     episodes,
     faults,
+    kubernetes,
     loop,
     real_model,
     replay,
@@ -39,6 +40,7 @@ CASES: tuple[Case, ...] = (
     *twin.CASES,
     *loop.CASES,
     *compose.CASES,
+    *kubernetes.CASES,
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from fairlead.adapters.clock import ScaledClock
@@ -368,6 +369,43 @@ async def test_a_keeper_with_a_token_refuses_others(tmp_path: Path) -> None:
                             await _all(keeper, ticket("r"))
                 finally:
                     await keeper.close()
+
+
+async def test_who_waits_for_a_drain_is_answered_once_the_pod_is_free(tmp_path: Path) -> None:
+    """Without a token, for a kubelet has none; a pod that still takes requests is not free, an absent one is."""
+    async with scene(tmp_path, small_cluster()) as s, aiohttp.ClientSession() as kubelet:
+        from gateway.keeper_api import KeeperApi
+        from gateway.serving import listening
+
+        gateway = await s.gateway("n0", None)
+        pod = await s.pod("n0", "alpha")
+        keeper = gateway.keeper
+        assert keeper is not None
+        async with listening(
+            "127.0.0.1", 0, (KeeperApi(keeper, "secret").handle,), body_limit_bytes=1, what="it"
+        ) as at:
+
+            async def hook(model: str) -> int:
+                async with kubelet.get(f"http://127.0.0.1:{at}/keeper/v1/pods/{model}/drained") as answer:
+                    return answer.status
+
+            assert await hook("absent") == 204
+            pod.gate.clear()
+            heard = Heard()
+            heard.task = asyncio.create_task(_hear(keeper, heard))
+            await until(lambda: heard.has(Granted))
+            waiting = asyncio.create_task(hook("alpha"))
+            await s.declare("n0", "alpha", "stopping")
+            assert not waiting.done()
+            pod.gate.set()
+            assert await waiting == 204
+            await heard.task
+            assert heard.has(Done)
+
+
+async def _hear(keeper: Keeper, heard: Heard) -> None:
+    async for update in keeper.offer(ticket("r"), b"{}"):
+        heard.updates.append(update)
 
 
 async def test_state_is_pushed_on_change_and_declared_pods_are_answered_with_their_use(tmp_path: Path) -> None:

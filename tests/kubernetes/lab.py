@@ -1,17 +1,11 @@
 """A real Kubernetes API server for a whole test run, and a namespace of its own for each test.
 
-`KUBECONFIG` names one whose nodes KWOK plays; without it the lab beside the project is raised (`KUBEBUILDER_ASSETS`
-names binaries for it, `K8S_LAB_PORT_OFFSET` moves its ports) and ended by the last process of the run that uses it.
-Without either, tests that need it are skipped by name.
+Where there is none and none can be raised, tests that need it are skipped by name.
 """
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import secrets
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,16 +22,8 @@ from node_agent.kubernetes_runtime import KubernetesRuntime
 from node_agent.pod_feed import feed_of
 from node_agent.pod_objects import Place
 from testbed.kubelet import Kubelet
+from tests.kubernetes.raising import Missing, raised
 from tests.node_agent.pods import node
-
-LAB = Path(__file__).parents[3] / "shared" / "lab" / "kubernetes"
-"""Where the lab's scripts lie beside the project."""
-
-RAISE_S = 900.0
-"""Wall seconds to raise the lab: 20 once its tools are built, ten minutes before."""
-
-PORT_OFFSET = "3000"
-"""Where a lab of our own listens, unless told otherwise: beside one that a person has raised."""
 
 READY_S = 30.0
 """Wall seconds that a namespace takes at most to be usable."""
@@ -50,28 +36,11 @@ STAGES = Kind("kwok.x-k8s.io/v1alpha1", "stages", "Stage")
 @pytest.fixture(scope="session")
 def kubeconfig() -> Iterator[str]:
     """Give a kubeconfig of a cluster that tests may do with as they like."""
-    named = os.environ.get("KUBECONFIG")
-    if named:
-        yield named
-        return
-    if not (LAB / "up.sh").exists():
-        pytest.skip(f"no Kubernetes: KUBECONFIG names none, and there is no lab at {LAB}")
-    folder = Path(os.environ.get("FAIRLEAD_LAB_DIR") or Path(tempfile.gettempdir()) / f"fairlead-lab-{os.getuid()}")
-    folder.mkdir(parents=True, exist_ok=True)
-    surroundings = {"K8S_LAB_PORT_OFFSET": PORT_OFFSET, **os.environ, "TMPDIR": str(folder)}
-    with (folder / "users").open("w") as users:
-        fcntl.flock(users, fcntl.LOCK_SH)
-        raised = subprocess.run(
-            [LAB / "up.sh"], env=surroundings, capture_output=True, text=True, timeout=RAISE_S, check=False
-        )
-        if raised.returncode != 0:
-            pytest.fail(f"the Kubernetes lab cannot be raised: {raised.stderr[-2000:]}")
-        yield str(folder / "k8s-lab" / "kubeconfig")
-        try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # another process of the run uses it still
-        subprocess.run([LAB / "down.sh", "--purge"], env=surroundings, capture_output=True, timeout=60.0, check=True)
+    try:
+        with raised() as lab:
+            yield lab.kubeconfig
+    except Missing as missing:
+        pytest.skip(str(missing))
 
 
 @dataclass(frozen=True, slots=True)

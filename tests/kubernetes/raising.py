@@ -1,0 +1,78 @@
+"""The Kubernetes lab beside the project, raised for those who need it and ended by the last of them.
+
+`KUBECONFIG` names a cluster to use instead, whose nodes KWOK plays. `KUBEBUILDER_ASSETS` names binaries for the lab,
+`K8S_LAB_PORT_OFFSET` moves its ports, `FAIRLEAD_LAB_DIR` is where it is put.
+"""
+
+import fcntl
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[3] / "shared" / "lab" / "kubernetes"
+"""Where the lab's scripts lie beside the project."""
+
+RAISE_S = 900.0
+"""Wall seconds to raise the lab: 20 once its tools are built, ten minutes before."""
+
+PORT_OFFSET = "3000"
+"""Where a lab of our own listens, unless told otherwise: beside one that a person has raised."""
+
+
+class Missing(Exception):
+    """There is no cluster to try anything on; the message says what was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A cluster that may be done with as one likes."""
+
+    kubeconfig: str
+    folder: Path | None
+    """Of a lab that was raised here; None for a cluster that was there."""
+
+    def run(self, script: str, *arguments: str) -> None:
+        """Run one of the lab's scripts. Raises `Missing` for a cluster that is not ours to end."""
+        if self.folder is None:
+            raise Missing(f"{self.kubeconfig} is of a cluster that was there: unset KUBECONFIG to have one raised")
+        done = subprocess.run(
+            [SCRIPTS / script, *arguments],
+            env=_surroundings(self.folder),
+            capture_output=True,
+            text=True,
+            timeout=RAISE_S,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{script} of the Kubernetes lab: {done.stderr[-2000:]}")
+
+
+@contextmanager
+def raised() -> Iterator[Lab]:
+    """Give a cluster; raises `Missing` where there is none and none can be raised."""
+    named = os.environ.get("KUBECONFIG")
+    if named:
+        yield Lab(named, None)
+        return
+    if not (SCRIPTS / "up.sh").exists():
+        raise Missing(f"no Kubernetes: KUBECONFIG names none, and there is no lab at {SCRIPTS}")
+    folder = Path(os.environ.get("FAIRLEAD_LAB_DIR") or Path(tempfile.gettempdir()) / f"fairlead-lab-{os.getuid()}")
+    folder.mkdir(parents=True, exist_ok=True)
+    lab = Lab(str(folder / "k8s-lab" / "kubeconfig"), folder)
+    with (folder / "users").open("w") as users:
+        fcntl.flock(users, fcntl.LOCK_SH)
+        lab.run("up.sh")
+        yield lab
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # somebody else uses it still
+        lab.run("down.sh", "--purge")
+
+
+def _surroundings(folder: Path) -> dict[str, str]:
+    return {"K8S_LAB_PORT_OFFSET": PORT_OFFSET, **os.environ, "TMPDIR": str(folder)}
