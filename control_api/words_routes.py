@@ -11,9 +11,11 @@ from starlette.responses import Response
 from control_api.context import Context, ControlRoute, caller_of, context_of
 from control_api.messages import answer, body_of, everything
 from control_api.parameters import NamePath, described
-from fairlead.contracts.dialogue import Approval
+from fairlead.contracts.dialogue import AgentStatus, Approval
 from fairlead.contracts.errors import InputError, NotFound, foreign
+from fairlead.contracts.events import Mode
 from fairlead.contracts.notes import Aims, Goal, GoalDraft, GoalReading, GoalView, Note, NoteDraft
+from fairlead.contracts.settings import Settings
 from fairlead.policy.goals import LEVELS, TERMS, aimed, in_force, read_goal, view
 
 Said = TypeVar("Said", Note, Goal)
@@ -139,15 +141,21 @@ async def _viewed(context: Context) -> GoalView:
 
 
 async def _asked_until_s(context: Context) -> float | None:
-    """Return until when the planner's language model may read a goal; None where none is asked.
+    """Return until when the planner's language model may read a goal; None where none is asked."""
+    said, mode = await context.store.agent_statuses(), await context.store.mode("planner")
+    for_s = reading_for_s(context.settings, mode, said)
+    return None if for_s is None else context.clock.now_s() + for_s
 
-    It has as long as for a plan, in domain seconds.
+
+def reading_for_s(settings: Settings, mode: Mode, said: Sequence[AgentStatus]) -> float | None:
+    """Return for how many domain seconds a goal is left to the planner's language model, as long as it has for a plan.
+
+    None where there is no model, or where it is not asked: switched off, or under a policy that takes no advice.
     """
-    statuses, mode = await context.store.agent_statuses(), await context.store.mode("planner")
-    if mode.mode == "off" or all(one.llm == "none" for one in statuses if one.agent == "planner"):
+    if mode.mode == "off" or settings.policy != "marginal-dpp":
         return None
-    settings = context.settings
-    return context.clock.now_s() + settings.llm.planner_deadline_slots * settings.controller.slot_s
+    asks = any(one.agent == "planner" and one.llm != "none" for one in said)
+    return settings.llm.planner_deadline_slots * settings.controller.slot_s if asks else None
 
 
 async def _kept(

@@ -156,7 +156,8 @@ def goal_question(
     alone = [ids for ids in each if ids[0] in text.lower()]
     others = sorted((m.kind, m.id) for m in cluster.models if [m.id] not in alone)
     by_kind = [[one for _, one in group] for _, group in groupby(others, lambda pair: pair[0])]
-    for groups in (each, alone + by_kind):
+
+    def about(groups: Sequence[Sequence[str]]) -> Question:
         aliases = Aliases(nodes=(), models=named("m", groups))
         values = {
             "weights": _weights(settings),
@@ -164,9 +165,10 @@ def goal_question(
             "goal": quoted(text, cluster, aliases),
         }
         ask = _ask("planner", "GoalReply", prompt, values, goal_schema(aliases.models), sampling)
-        if prompt_tokens(ask) <= PLANNER_TOKENS:
-            break
-    return Question(ask=ask, aliases=aliases, shown=())
+        return Question(ask=ask, aliases=aliases, shown=())
+
+    question = about(each)
+    return question if prompt_tokens(question.ask) <= PLANNER_TOKENS else about(alone + by_kind)
 
 
 def _kinds(cluster: Cluster, aliases: Aliases) -> str:

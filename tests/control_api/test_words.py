@@ -3,10 +3,11 @@
 from typing import Any
 
 import httpx
-import pytest
 
-from fairlead.contracts.dialogue import ModeName
+from control_api.words_routes import reading_for_s
+from fairlead.adapters.store_rules import default_mode
 from fairlead.contracts.notes import Goal, GoalView, Note
+from fairlead.contracts.settings import Settings
 from fairlead.policy.goals import in_force, under
 from tests.adapters import store_examples as some
 from tests.control_api.conftest import Api
@@ -120,13 +121,21 @@ async def test_a_goal_is_left_to_the_planners_model_first(api: Api) -> None:
     assert Goal.from_json((await api.admin.post(f"{ROOT}/goal", json=goal(api))).content).asked_until_s is not None
 
 
-@pytest.mark.parametrize(("llm", "mode"), [("none", "shadow"), ("small at http://llm", "off")])
-async def test_without_a_model_to_ask_the_rule_reads_alone(api: Api, llm: str, mode: ModeName) -> None:
-    """None is configured, or the planner's is switched off."""
-    await asking(api, llm)
-    found = await api.store.mode("planner")
-    await api.store.put_mode(found.model_copy(update={"mode": mode}), if_revision=found.revision)
+async def test_without_a_model_to_ask_the_rule_reads_alone(api: Api) -> None:
+    """Then words that it cannot read are refused, and what it has read can be approved at once."""
+    await asking(api, "none")
     made = Goal.from_json((await api.admin.post(f"{ROOT}/goal", json=goal(api))).content)
     assert made.asked_until_s is None
     refused(await api.admin.post(f"{ROOT}/goal", json=goal(api, "be nice")), 422, "bad-input")
     assert (await answered(api, made.id, "approve")).status_code == 200
+
+
+def test_who_is_asked_is_a_matter_of_mode_policy_and_model() -> None:
+    """The planner's alone, for 0.6 of a slot; none that is switched off or that a baseline would not heed."""
+    shadow, lru = default_mode("planner"), Settings(policy="lru")
+    asks = some.status().model_copy(update={"llm": "small at http://llm"})
+    others = (some.status("slot-agent").model_copy(update={"llm": "small"}), asks.model_copy(update={"llm": "none"}))
+    assert reading_for_s(Settings(), shadow, (*others, asks)) == 18.0
+    assert reading_for_s(Settings(), shadow, others) is None
+    assert reading_for_s(Settings(), shadow.model_copy(update={"mode": "off"}), (asks,)) is None
+    assert reading_for_s(lru, shadow, (asks,)) is None
