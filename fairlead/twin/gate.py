@@ -73,9 +73,9 @@ def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, 
     for share in SHARES:
         case = _case(asked, moving, settings, share)
         court.until_s, court.plain = case.until_s, case.world
-        if _fits(court, case):
+        if _fits(court, case, min(DEMANDS_LEAST, settings.scenarios)):
             return _judgement(court, case, settings)
-    return Judgement(code="no-time", text=_why_not(court, case), horizon_s=court.until_s - asked.now_s)
+    return Judgement(code="no-time", text=_why_not(court, case, settings), horizon_s=court.until_s - asked.now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +128,13 @@ def _court(asked: SlotInput | EpochInput, case: Case, settings: GateSettings, me
     return court
 
 
-def _fits(court: Court, case: Case) -> bool:
-    """Tell whether the first candidate can be played on the fewest demands, by what the fallback's first one took."""
+def _fits(court: Court, case: Case, least: int) -> bool:
+    """Tell whether the first candidate can be played on so many demands, by what the fallback's first one took."""
     first = case.contenders[:1]
-    if court.times(first) < DEMANDS_LEAST:
+    if court.times(first) < least:
         return False
     court.begin()
-    return court.times(first) >= DEMANDS_LEAST - 1
+    return court.times(first) >= least - 1
 
 
 def _judgement(court: Court, case: Case, settings: GateSettings) -> Judgement:
@@ -177,9 +177,9 @@ def afforded(
     return tuple(contenders[:count]), scenarios
 
 
-def _why_not(court: Court, case: Case) -> str:
+def _why_not(court: Court, case: Case, settings: GateSettings) -> str:
     """Return why nothing is judged."""
-    least = DEMANDS_LEAST * (1 + weight(case.contenders[0]))
+    least = min(DEMANDS_LEAST, settings.scenarios) * (1 + weight(case.contenders[0]))
     can = court.times(()) * court.requests()
     return (
         f"too large to be judged in time: the least are {least} branches of some {court.requests():.0f} requests, "
