@@ -11,9 +11,10 @@ from control_api.context import Context, ControlRoute, context_of
 from control_api.messages import answer
 from control_api.parameters import MOST, described
 from fairlead.adapters.store_rules import cursor_of
+from fairlead.contracts.cases import Case
 from fairlead.contracts.decisions import DecisionRecord, DecisionSummary
 from fairlead.contracts.errors import NotFound
-from fairlead.contracts.hindsight import DecisionWorth, SlotAccount
+from fairlead.contracts.hindsight import DecisionWorth, PlanWorth, SlotAccount
 from fairlead.policy.cases import cluster_digest
 from fairlead.policy.hindsight import account, case_of, measured, turned_out, window_s
 from fairlead.policy.periods import Periods
@@ -55,7 +56,9 @@ async def worth_of(context: Context, record: DecisionRecord) -> DecisionWorth:
     now_s = context.clock.now_s()
     since_s, until_s = window_s(record)
     tallies = await context.store.tallies(since_s, max(since_s, min(until_s, now_s)))
-    name = case_of(record, cluster_digest(record.input.cluster))
-    kept = await context.store.some_cases((name,)) if name is not None else ()
-    found = kept[0] if kept else await context.store.plan_worth(record.id) if name is not None else None
+    found: Case | PlanWorth | None = None
+    if record.agent == "planner":
+        found = await context.store.plan_worth(record.id)
+    if found is None and (name := case_of(record, cluster_digest(record.input.cluster))) is not None:
+        found = next(iter(await context.store.some_cases((name,))), None)
     return turned_out(record, tallies, now_s, found)

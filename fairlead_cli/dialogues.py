@@ -4,6 +4,7 @@ from typing import Any
 
 import typer
 
+from fairlead_cli.plans import tell_plan
 from fairlead_cli.shown import indented, instant, plain
 
 
@@ -25,6 +26,8 @@ def tell(dialogue: dict[str, Any], *, reply: bool, prompt: bool) -> None:
         _answer(number, exchange["answer"], reply=reply)
     for judgement in dialogue["judgements"]:
         _judged(judgement)
+    if dialogue["unused"]:
+        _unused(dialogue["unused"])
     approval = dialogue["approval"]
     if approval is not None:
         by = f" by {plain(approval['by'])}" if approval["by"] else ""
@@ -32,6 +35,22 @@ def tell(dialogue: dict[str, Any], *, reply: bool, prompt: bool) -> None:
     hints = [word for word, told in (("--reply", reply), ("--prompt", prompt)) if not told]
     if hints and dialogue["exchanges"]:
         typer.echo(f"  in full: {' and '.join(hints)}")
+
+
+def _unused(proposal: dict[str, Any]) -> None:
+    """Print what passed all gates and does not act."""
+    typer.echo(f"  passed and does not act: {plain(proposal['why']) or '-'}")
+    if "rows" in proposal:
+        tell_rows(proposal["rows"])
+    else:
+        tell_plan(proposal)
+
+
+def tell_rows(rows: list[dict[str, Any]]) -> None:
+    """Print where requests go, zone by zone and model by model."""
+    for row in rows:
+        shares = ", ".join(f"{share['node']} {share['probability']:.2f}" for share in row["shares"])
+        typer.echo(f"  {row['zone']} {row['model']}: {shares}")
 
 
 def _judged(judgement: dict[str, Any]) -> None:
@@ -70,7 +89,8 @@ def tell_worth(worth: dict[str, Any]) -> None:
         gain = worth["advantage"]
         words = "not known" if worth["source"] == "llm" else "nothing: it is the fallback's own"
         if gain is not None:
-            words = f"{gain['value']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}) by {plain(gain['twin'])}"
+            had = "" if worth["source"] == "llm" else "the plan that did not act: "
+            words = f"{had}{gain['value']:+.4f} ({gain['low']:+.4f} to {gain['high']:+.4f}) by {plain(gain['twin'])}"
         typer.echo(f"    worth over the fallback on the same demand: {words}")
 
 

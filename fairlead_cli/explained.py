@@ -4,6 +4,7 @@ from typing import Any
 
 import typer
 
+from fairlead_cli.dialogues import tell_rows
 from fairlead_cli.plans import tell_plan
 from fairlead_cli.shown import echo_table, instant, plain
 
@@ -51,9 +52,7 @@ def explain(output: dict[str, Any]) -> None:
     table = output.get("table")
     if table and not placement:
         typer.echo(f"\ntable {table['generation']} for placement {table['placement_generation']}, {table['source']}")
-        for row in table["rows"]:
-            shares = ", ".join(f"{share['node']} {share['probability']:.2f}" for share in row["shares"])
-            typer.echo(f"  {row['zone']} {row['model']}: {shares}")
+        tell_rows(table["rows"])
     prices = output.get("prices")
     if prices:
         typer.echo("\nwhat one more pod would be worth, the next best start first")

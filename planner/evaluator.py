@@ -14,16 +14,17 @@ from typing import Literal
 from fairlead.adapters.outage import Outage
 from fairlead.contracts.cases import Case, ModelTally, Provenance
 from fairlead.contracts.cluster import Cluster
-from fairlead.contracts.decisions import DecisionRecord, SlotInput
+from fairlead.contracts.decisions import DecisionRecord, EpochInput, SlotInput
 from fairlead.contracts.errors import NotFound, Unavailable
 from fairlead.contracts.evidence import Evidence
-from fairlead.contracts.plans import EpochPlan, Rate
+from fairlead.contracts.plans import EpochPlan, PlanDraft, Rate
 from fairlead.contracts.ports import Clock, Store
 from fairlead.contracts.readings import Outcome
 from fairlead.contracts.settings import Settings
 from fairlead.policy.cases import Before, Seen, SlotSeen, cluster_digest, features
 from fairlead.policy.cases_evidence import calls_of, says_something
 from fairlead.policy.cases_realised import Happened, realised
+from fairlead.policy.epoch import placed
 from fairlead.policy.periods import Periods
 from fairlead.policy.snapshot import allowed_age_s
 from planner.case_metrics import CaseMetrics
@@ -32,6 +33,9 @@ from planner.patience import within
 
 PLANS_PAGE = 10
 """Plans read at once: an epoch has one, and one more for each change of its nodes or by an operator."""
+
+PLANS_READ = 20
+"""Newest lines of the planner's journal among which those about the last epoch are: it has a handful in each."""
 
 OUTCOMES_PAGE = 1000
 """Outcomes read at once."""
@@ -219,9 +223,14 @@ class Evaluator:
         )
 
     async def _evidence(self, case: Case, epoch: Epoch) -> Evidence | None:
-        """Return what the twin can judge a case by; None where there is nothing to judge, or too much to play."""
-        plan = await self._plan_of(epoch)
-        if plan is None or not says_something(case):
+        """Return what the twin can judge a case by; None where there is nothing to judge, or too much to play.
+
+        Where the plan in force said nothing, that is a plan which passed the gates and did not act, if there is one.
+        """
+        plan, decision = await self._plan_of(epoch), None
+        if not says_something(case):
+            plan, decision = await self._unused(case, epoch)
+        if plan is None:
             return None
         controller = self._settings.controller
         async with within(self._timeout_s, "reading what arrived"):
@@ -238,7 +247,24 @@ class Evaluator:
             begin=first.input,
             plan=plan,
             calls=calls_of(outcomes, slots, sites, controller.slot_s, epoch.end_s),
+            decision=decision,
         )
+
+    async def _unused(self, case: Case, epoch: Epoch) -> tuple[EpochPlan | None, str | None]:
+        """Return the newest plan for an epoch that passed the gates and did not act, and its decision; None, None."""
+        async with within(self._timeout_s, "reading the journal"):
+            page = await self._store.decision_summaries(agent="planner", limit=PLANS_READ, cursor=None)
+            for line in page.items:
+                if line.about != epoch.number or line.made_at_s >= epoch.end_s:
+                    continue
+                record = await self._store.decision(line.id)
+                draft = record.dialogue.unused if record.dialogue is not None else None
+                if not isinstance(record.input, EpochInput) or not isinstance(draft, PlanDraft):
+                    continue
+                said = {"intents": draft.intents, "priorities": draft.priorities, "warm": draft.warm}
+                if says_something(case.model_copy(update=said)):
+                    return placed(record.input, draft, "llm"), record.id
+        return None, None
 
     async def _outcomes(self, since_s: float) -> list[Outcome] | None:
         """Return the outcomes of requests that arrived since then; None if those are more than the twin would play."""
@@ -313,6 +339,8 @@ class Evaluator:
             if evidence is not None:
                 await self._store.put_evidence(evidence)
         self._memory.note(case)
+        if evidence is not None and evidence.decision is not None:
+            self._memory.owe(case)
 
 
 def most_in_force(plans: Sequence[EpochPlan], begin_s: float, end_s: float) -> EpochPlan | None:

@@ -86,12 +86,17 @@ class Labeller:
             self._metrics.labels.labels("failed").inc()
             self._log.warning("a case is not judged", case=name, why=describe(error))
             return True
-        await self._keep(name, label)
+        await self._keep(name, evidence.decision, label)
         self._memory.settled(name)
         return True
 
-    async def _keep(self, name: str, label: Label) -> None:
-        """Write a label to its case, or forget the case where it says nothing; one not believed changes nothing."""
+    async def _keep(self, name: str, unused: str | None, label: Label) -> None:
+        """Write a label to its case, or forget the case where it says nothing; one not believed changes nothing.
+
+        That of a plan which did not act, `unused` by its decision, is kept beside that alone.
+        """
+        if unused is not None:  # what came of the epoch is the fallback's
+            label = label.model_copy(update={"replayed": label.fallback})
         try:
             async with within(self._timeout_s, "keeping a label"):
                 case = await self._store.case(name)
@@ -101,7 +106,10 @@ class Labeller:
                     self._metrics.labels.labels("wrong").inc()
                     self._log.warning("a case is not judged", case=name, why=why)
                     return
-                await self._store.put_plan_worth(plan_worth(case, label))
+                await self._store.put_plan_worth(plan_worth(case, unused, label))
+                if unused is not None:
+                    self._metrics.labels.labels("unused").inc()
+                    return
                 if not significant(label.advantage):
                     await self._store.delete_case(name)
         except NotFound:  # it was forgotten meanwhile
@@ -132,9 +140,9 @@ def disbelieved(case: Case, label: Label, error_ratio: float) -> str | None:
     return f"the twin plays F {played:.3f} where {measured:.3f} was measured"
 
 
-def plan_worth(case: Case, label: Label) -> PlanWorth:
-    """Return what is kept beside the decision of a case's plan, whatever becomes of the case."""
-    decision = f"epoch-{case.plan_generation}"
+def plan_worth(case: Case, unused: str | None, label: Label) -> PlanWorth:
+    """Return what is kept beside the decision of a case's plan, or of one that did not act in its epoch."""
+    decision = unused or f"epoch-{case.plan_generation}"
     return PlanWorth(decision=decision, case=case.id, realised=case.realised, advantage=label.advantage)
 
 

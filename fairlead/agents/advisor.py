@@ -205,6 +205,7 @@ class Advisor:
                 approval=approval,
                 in_time=in_time,
                 held_back=held_back,
+                unused=held.advice.proposal if proposal is None else None,
             )
             return Settled(proposal, steps, dialogue, held.advice.proposal is not None, held.advice.cited)
 

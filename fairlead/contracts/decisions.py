@@ -238,6 +238,9 @@ class Dialogue(Message):
     in_time: bool
     held_back: Text = ""
     """Why the watchdog lets nothing act now; empty where it does not hold."""
+    unused: PlanDraft | Guide | None = None
+    """What passed all gates and does not act: by its mode, a person, the watchdog or the time; None where there is
+    none."""
 
 
 DecisionKind = Literal["epoch", "slot", "event", "advice"]

@@ -25,6 +25,8 @@ class Evidence(Message):
     plan: EpochPlan
     calls: Many[Call]
     """In order of time; cancelled ones are left out, as in every term of F."""
+    decision: Name | None = None
+    """Where the plan passed the gates and did not act, whose it was: the case is of another one; None is the case's."""
 
 
 class Label(Message):

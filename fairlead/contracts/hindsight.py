@@ -24,7 +24,10 @@ class Measured(Message):
 
 
 class PlanWorth(Message):
-    """What came of a plan's epoch and what the twin said of it afterwards, kept also where its case is forgotten."""
+    """What came of a plan's epoch and what the twin said of it afterwards, kept also where its case is forgotten.
+
+    Of a plan that passed the gates and did not act: what came without it, and what it would have been worth.
+    """
 
     decision: Name
     case: Name
@@ -61,7 +64,7 @@ class DecisionWorth(Message):
     realised: Realised | None = None
     """What came of that epoch."""
     advantage: Advantage | None = None
-    """Over the fallback on the same demand, by the twin, afterwards."""
+    """Of the plan over the fallback on the same demand, by the twin, afterwards; so too of one that did not act."""
 
 
 class SlotAccount(Message):

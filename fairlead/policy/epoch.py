@@ -35,7 +35,7 @@ def decide_epoch(given: EpochInput) -> EpochDecision:
     draft, late = timely(given.draft, given.now_s)
     faults = check(draft, given.cluster, given.snapshot)
     if not faults:
-        plan = _plan(given, draft, "llm")
+        plan = placed(given, draft, "llm")
         faults = check(plan, given.cluster, given.snapshot)
         if not faults:
             return EpochDecision(plan=plan, steps=given.ladder or (none,), reasons=late)
@@ -49,7 +49,7 @@ def _neutral(given: EpochInput, steps: tuple[Step, ...], faults: tuple[Reason, .
         return EpochDecision(plan=None, steps=steps, reasons=faults)
     text = "every prior is 1" if given.goal is None else "every prior is 1, but for those of the goal in force"
     reasons = (*faults, Reason(rule="neutral", node=None, model=None, value_s=None, text=text))
-    return EpochDecision(plan=_plan(given, neutral(given.cluster), "fallback"), steps=steps, reasons=reasons)
+    return EpochDecision(plan=placed(given, neutral(given.cluster), "fallback"), steps=steps, reasons=reasons)
 
 
 def neutral(cluster: Cluster) -> PlanDraft:
@@ -80,7 +80,7 @@ def timely(draft: PlanDraft, now_s: float) -> tuple[PlanDraft, tuple[Reason, ...
     return draft.model_copy(update=update), late
 
 
-def _plan(given: EpochInput, draft: PlanDraft, source: Source) -> EpochPlan:
+def placed(given: EpochInput, draft: PlanDraft, source: Source) -> EpochPlan:
     """Return a draft with its place in the sequence."""
     settings = given.settings
     return EpochPlan(

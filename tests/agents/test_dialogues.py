@@ -100,6 +100,7 @@ async def test_a_valid_reply_acts_by_the_mode(
         assert found.record.dialogue is not None
         assert [e.answer.code for e in found.record.dialogue.exchanges] == ["ok"]
         assert (found.record.dialogue.mode, found.record.dialogue.in_time) == (mode, True)
+        assert (found.record.dialogue.unused is not None) == (mode == "shadow")
         outcome = "accepted" if mode == "auto" else "shadow"
         assert count(metrics.registry, "fairlead_llm_dialogues", agent=agent, outcome=outcome) == 1.0
         assert count(metrics.registry, "fairlead_llm_asks", agent=agent, model="memory", code="ok") == 1.0

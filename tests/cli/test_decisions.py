@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fairlead.contracts.decisions import DecisionRecord, EpochDecision, SlotInput
+from fairlead.contracts.plans import Guide, GuideRow, Intent, PlanDraft, Share
 from fairlead.policy.registry import decide_slot
 from fairlead_cli import replaying
 from fairlead_cli.client import locate
@@ -81,8 +82,15 @@ def test_what_the_twin_said_and_what_came_are_told(system: System, capsys: pytes
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"advantage": {"value": 0.01, "low": -0.02, "high": 0.04, "twin": "reference 0.1.0"}}, "+0.0100 (-0.0200 to "),
+        (
+            {"advantage": {"value": 0.01, "low": -0.02, "high": 0.04, "twin": "reference 0.1.0"}, "source": "llm"},
+            "+0.0100 (-0.0200 to +0.0400) by reference 0.1.0\n",
+        ),
         ({"source": "llm"}, "not known\n"),
+        (
+            {"advantage": {"value": 0.01, "low": -0.02, "high": 0.04, "twin": "reference 0.1.0"}, "source": "fallback"},
+            "the plan that did not act: +0.0100 (-0.0200 to +0.0400) by reference 0.1.0\n",
+        ),
         ({}, "nothing: it is the fallback's own\n"),
     ],
 )
@@ -107,6 +115,21 @@ def test_a_plan_is_told_with_the_case_that_it_became(
     out = capsys.readouterr().out
     assert " so far: 3 requests, mean latency 7.2 s; 2 of 3 timely\n" in out
     assert "  its epoch is case abc-5-3: F 0.2500\n    worth over the fallback on the same demand: " + words in out
+
+
+def test_what_passed_and_does_not_act_is_told(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows of a slot, or what a plan says."""
+    row = GuideRow(zone="*", model="text", shares=(Share(node="node-1", probability=1.0),))
+    guide = Guide(slot=7, rows=(row,), why="node-1 is idle")
+    intent = Intent(node="node-1", role="standby", prefer=(), avoid=("image",), bias=2)
+    draft = PlanDraft(intents=(intent,), priorities=(), warm=(), why="it rests")
+    for name, unused in (("slot-table-7", guide), ("slot-table-8", draft)):
+        held = example.dialogue(unused=unused)
+        journaled(system, example.advice_record(held).model_copy(update={"id": name}))
+    words = said(capsys, "decisions", "show", "slot-table-7")
+    assert "  passed and does not act: node-1 is idle\n  * text: node-1 1.00\n" in words
+    words = " ".join(said(capsys, "decisions", "show", "slot-table-8").split())
+    assert "passed and does not act: it rests NODE ROLE PREFER AVOID BIAS node-1 standby - image 2" in words
 
 
 def test_replies_and_prompts_are_shown_in_full(system: System, capsys: pytest.CaptureFixture[str]) -> None:

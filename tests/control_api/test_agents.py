@@ -7,6 +7,7 @@ import pytest
 
 from control_api.agent_routes import budgeted, viewed
 from fairlead.adapters.store_rules import default_mode
+from fairlead.contracts.cases import Advantage
 from fairlead.contracts.decisions import DecisionRecord, EpochDecision
 from fairlead.contracts.dialogue import (
     REPLY_CHARS,
@@ -17,7 +18,7 @@ from fairlead.contracts.dialogue import (
     Proposal,
 )
 from fairlead.contracts.events import Role
-from fairlead.contracts.hindsight import DecisionWorth
+from fairlead.contracts.hindsight import DecisionWorth, PlanWorth
 from fairlead.contracts.settings import LlmEndpoint, LlmSettings, Settings
 from fairlead.policy.cases import cluster_digest
 from tests.adapters import store_examples as some
@@ -71,6 +72,11 @@ async def test_a_decision_is_shown_in_hindsight(api: Api) -> None:
     epoch = (await api.admin.get(f"{ROOT}/decisions/{planned.id}/worth")).json()
     assert (epoch["case"], epoch["chosen"], epoch["questions"]) == (name, None, 0)
     assert epoch["realised"]["objective"] > 0.0
+    gain = Advantage(value=0.1, low=0.05, high=0.15, twin="reference 0", demands=8)
+    realised = remembered_case(1).realised
+    await api.store.put_plan_worth(PlanWorth(decision=planned.id, case="abc-1-1", realised=realised, advantage=gain))
+    unused = DecisionWorth.from_json((await api.admin.get(f"{ROOT}/decisions/{planned.id}/worth")).content)
+    assert (unused.case, unused.advantage) == ("abc-1-1", gain)
     refused(await api.admin.get(f"{ROOT}/decisions/slot-99/worth"), 404, "not-found")
 
 

@@ -14,8 +14,10 @@ from fairlead.contracts.dialogue import Answer, Ask, DialogueSettings, Exchange,
 from fairlead.contracts.errors import NotFound, StoreUnavailable
 from fairlead.contracts.plans import EpochPlan, Source, Warm
 from fairlead.policy.cases import cluster_digest
+from fairlead.policy.epoch import neutral
 from planner.evaluator import most_in_force
 from planner.patience import within
+from tests.control_api.dialogue_examples import dialogue
 from tests.planner.ledger import DEADLINE_S, EPOCH_S, Ledger, ledger
 from tests.policy.remembering import case
 from tests.slot_agent.edge import ORIGIN_S, cluster
@@ -335,6 +337,30 @@ async def test_a_neutral_plan_has_nothing_to_be_judged() -> None:
         (one,) = await made.cases()
         with pytest.raises(NotFound, match="nothing is kept"):
             await made.store.evidence(one.id)
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_a_plan_that_passed_and_did_not_act_can_be_judged_beside_the_fallback_s_case(says: bool) -> None:
+    """Under the decision that it was; one that says nothing is the fallback, and there is nothing to judge."""
+    async with ledger() as made:
+        memory = await made.restart()
+        (planned,) = await made.world.journal(agent="planner")
+        assert isinstance(planned.input, EpochInput)
+        warm = (Warm(model="m2", node="n1", at_s=ORIGIN_S + 30.0),) if says else ()
+        unused = neutral(planned.input.cluster).model_copy(update={"warm": warm})
+        held = dialogue(asked=planned.input, unused=unused)
+        line = planned.model_copy(update={"id": "epoch-advice-1", "kind": "advice", "dialogue": held})
+        await made.store.publish_epoch(None, line)
+        await busy(made, DUE_S)
+        (one,) = await made.cases()
+        assert one.provenance.source == "fallback"
+        if not says:
+            assert memory.owed() is None
+            return
+        evidence = await made.store.evidence(one.id)
+        assert (evidence.case, evidence.decision, evidence.plan.warm) == (one.id, "epoch-advice-1", warm)
+        assert (evidence.plan.source, evidence.plan.created_at_s) == ("llm", planned.input.now_s)
+        assert memory.owed() == one.id
 
 
 async def publish_models_plan(made: Ledger, warm: tuple[Warm, ...] = ()) -> None:

@@ -13,6 +13,7 @@ from fairlead.contracts.cases import Advantage, Case
 from fairlead.contracts.evidence import Evidence, Label
 from fairlead.contracts.plans import Warm
 from planner.labelling import LOOK_S, Labeller, TwinFailed, hindsight_command, in_a_process
+from planner.memory import CaseMemory
 from tests.adapters import store_examples as some
 from tests.planner.ledger import Ledger, ledger
 from tests.planner.test_memory import fill, past
@@ -53,10 +54,15 @@ async def judged(made: Ledger, twin: Twin, *cases: Case) -> Ledger:
         await made.store.put_evidence(evidence(plan(), calls("m1")).model_copy(update={"case": one.id}))
     memory = await made.restart()
     await memory.refresh()
-    labeller = Labeller(made.store, made.world.clock, made.world.settings, memory, made.metrics, twin)
-    made.world.tasks.append(asyncio.create_task(labeller.run(), name="labeller"))
+    labelling(made, memory, twin)
     await made.world.settle()
     return made
+
+
+def labelling(made: Ledger, memory: CaseMemory, twin: Twin) -> None:
+    """Start a labeller."""
+    labeller = Labeller(made.store, made.world.clock, made.world.settings, memory, made.metrics, twin)
+    made.world.tasks.append(asyncio.create_task(labeller.run(), name="labeller"))
 
 
 async def test_each_plan_that_says_something_is_judged_once_the_newest_first() -> None:
@@ -112,6 +118,38 @@ async def test_a_twin_that_is_far_from_what_was_measured_is_not_believed(played:
         assert made.registry.get_sample_value("fairlead_case_twin_error_count") == 1.0
         why = [entry["why"] for entry in logs if entry["event"] == "a case is not judged"]
         assert why == ([] if believed else [f"the twin plays F {played:.3f} where 0.300 was measured"])
+
+
+async def test_what_did_not_act_is_judged_beside_a_case_that_stays_as_it_is() -> None:
+    """What it would have been worth stands beside its decision; the twin is believed by what it says of the fallback.
+
+    That alone has come: where it plays the fallback to another end than was measured, nothing is kept.
+    """
+    cases = past(1), past(2)
+    right, wrong = (label(-0.01, 0.05).model_copy(update={"replayed": realised(9.0)}), label(0.02, 0.05))
+    right = right.model_copy(update={"fallback": realised(0.25)})
+    wrong = wrong.model_copy(update={"fallback": realised(9.0)})
+    answers = {case.id: one for case, one in zip(cases, (right, wrong), strict=True)}
+    async with ledger() as made:
+        await fill(made, *cases)
+        for case, decision in zip(cases, ("epoch-11", "epoch-12"), strict=True):
+            await made.store.publish_epoch(None, some.epoch_record(int(decision.removeprefix("epoch-"))))
+            found = evidence(plan(), calls("m1")).model_copy(update={"case": case.id, "decision": decision})
+            await made.store.put_evidence(found)
+        memory = await made.restart()
+        for case in cases:
+            memory.owe(case)
+        twin = Twin(answers.__getitem__)
+        labelling(made, memory, twin)
+        await made.world.settle()
+        assert sorted(twin.asked) == [one.id for one in cases]
+        kept = await made.store.plan_worth("epoch-11")
+        assert kept is not None
+        assert (kept.case, kept.realised, kept.advantage) == (cases[0].id, cases[0].realised, right.advantage)
+        assert await made.store.plan_worth("epoch-12") is None
+        assert [one.advantage for one in await made.cases()] == [None, None]
+        assert made.counted("fairlead_case_labels", outcome="unused") == 1.0
+        assert made.counted("fairlead_case_labels", outcome="wrong") == 1.0
 
 
 async def test_what_cannot_be_judged_stays_unjudged() -> None:
