@@ -75,7 +75,7 @@ def judged(asked: SlotInput | EpochInput, judge: Judge, settings: GateSettings, 
         court.until_s, court.plain = case.until_s, case.world
         if _fits(court, case, min(DEMANDS_LEAST, settings.scenarios)):
             return _judgement(court, case, settings)
-    return Judgement(code="no-time", text=_why_not(court, case, settings), horizon_s=court.until_s - asked.now_s)
+    return Judgement(code="no-time", text=_why_not(court, case, settings))
 
 
 @dataclass(frozen=True, slots=True)
