@@ -36,12 +36,18 @@ SITES = ("site-1", "site-2", "site-3")
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """An edge whose process was ended."""
+    """A container whose process was ended."""
 
+    service: str
     at_s: float
     """Domain instant."""
-    node: str
-    site: str
+    back_s: float
+    """Wall seconds until it was healthy and requests flowed."""
+
+    @property
+    def edge(self) -> str:
+        """The number of its node and its site; empty where it is no edge."""
+        return self.service.removeprefix("edge-") if self.service in EDGES else ""
 
 
 def _up() -> str:
@@ -126,7 +132,7 @@ def _kill() -> str:
             system.up()
             system.up("clients")
             until(lambda: _finished(system) > 30, "requests flow", 90, every_s=LOOK_S)
-            kills = [kill for service in (*CORE, *EDGES) if (kill := _end(system, service)) is not None]
+            kills = [_end(system, service) for service in (*CORE, *EDGES)]
             system.compose("stop", "--timeout", "30", "clients")
             return _accounted(system, Path(folder), kills)
 
@@ -142,20 +148,19 @@ def _now_s() -> float:
     return settings.clock_origin_s + (time.time() - settings.clock_origin_s) * settings.speed
 
 
-def _end(system: Composed, service: str) -> Kill | None:
-    """End a container's process from outside and return once it is back and requests flow; what was killed of an edge.
+def _end(system: Composed, service: str) -> Kill:
+    """End a container's process from outside and return once it is back and requests flow.
 
     `docker kill` would count as the wish of an operator, after which no policy restarts.
     """
     before = system.state(service)
     os.kill(before["State"]["Pid"], signal.SIGKILL)
-    at_s, finished = _now_s(), _finished(system)
+    at_s, begun_s, finished = _now_s(), time.monotonic(), _finished(system)
     restarts = before["RestartCount"]
     until(lambda: _finished(system) > finished + 5, f"requests flow on without {service}", BACK_S, every_s=LOOK_S)
     until(lambda: system.state(service)["RestartCount"] > restarts, f"{service} was restarted", BACK_S, every_s=LOOK_S)
     until(lambda: service not in system.unwell(), f"{service} is healthy again", BACK_S, every_s=LOOK_S)
-    number = service.removeprefix("edge-")
-    return Kill(at_s, f"node-{number}", f"site-{number}") if service in EDGES else None
+    return Kill(service, at_s, time.monotonic() - begun_s)
 
 
 def _accounted(system: Composed, folder: Path, kills: Sequence[Kill]) -> str:
@@ -175,8 +180,10 @@ def _accounted(system: Composed, folder: Path, kills: Sequence[Kill]) -> str:
     unexplained = [one for one in failed if not any(_inside(one, outcomes.get(one.id), kill) for kill in kills)]
     hold(not unexplained, f"failed outside of what was killed: {unexplained[:3]}, {counts}")
     hold(counts.finished > 10 * max(1, counts.failed), f"hardly anything finished: {counts}")
+    slowest = max(kills, key=lambda kill: kill.back_s)
     return (
-        f"{len(CORE)} core processes and {len(EDGES)} edges ended: {counts.arrived} requests, "
+        f"{len(kills)} containers ended, all back, {slowest.service} last after {slowest.back_s:.0f} s: "
+        f"{counts.arrived} requests, "
         f"{counts.finished} finished, {counts.failed} failed inside a killed edge, {counts.open} open, 0 lost"
     )
 
@@ -184,11 +191,11 @@ def _accounted(system: Composed, folder: Path, kills: Sequence[Kill]) -> str:
 def _inside(record: ClientRecord, outcome: Outcome | None, kill: Kill) -> bool:
     """Tell whether a request was at a gateway, or in a pod, of an edge at the instant that this was killed."""
     ended_s = record.ended_at_s
-    if ended_s is None or not record.sent_at_s <= kill.at_s <= ended_s:
+    if not kill.edge or ended_s is None or not record.sent_at_s <= kill.at_s <= ended_s:
         return False
     first = SITES.index(record.site)
     tried = {SITES[(first + at) % len(SITES)] for at in range(record.sends)}
-    return kill.site in tried or (outcome is not None and outcome.node == kill.node)
+    return f"site-{kill.edge}" in tried or (outcome is not None and outcome.node == f"node-{kill.edge}")
 
 
 CASES = (
