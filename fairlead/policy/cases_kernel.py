@@ -275,7 +275,7 @@ def _per_model(weights: Compact, difference: Compact) -> Floats:
     return _summed(weights * difference**2)
 
 
-def _summed(values: NDArray[np.floating]) -> Floats:
+def _summed(values: NDArray[np.floating | np.integer | np.bool_]) -> Floats:
     """Return the sums over the last axis; short ones term by term, which takes a third of what `sum` does."""
     total: Floats
     if values.shape[-1] > SHORT:
@@ -290,8 +290,8 @@ def _summed(values: NDArray[np.floating]) -> Floats:
 def _nodes(key: Key, keys: Keys) -> Floats:
     """Return d² of which nodes are up, and of free memory, speed and work of those that are up in both."""
     count = max(1, len(key.up))
-    apart = _summed((keys.up != key.up).astype(np.float64)) / count / UP_SCALE
-    both = (keys.up & key.up).astype(np.float64)
+    apart = _summed(keys.up != key.up) / count / UP_SCALE
+    both = keys.up & key.up
     squares = _summed(both * _summed((keys.state - key.state) ** 2))
     total: Floats = apart**2 + squares / np.maximum(1.0, _summed(both))
     return total
@@ -299,8 +299,8 @@ def _nodes(key: Key, keys: Keys) -> Floats:
 
 def _jaccard(one: Words, many: Words) -> Floats:
     """Return 1 − |A ∩ B|/|A ∪ B| of bitmaps, [k]; 0 where both are empty."""
-    common = _summed(np.bitwise_count(many & one).astype(np.float64))
-    either = _summed(np.bitwise_count(many | one).astype(np.float64))
+    common = _summed(np.bitwise_count(many & one))
+    either = _summed(np.bitwise_count(many | one))
     distance: Floats = np.where(either == 0, 0.0, 1.0 - common / np.maximum(1.0, either))
     return distance
 

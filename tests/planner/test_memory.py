@@ -12,6 +12,7 @@ from fairlead.contracts.cases import Case
 from fairlead.contracts.decisions import DecisionRecord
 from fairlead.contracts.errors import StoreUnavailable
 from fairlead.contracts.plans import Rate
+from fairlead.contracts.ports import Page
 from fairlead.policy.cases import cluster_digest
 from planner.memory import PAGE, REFRESH_S
 from planner.tape import Tape
@@ -61,6 +62,21 @@ async def test_what_is_recalled_is_like_what_the_planner_knows() -> None:
         assert (cases[0].epoch, cases[-1].epoch) == (1, 3)
         assert similarities[0] > similarities[-1]
         assert cases[0] == await made.store.case(cases[0].id)
+
+
+async def test_what_is_recalled_is_read_by_one_question() -> None:
+    """However many there are, and nothing else of the memory is read again."""
+    async with ledger(store_type=Counting) as made:
+        assert isinstance(made.store, Counting)
+        await fill(made, *(past(n) for n in range(2 * PAGE)))
+        memory = await made.restart()
+        given = await made.given()
+        made.store.cases_read.clear()
+        made.store.questions = 0
+        found, _ = await memory.recalled(given)
+        assert made.store.questions == 1
+        assert made.store.cases_read == {one.id: 1 for one in found}
+        assert len(found) == 4
 
 
 async def test_nothing_is_recalled_where_nothing_is_remembered() -> None:
@@ -278,9 +294,20 @@ class Counting(MemoryStore):
         super().__init__(clock)
         self.read: Counter[str] = Counter()
         self.cases_read: Counter[str] = Counter()
+        self.questions = 0
+        """About cases."""
         self.fails_at = ""
 
+    async def cases(self, *, cluster: str | None, limit: int, cursor: str | None) -> Page[Case]:
+        self.questions += 1
+        return await super().cases(cluster=cluster, limit=limit, cursor=cursor)
+
+    async def case_stamps(self, cluster: str) -> dict[str, float]:
+        self.questions += 1
+        return await super().case_stamps(cluster)
+
     async def some_cases(self, cases: Sequence[str]) -> tuple[Case, ...]:
+        self.questions += 1
         self.cases_read.update(cases)
         return await super().some_cases(cases)
 

@@ -117,8 +117,8 @@ def test_who_is_in_quarantine_goes_first_and_who_is_proven_last() -> None:
     assert forgettable(full(*cases), 1) == tuple(f"c-00{n}-1" for n in (5, 3, 4, 2, 0))
 
 
-def test_a_tenth_of_a_hundred_regimes_is_forgotten_evenly() -> None:
-    """Each has room for its share of the capacity."""
+def test_each_regime_keeps_its_share_of_the_capacity() -> None:
+    """Of three with as many cases each, whatever their F and age."""
     cases = [case(n, 0.3 + 0.001 * n, situation(9.0 * (n % 3), 0.0, 0.0)) for n in range(30)]
     made = full(*cases)
     gone = forgettable(made, 9)
