@@ -65,6 +65,7 @@ def _up() -> str:
             system.up("prometheus")
             _check_scraped(system)
             before = _newest(system)
+            _check_stops(system)
             system.compose("down", "--timeout", "5")
             system.up()
             until(lambda: _newest(system) > before, f"decisions go on after {before}", 30, every_s=LOOK_S)
@@ -114,6 +115,13 @@ def _check_scraped(system: Composed) -> None:
     until(all_up, "Prometheus scrapes all six", 60, every_s=LOOK_S)
     rules = [rule for group in asked("rules")["groups"] for rule in group["rules"]]
     hold(bool(rules) and all(rule["health"] != "err" for rule in rules), f"rules: {rules}")
+
+
+def _check_stops(system: Composed) -> None:
+    """Stop every container and hold that each ended in order, not by the engine's patience."""
+    system.compose("stop", "--timeout", "30")
+    codes = {service_of(one): one["State"]["ExitCode"] for one in system.states()}
+    hold(set(codes.values()) == {0}, f"exit statuses after a stop: {codes}")
 
 
 def _newest(system: Composed) -> int:
