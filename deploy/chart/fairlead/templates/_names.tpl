@@ -78,7 +78,7 @@ http://{{ .Release.Name }}-control.{{ .Release.Namespace }}:8700
   valueFrom: {secretKeyRef: {name: {{ include "fairlead.mongoSecret" . }}, key: uri}}
 {{- end }}
 
-{{/* A container or pod is as large as its image asks; pulled with the secrets that are named. */}}
+{{/* How images are pulled, and how important the pods are. */}}
 {{- define "fairlead.pull" -}}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
@@ -95,4 +95,13 @@ priorityClassName: {{ . }}
   valueFrom: {secretKeyRef: {name: {{ include "fairlead.keysSecret" .root }}, key: {{ .role }}.token}}
 - name: FAIRLEAD_KEEPER_TOKEN
   valueFrom: {secretKeyRef: {name: {{ include "fairlead.keysSecret" .root }}, key: keeper.token}}
+{{- end }}
+
+{{/* A list sorted by the ids of its items, as a cluster's definition must be. */}}
+{{- define "fairlead.byId" -}}
+{{- $found := dict }}
+{{- range . }}{{ $_ := set $found .id . }}{{ end }}
+{{- $sorted := list }}
+{{- range keys $found | sortAlpha }}{{ $sorted = append $sorted (get $found .) }}{{ end }}
+{{- toYaml $sorted }}
 {{- end }}
