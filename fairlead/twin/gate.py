@@ -182,8 +182,8 @@ def _why_not(court: Court, case: Case, settings: GateSettings) -> str:
     least = min(DEMANDS_LEAST, settings.scenarios) * (1 + weight(case.contenders[0]))
     can = court.times(()) * court.requests()
     return (
-        f"too large to be judged in time: the least are {least} branches of some {court.requests():.0f} requests, "
-        f"{court.until_s - court.situation.now_s:.0f} s ahead; {max(0.0, can):.0f} requests can be played"
+        f"even the least takes too long: {least} branches of some {court.requests():.0f} requests, "
+        f"{court.until_s - court.situation.now_s:.0f} s ahead; in the time there is {max(0.0, can):.0f} can be played"
     )
 
 

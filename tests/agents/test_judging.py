@@ -217,7 +217,7 @@ def test_a_judgement_is_made_to_end_in_its_time() -> None:
     assert 0.0 < fewer.judgement.took_s < 11.0
     assert never.judgement is not None
     assert (never.judgement.code, never.judgement.trials, never.late) == ("no-time", (), False)
-    assert never.judgement.text.startswith("too large to be judged in time: the least are 8 branches")
+    assert never.judgement.text.startswith("even the least takes too long: 8 branches of some ")
 
 
 async def test_the_real_process_judges(tmp_path: Path) -> None:

@@ -250,8 +250,8 @@ def test_where_not_even_the_least_fits_nothing_is_played_and_the_reason_says_so(
     made = Made(slower())
     found = verdict(made, draft(rates=TOLD), gate=GateSettings(requests_most=150))
     assert (found.code, found.trials, found.horizon_s, made.heard) == ("no-time", (), 0.0, [])
-    least = "the least are 16 branches of some 47 requests, 95 s ahead; 262 requests can be played"
-    assert found.text == f"too large to be judged in time: {least}"
+    least = "16 branches of some 47 requests, 95 s ahead; in the time there is 262 can be played"
+    assert found.text == f"even the least takes too long: {least}"
 
 
 @pytest.mark.parametrize(
