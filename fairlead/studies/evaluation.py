@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from fairlead.contracts.cluster import ModelSpec
+from fairlead.contracts.errors import InputError
 from fairlead.studies import statistics
 from fairlead.studies.cells import Cell, CellResult, ScenarioAt, game_of, playable, result_of, run_cell
 from fairlead.studies.references import recorded_reference_s
@@ -54,12 +55,15 @@ class Evaluation:
     named: Named
     runs: tuple[Run, ...]
 
-    def values(self, figure: str) -> tuple[list[float], list[float]]:
-        """Return a figure of agents and fallback, a value a seed; seeds without an arrival are left out."""
+    def pairs(self, figure: str) -> list[tuple[float | None, float | None]]:
+        """Return a figure of agents and fallback by seed; None where a seed has none, as without an arrival."""
         source = ScenarioAt(self.source.name, self.source.load)
-        reference_s = recorded_reference_s(source) or DEADLINE_S
-        pairs = [tuple(FIGURES[figure](one, reference_s) for one in (run.agents, run.fallback)) for run in self.runs]
-        known = [(ours, theirs) for ours, theirs in pairs if ours is not None and theirs is not None]
+        value, reference_s = FIGURES[figure], recorded_reference_s(source) or DEADLINE_S
+        return [(value(run.agents, reference_s), value(run.fallback, reference_s)) for run in self.runs]
+
+    def values(self, figure: str) -> tuple[list[float], list[float]]:
+        """Return a figure of agents and fallback, a value a seed; seeds that have none are left out."""
+        known = [(ours, theirs) for ours, theirs in self.pairs(figure) if ours is not None and theirs is not None]
         return [ours for ours, _ in known], [theirs for _, theirs in known]
 
     def gain(self) -> Interval:
@@ -68,8 +72,9 @@ class Evaluation:
         return statistics.difference(theirs, ours)
 
     def ratio(self, figure: str) -> Interval | None:
-        """Return the ratio of means of a figure, agents over fallback, paired by seed."""
-        return statistics.ratio(*self.values(figure))
+        """Return the ratio of means of a figure, agents over fallback, paired by seed; None where no seed has it."""
+        ours, theirs = self.values(figure)
+        return statistics.ratio(ours, theirs) if ours else None
 
     def total(self, name: str) -> float:
         """Return a figure of the dialogues, summed over the seeds."""
@@ -79,11 +84,17 @@ class Evaluation:
 def evaluated(source: ScenarioAt, seeds: Sequence[int], playing: Playing, named: Named, tell: Tell) -> Evaluation:
     """Play agents and fallback on the same demand, seed by seed.
 
-    Raises `InputError` where the scenario cannot be played, `ConfigError` where the model cannot be asked.
+    Raises `InputError` where the scenario cannot be played or nobody asks for anything in it, `ConfigError` where the
+    model cannot be asked.
     """
+    fallbacks = [run_cell(Cell(source, FALLBACK, seed)) for seed in seeds]
+    if not any(one.arrived for one in fallbacks):
+        raise InputError(
+            f"no request arrives in {source.name} at load {source.load:g} with any of {len(seeds)} seeds: "
+            "measure longer, such as --duration 4800"
+        )
     runs = []
-    for seed in seeds:
-        fallback = run_cell(Cell(source, FALLBACK, seed))
+    for seed, fallback in zip(seeds, fallbacks, strict=True):
         with playing(seed) as game:
             runs.append(_run(Cell(source, AGENTS, seed), game, fallback, tell))
     return Evaluation(source, named, tuple(runs))
@@ -117,7 +128,7 @@ def document(found: Evaluation) -> dict[str, Any]:
     """Return an evaluation as JSON values."""
     dialogues, questions = found.total("dialogues"), found.total("questions")
     replies = questions - found.total("unanswered")
-    ratios = {name: found.ratio(name) for name in ("mean", "p95", "p99", "objective")}
+    ratios = {name: found.ratio(name) for name in ("mean", "p95", "p99", "after_change", "objective")}
     return {
         "scenario": found.source.name,
         "load": found.source.load,
@@ -145,6 +156,6 @@ def document(found: Evaluation) -> dict[str, Any]:
                 "mean_s": {"agents": run.agents.mean_s, "fallback": run.fallback.mean_s},
                 **asdict(run.talks),
             }
-            for run, ours, theirs in zip(found.runs, *found.values("objective"), strict=True)
+            for run, (ours, theirs) in zip(found.runs, found.pairs("objective"), strict=True)
         ],
     }
