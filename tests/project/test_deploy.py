@@ -101,6 +101,16 @@ def test_images_bear_the_projects_version() -> None:
     assert {"core", "edge"} <= targets
 
 
+def test_images_are_built_from_every_package() -> None:
+    """What the project installs is let into the build, and nothing else of the tree but what that reads."""
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]
+    packages = {one.removesuffix("*") for one in tools["setuptools"]["packages"]["find"]["include"]}
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert lines[1] == "*"
+    let_in = {line[1:] for line in lines if line.startswith("!")}
+    assert let_in == packages | {"deploy/image", "requirements/*.txt", "pyproject.toml", "README.md", "LICENSE"}
+
+
 def test_named_volumes_are_used() -> None:
     """Each is declared, and each that is declared is mounted."""
     mounts = chain.from_iterable(one.get("volumes", ()) for one in services().values())
