@@ -12,19 +12,25 @@ import yaml
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_access import access_of
 from fairlead.adapters.kubernetes_api import PODS, Kind, KubernetesApi, Object
+from fairlead.adapters.kubernetes_lease import LEASES
 from fairlead.adapters.memory_store import MemoryStore
+from fairlead.adapters.mongo import connect
 from fairlead.contracts.cluster import ModelSpec
 from fairlead.contracts.containers import MANAGED_BY, MANAGED_BY_LABEL, MODEL_LABEL, NODE_LABEL, Container
-from fairlead.contracts.errors import KubernetesRefused, NotFound
+from fairlead.contracts.errors import ConfigError, KubernetesRefused, NotFound
 from fairlead.contracts.plans import RoutingTable, Row, Share
-from fairlead.contracts.settings import KubernetesSettings
+from fairlead.contracts.settings import KubernetesSettings, MongoSettings, Settings
 from kube_sync.kinds import MODELS, PLANS, ROUTES, SERVICES, TABLES
 from kube_sync.metrics import SyncMetrics
 from kube_sync.objects import CURRENT, name_of
 from kube_sync.routing import generation_in
+from kube_sync.service import serve
 from kube_sync.sync import Sync
 from tests.adapters import store_examples as some
+from tests.adapters.mongo_fixture import mongo_settings, mongo_uri
 from tests.waiting import until
+
+__all__ = ["mongo_settings", "mongo_uri"]
 
 NAMESPACES = Kind("v1", "namespaces", "Namespace")
 DEFINITIONS = Kind("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
@@ -268,6 +274,37 @@ async def test_routes_follow_table_and_pods_and_the_gateways_word_comes_back(sce
 
     await until(gone, "a model without a row has neither route nor services")
     assert generation_in(route) == 1
+
+
+async def test_the_process_takes_a_declaration_into_the_database_while_it_has_the_lease(
+    defined: str, mongo_settings: MongoSettings
+) -> None:
+    """On a real MongoDB; without a database it says so; at its end another may have the lease at once."""
+    place = KubernetesSettings(kubeconfig=defined, namespace=f"sync-{secrets.token_hex(4)}", lease=True)
+    with pytest.raises(ConfigError, match="needs a database"):
+        await serve(Settings(kubernetes=place))
+    api = KubernetesApi(access_of(place))
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place.namespace}}
+    await api.create(NAMESPACES.path(None), space)
+    store = await connect(mongo_settings)
+    await store.replace_cluster(some.cluster().model_copy(update={"models": ()}))
+    running = asyncio.create_task(serve(Settings(mongodb=mongo_settings, kubernetes=place)))
+    scene = Scene(api, MemoryStore(), place.namespace, SyncMetrics())
+    await scene.declare("text")
+
+    async def taken() -> bool:
+        return [model.id for model in (await store.cluster()).models] == ["text"]
+
+    await until(taken, "the model is in the database")
+    held = LEASES.path(place.namespace, "fairlead-kube-sync")
+    assert (await api.get(held))["spec"]["holderIdentity"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert "holderIdentity" not in (await api.get(held))["spec"]
+    await api.merge(MODELS.path(place.namespace, "text"), {"metadata": {"finalizers": None}})
+    await api.delete(NAMESPACES.path(None, place.namespace))
+    await store.close()
+    await api.close()
 
 
 async def _none_of(api: KubernetesApi) -> bool:
