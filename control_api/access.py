@@ -47,6 +47,7 @@ WHO_MAY: dict[str, frozenset[Role]] = {
     "list_plans": PEOPLE,
     "publish_plan": OPERATORS,
     "read_plan": PEOPLE,
+    "read_plan_in_force": EVERYONE,
     "validate_plan": PEOPLE,
     "list_overrides": PEOPLE,
     "create_override": OPERATORS,

@@ -26,7 +26,7 @@ from fairlead.contracts.settings import Settings
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, Response]]
 
-UNTIMED = frozenset(("read_placement", "read_table", "read_events"))
+UNTIMED = frozenset(("read_placement", "read_table", "read_plan_in_force", "read_events"))
 """Operations that wait on purpose."""
 
 

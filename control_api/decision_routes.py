@@ -1,9 +1,8 @@
 """Plans, placements, tables and the journal: read, proposed, judged, replayed."""
 
 import asyncio
-from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from control_api.context import Context, ControlRoute, context_of
@@ -64,6 +63,17 @@ async def read_placement(request: Request, newer_than: NewerThan = None, wait_s:
 async def read_table(request: Request, newer_than: NewerThan = None, wait_s: WaitS = 0.0) -> Response:
     """Return the table in force, as soon as it is newer than `newer_than`; 204 if none is after `wait_s`."""
     return await _newest(request, "table", newer_than, wait_s)
+
+
+@router.get(
+    "/plans/current",
+    operation_id="read_plan_in_force",
+    tags=["decisions"],
+    **described(EpochPlan, refusals=(404,), otherwise={204: "None is newer"}),
+)
+async def read_plan_in_force(request: Request, newer_than: NewerThan = None, wait_s: WaitS = 0.0) -> Response:
+    """Return the plan in force, as soon as it is newer than `newer_than`; 204 if none is after `wait_s`."""
+    return await _newest(request, "plan", newer_than, wait_s)
 
 
 async def snapshot_of(context: Context) -> Snapshot:
@@ -156,15 +166,9 @@ def _following(parent: int, draft: PlanDraft, context: Context) -> EpochPlan:
 @router.get(
     "/plans/{generation}", operation_id="read_plan", tags=["decisions"], **described(EpochPlan, refusals=(404,))
 )
-async def read_plan(
-    request: Request, generation: Annotated[Literal["current"] | int, Path(description="Or `current`.")]
-) -> Response:
-    """Return the plan in force or one before."""
-    store = context_of(request).store
-    if generation == "current":
-        plan = await store.current_plan()
-    else:
-        plan = await _plan(context_of(request), generation)
+async def read_plan(request: Request, generation: int) -> Response:
+    """Return the plan of a generation."""
+    plan = await _plan(context_of(request), generation)
     if plan is None:
         raise NotFound(f"there is no plan {generation}")
     return answer(plan)

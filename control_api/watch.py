@@ -1,11 +1,11 @@
-"""One reader of the store's changes for all clients: newest placement and table for long polls, events for streams."""
+"""One reader of the store's changes for all clients: what is in force for long polls, events for streams."""
 
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Literal, assert_never, get_args
 
 import structlog
 
@@ -13,10 +13,10 @@ from control_api.metrics import ControlMetrics
 from fairlead.adapters.store_rules import EVERY_KIND
 from fairlead.contracts.errors import FairleadError, StoreUnavailable
 from fairlead.contracts.events import Event, EventKind
-from fairlead.contracts.plans import Placement, RoutingTable
+from fairlead.contracts.plans import EpochPlan, Placement, RoutingTable
 from fairlead.contracts.ports import Clock, Store
 
-Kind = Literal["placement", "table"]
+Kind = Literal["plan", "placement", "table"]
 
 WATCHED: tuple[EventKind, ...] = tuple(kind for kind in EVERY_KIND if kind != "report")
 """Reports are told by the process that takes them: through the database they would cost each process as much again."""
@@ -46,7 +46,7 @@ class Watch:
         self._clock = clock
         self._metrics = metrics
         self._held: dict[Kind, Held] = {}
-        self._changed: dict[Kind, asyncio.Event] = {"placement": asyncio.Event(), "table": asyncio.Event()}
+        self._changed: dict[Kind, asyncio.Event] = {kind: asyncio.Event() for kind in get_args(Kind)}
         self._recent: deque[Event] = deque(maxlen=BACKLOG)
         self._sequence = 0
         self._streams: list[asyncio.Queue[Event | None]] = []
@@ -72,7 +72,7 @@ class Watch:
     async def _take(self, event: Event) -> None:
         self._metrics.events.labels(event.kind).inc()
         match event.kind:
-            case "placement" | "table":
+            case "plan" | "placement" | "table":
                 await self.refresh(event.kind)
             case "node" | "model" | "site":
                 self._metrics.know(await self._store.cluster())
@@ -96,8 +96,11 @@ class Watch:
         seen = await self._store.generations()
         if not self.store_up:
             self._metrics.know(await self._store.cluster())
-        self._metrics.generation.labels("plan").set(seen.plan)
-        newest: tuple[tuple[Kind, int], ...] = (("placement", seen.placement), ("table", seen.table))
+        newest: tuple[tuple[Kind, int], ...] = (
+            ("plan", seen.plan),
+            ("placement", seen.placement),
+            ("table", seen.table),
+        )
         for kind, generation in newest:
             self._metrics.generation.labels(kind).set(generation)
             if generation > self._generation(kind):
@@ -108,8 +111,10 @@ class Watch:
 
     async def refresh(self, kind: Kind) -> None:
         """Read the newest of a kind; a newer one wakes those who wait."""
-        newest: Placement | RoutingTable | None
+        newest: EpochPlan | Placement | RoutingTable | None
         match kind:
+            case "plan":
+                newest = await self._store.current_plan()
             case "placement":
                 newest = await self._store.current_placement()
             case "table":

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Never, assert_never
 from uuid import uuid4
@@ -17,7 +18,7 @@ import structlog
 from fairlead.adapters.spool import Outbox
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import FairleadError, PodFault, foreign
-from fairlead.contracts.ports import Clock, Control, KeeperControl, PodOrder, Runtime
+from fairlead.contracts.ports import Clock, Control, ImagePort, KeeperControl, PodOrder, Runtime
 from fairlead.policy.reconcile import (
     Action,
     Drain,
@@ -34,6 +35,7 @@ from fairlead.policy.reconcile import (
     wakes_at_s,
 )
 from node_agent.books import Books
+from node_agent.image_pulls import expected
 from node_agent.keeping import keep
 
 POLL_S = 20.0
@@ -63,6 +65,8 @@ class Ports:
     keeper: KeeperControl
     clock: Clock
     outbox: Outbox
+    images: ImagePort | None = None
+    """What fetches images ahead of starts; None where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,7 @@ class NodeAgent:
         self._tell_keeper = asyncio.Event()
         self._tell_control = asyncio.Event()
         self._ask_cluster = asyncio.Event()
+        self._plan_generation = 0
         self._log = structlog.get_logger().bind(node=books.node.id)
 
     async def run(self) -> Never:
@@ -108,6 +113,8 @@ class NodeAgent:
             tasks.create_task(self._steadily("report", self._report))
             tasks.create_task(self._steadily("cluster", self._learn))
             tasks.create_task(self._ports.outbox.run())
+            if self._ports.images is not None:
+                tasks.create_task(self._steadily("images", partial(self._expect, self._ports.images)))
         raise AssertionError("loops end only by cancellation")
 
     async def _steadily(self, name: str, step: Callable[[], Awaitable[None]]) -> Never:
@@ -200,6 +207,14 @@ class NodeAgent:
             self._books.placement = placement
             keep(self._directory / "placement.json", placement)
             self._steer.set()
+
+    async def _expect(self, images: ImagePort) -> None:
+        """Take the next plan, and have the images be here that it may start pods of."""
+        plan = await self._ports.control.plan(newer_than=self._plan_generation, wait_s=POLL_S)
+        if plan is not None:
+            self._plan_generation = plan.generation
+            named = expected(plan, self._books.node.id)
+            await images.expect(tuple(self._books.models[model] for model in named if model in self._books.models))
 
     async def _declare(self) -> None:
         """Tell the keeper once, hear how far the drains are, then wait for news or the next turn."""

@@ -17,12 +17,13 @@ from fairlead.adapters.spool import Outbox, Spool
 from fairlead.contracts.cluster import Cluster, NodeSpec
 from fairlead.contracts.errors import ConfigError, FairleadError
 from fairlead.contracts.plans import Placement
-from fairlead.contracts.ports import Clock, Control, Runtime
+from fairlead.contracts.ports import Clock, Control, ImagePort, Runtime
 from fairlead.contracts.readings import NodeReport
 from fairlead.contracts.settings import Settings
 from fairlead.policy.reconcile import Limits
 from node_agent.agent import NodeAgent, Ports, Rhythm
 from node_agent.books import Books
+from node_agent.image_pulls import ImagePuller
 from node_agent.keeping import keep, kept
 from node_agent.kubernetes_runtime import KubernetesRuntime
 from node_agent.pod_feed import feed_of
@@ -45,7 +46,7 @@ async def serve(settings: Settings, node: str, token: str) -> None:
     spec = _named(node, cluster)
     mine = settings.node_agent
     instance = f"{node}-{uuid4().hex[:12]}"
-    runtime, api = _runtime(spec, settings, clock, directory)
+    runtime, images, api = _runtime(spec, settings, clock, directory)
     keeper = HttpKeeper(spec.keeper_url, os.environ.get(KEEPER_TOKEN) or None, clock)
     spool = Spool(directory / "reports", mine.spool_bytes)
 
@@ -56,7 +57,7 @@ async def serve(settings: Settings, node: str, token: str) -> None:
     books = Books(spec, {m.id: m for m in cluster.models}, instance, limits)
     books.placement = kept(directory / "placement.json", Placement)
     seed = f"{settings.seed}/{node}"
-    ports = Ports(runtime, control, keeper, clock, Outbox(spool, deliver, settings.seed))
+    ports = Ports(runtime, control, keeper, clock, Outbox(spool, deliver, settings.seed), images)
     rhythm = Rhythm(settings.controller.report_s, settings.controller.coalesce_s, mine.stop_grace_s)
     structlog.get_logger().info("node agent is up", node=node, instance=instance, reports_left=spool.pending)
     gc.collect()
@@ -72,15 +73,17 @@ async def serve(settings: Settings, node: str, token: str) -> None:
         spool.close()
 
 
-def _runtime(spec: NodeSpec, settings: Settings, clock: Clock, directory: Path) -> tuple[Runtime, KubernetesApi | None]:
-    """Return what starts pods, and the client that it uses if that is the cluster's own API."""
+def _runtime(
+    spec: NodeSpec, settings: Settings, clock: Clock, directory: Path
+) -> tuple[Runtime, ImagePort | None, KubernetesApi | None]:
+    """Return what starts pods and what fetches images, and the client that they use if that is the cluster's API."""
     if settings.node_agent.runtime == "process":
-        return ProcessRuntime(spec, directory / "pods", clock, settings.node_agent.warm_parent), None
+        return ProcessRuntime(spec, directory / "pods", clock, settings.node_agent.warm_parent), None, None
     mine = settings.kubernetes
     api = KubernetesApi(access_of(mine), timeout_s=mine.timeout_s)
     place = Place(mine.namespace, spec, mine.service_account)
     feed = feed_of(api, mine, spec.id, f"{settings.seed}/{spec.id}")
-    return KubernetesRuntime(place, api, feed, clock, mine.stuck_s), api
+    return KubernetesRuntime(place, api, feed, clock, mine.stuck_s), ImagePuller(place, api, mine.stuck_s), api
 
 
 async def _first_cluster(control: Control, cache: Path, settings: Settings) -> Cluster:

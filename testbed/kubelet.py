@@ -179,8 +179,10 @@ class Kubelet:
                 task.cancel()
 
     async def _probe(self, backed: Backed, container: Object, running: Object) -> None:
-        probe = container["readinessProbe"]["httpGet"]
-        while await self._answer(f"http://{backed.address}:{probe['port']}{probe['path']}") != 200:
+        probe = container.get("readinessProbe", {}).get("httpGet")
+        while (
+            probe is not None and await self._answer(f"http://{backed.address}:{probe['port']}{probe['path']}") != 200
+        ):
             await asyncio.sleep(PROBE_S)
         await self._say(backed, "Running", running, ready=True)
 

@@ -16,7 +16,7 @@ from fairlead.contracts.errors import (
     foreign,
 )
 from fairlead.contracts.events import Wake
-from fairlead.contracts.plans import Placement, RoutingTable
+from fairlead.contracts.plans import EpochPlan, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, KeeperState, KeeperStates, NodeReport
 
 Answer = TypeVar("Answer", bound=Message)
@@ -50,6 +50,10 @@ class HttpControl:
     async def table(self, *, newer_than: int, wait_s: float) -> RoutingTable | None:
         """Return the table in force once it is newer than `newer_than`; None after `wait_s` wall seconds."""
         return await self._newer(RoutingTable, "/tables/current", newer_than, wait_s)
+
+    async def plan(self, *, newer_than: int, wait_s: float) -> EpochPlan | None:
+        """Return the plan in force once it is newer than `newer_than`; None after `wait_s` wall seconds."""
+        return await self._newer(EpochPlan, "/plans/current", newer_than, wait_s)
 
     async def report_node(self, report: NodeReport) -> None:
         """Deliver a node's report."""

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeVar
 
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ControlUnavailable
 from fairlead.contracts.events import Wake
-from fairlead.contracts.plans import Placement, RoutingTable
+from fairlead.contracts.plans import EpochPlan, Placement, RoutingTable
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport
+
+InForce = TypeVar("InForce", EpochPlan, Placement, RoutingTable)
 
 
 class MemoryControl:
@@ -22,8 +25,7 @@ class MemoryControl:
         self.refused = 0
         """Reports that had been seen before."""
         self._cluster = cluster
-        self._placement: Placement | None = None
-        self._table: RoutingTable | None = None
+        self._in_force: dict[type, EpochPlan | Placement | RoutingTable] = {}
         self._seen: set[tuple[str, str, int]] = set()
         self._changed = asyncio.Event()
 
@@ -31,12 +33,9 @@ class MemoryControl:
         """Put another cluster in force."""
         self._cluster = cluster
 
-    def publish(self, message: Placement | RoutingTable) -> None:
-        """Put a placement or a table in force and wake those who wait for it."""
-        if isinstance(message, Placement):
-            self._placement = message
-        else:
-            self._table = message
+    def publish(self, message: EpochPlan | Placement | RoutingTable) -> None:
+        """Put a plan, a placement or a table in force and wake those who wait for it."""
+        self._in_force[type(message)] = message
         before, self._changed = self._changed, asyncio.Event()
         before.set()
 
@@ -47,23 +46,15 @@ class MemoryControl:
 
     async def placement(self, *, newer_than: int, wait_s: float) -> Placement | None:
         """Return the placement in force once it is newer than `newer_than`; None after `wait_s` wall seconds."""
-        deadline_s = asyncio.get_running_loop().time() + wait_s
-        while True:
-            self._answer()
-            if self._placement is not None and self._placement.generation > newer_than:
-                return self._placement
-            if not await self._change_before(deadline_s):
-                return None
+        return await self._newer(Placement, newer_than, wait_s)
 
     async def table(self, *, newer_than: int, wait_s: float) -> RoutingTable | None:
         """Return the table in force once it is newer than `newer_than`; None after `wait_s` wall seconds."""
-        deadline_s = asyncio.get_running_loop().time() + wait_s
-        while True:
-            self._answer()
-            if self._table is not None and self._table.generation > newer_than:
-                return self._table
-            if not await self._change_before(deadline_s):
-                return None
+        return await self._newer(RoutingTable, newer_than, wait_s)
+
+    async def plan(self, *, newer_than: int, wait_s: float) -> EpochPlan | None:
+        """Return the plan in force once it is newer than `newer_than`; None after `wait_s` wall seconds."""
+        return await self._newer(EpochPlan, newer_than, wait_s)
 
     async def report_node(self, report: NodeReport) -> None:
         """Take a report unless its sequence was seen before."""
@@ -101,6 +92,16 @@ class MemoryControl:
             return False
         self._seen.add(key)
         return True
+
+    async def _newer(self, kind: type[InForce], newer_than: int, wait_s: float) -> InForce | None:
+        deadline_s = asyncio.get_running_loop().time() + wait_s
+        while True:
+            self._answer()
+            found = self._in_force.get(kind)
+            if isinstance(found, kind) and found.generation > newer_than:
+                return found
+            if not await self._change_before(deadline_s):
+                return None
 
     async def _change_before(self, deadline_s: float) -> bool:
         """Wait for a change; False once the deadline has passed."""

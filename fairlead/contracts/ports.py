@@ -272,6 +272,7 @@ class Control(Protocol):
         """Return the placement in force once it is newer than `newer_than`; None after `wait_s` wall seconds."""
 
     async def table(self, *, newer_than: int, wait_s: float) -> RoutingTable | None: ...
+    async def plan(self, *, newer_than: int, wait_s: float) -> EpochPlan | None: ...
     async def report_node(self, report: NodeReport) -> None: ...
     async def report_gateway(self, report: GatewayReport) -> None: ...
     async def wake(self, wake: Wake) -> None: ...
@@ -325,6 +326,13 @@ class Runtime(Protocol):
 
     async def close(self) -> None:
         """Let go of the pods without stopping them."""
+
+
+class ImagePort(Protocol):
+    """Fetches what a start would wait for, before it is ordered."""
+
+    async def expect(self, models: Sequence[ModelSpec]) -> None:
+        """Have the images of these models be on the node; returns once they are, or cannot be."""
 
 
 class PodExchange(Protocol):

@@ -32,6 +32,11 @@ async def served(control: MemoryControl, keeper: MemoryKeeperControl | None = No
         found = await control.table(newer_than=newer, wait_s=wait_s)
         return web.Response(status=204) if found is None else web.json_response(text=found.to_json())
 
+    async def plan(request: web.Request) -> web.Response:
+        newer, wait_s = int(request.query["newer_than"]), float(request.query["wait_s"])
+        found = await control.plan(newer_than=newer, wait_s=wait_s)
+        return web.Response(status=204) if found is None else web.json_response(text=found.to_json())
+
     async def node_report(request: web.Request) -> web.Response:
         await control.report_node(NodeReport.from_json(await request.read()))
         return web.json_response({"accepted": True}, status=202)
@@ -71,6 +76,7 @@ async def served(control: MemoryControl, keeper: MemoryKeeperControl | None = No
             web.get("/api/v1/cluster", cluster),
             web.get("/api/v1/placements/current", placement),
             web.get("/api/v1/tables/current", table),
+            web.get("/api/v1/plans/current", plan),
             web.post("/api/v1/reports/node", node_report),
             web.post("/api/v1/reports/gateway", gateway_report),
             web.post("/api/v1/models/{model}:wake", wake),

@@ -14,7 +14,7 @@ from fairlead.adapters.memory_control import MemoryControl
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.errors import ControlUnavailable, Denied, FairleadError, InputError, NotFound
 from fairlead.contracts.events import Wake
-from fairlead.contracts.plans import RoutingTable
+from fairlead.contracts.plans import EpochPlan, RoutingTable
 from fairlead.contracts.ports import Control
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport
 from tests.adapters.rest_stub import TOKEN, served
@@ -124,6 +124,13 @@ async def test_a_poll_returns_what_is_newer_at_once(side: Side) -> None:
     assert await side.edge.placement(newer_than=3, wait_s=0.05) is None
     assert await side.edge.table(newer_than=4, wait_s=5.0) == table(5)
     assert await side.edge.table(newer_than=5, wait_s=0.05) is None
+    plan = EpochPlan(
+        generation=2, parent=1, epoch=0, created_at_s=0.0, expires_at_s=60.0, source="operator",
+        intents=(), priorities=(), warm=(), why="",
+    )  # fmt: skip
+    side.core.publish(plan)
+    assert await side.edge.plan(newer_than=1, wait_s=5.0) == plan
+    assert await side.edge.plan(newer_than=2, wait_s=0.05) is None
 
 
 async def test_a_poll_waits_for_what_comes(side: Side) -> None:

@@ -12,11 +12,12 @@ from fairlead.adapters.kubernetes_access import Access, access_of
 from fairlead.adapters.kubernetes_api import NODES, PODS, Kind, KubernetesApi, Object
 from fairlead.contracts.errors import FairleadError
 from fairlead.contracts.ports import PodOrder, PodStatus
+from node_agent.image_pulls import ImagePuller
 from node_agent.kubernetes_runtime import KubernetesRuntime
-from node_agent.pod_objects import pod_name
+from node_agent.pod_objects import Place, pod_name
 from tests.kubernetes.lab import Playground, runtime_of
 from tests.kubernetes.proxy import BUSY_S, Proxy, proxied
-from tests.node_agent.pods import contained
+from tests.node_agent.pods import contained, node
 from tests.waiting import until
 
 
@@ -289,3 +290,18 @@ async def test_a_node_that_kubernetes_does_not_know_is_a_reason(playground: Play
     assert (await playground.api.items(PODS.path(playground.namespace)))[0] == ()
     await statuses.aclose()  # type: ignore[attr-defined]
     await runtime.close()
+
+
+async def test_images_of_a_plan_are_pulled_once_and_beforehand(playground: Playground) -> None:
+    """One after the other; the pods that pull do not stay, and one that cannot be pulled holds nothing up."""
+    place = Place(playground.namespace, node(), None)
+    puller = ImagePuller(place, playground.api, stuck_s=0.5)
+    models = (contained("a", image="missing:1"), contained("b", image="small:1"), contained("c", image="small:1"))
+    await puller.expect(models)
+    assert puller.pulled == {"small:1"}
+    async with asyncio.timeout(20.0):
+        while (await playground.api.items(PODS.path(playground.namespace)))[0]:
+            await asyncio.sleep(0.05)
+    calls = playground.api.calls
+    await puller.expect(models[1:])
+    assert playground.api.calls == calls

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from fairlead.adapters.memory_control import MemoryControl
 from fairlead.adapters.memory_keeper_control import MemoryKeeperControl
 from fairlead.adapters.memory_runtime import Machine, MemoryRuntime
 from fairlead.adapters.spool import Outbox, Spool
-from fairlead.contracts.cluster import Cluster
-from fairlead.contracts.plans import Placement
+from fairlead.contracts.cluster import Cluster, ModelSpec
+from fairlead.contracts.plans import EpochPlan, Intent, Placement
+from fairlead.contracts.ports import ImagePort
 from fairlead.contracts.readings import NodeReport
 from fairlead.policy.reconcile import Limits
 from node_agent.agent import NodeAgent, Ports, Rhythm
@@ -64,6 +66,7 @@ def begun(
     keeper: MemoryKeeperControl,
     spool: Spool,
     instance: str,
+    images: ImagePort | None = None,
 ) -> World:
     """Start an agent on a machine."""
     clock = ScaledClock(SPEED, time.time())
@@ -74,7 +77,7 @@ def begun(
     async def deliver(message: str) -> None:
         await control.report_node(NodeReport.from_json(message))
 
-    ports = Ports(runtime, control, keeper, clock, Outbox(spool, deliver, 1))
+    ports = Ports(runtime, control, keeper, clock, Outbox(spool, deliver, 1), images)
     agent = NodeAgent(books, ports, Rhythm(5.0, 0.1, 0.1), directory, "1/n1")
     running: asyncio.Task[None] = asyncio.create_task(agent.run())
     return World(directory, clock, machine, control, keeper, runtime, books, agent, running)
@@ -116,6 +119,40 @@ async def test_a_placement_starts_pods_and_everybody_hears_of_it(world: World) -
     assert (world.last.memory_used_bytes, world.last.starts) == (3_000_000_000, 2)
     sequences = [r.sequence for r in world.control.node_reports]
     assert sequences == list(range(1, len(sequences) + 1))
+
+
+async def test_what_a_plan_may_start_is_fetched_beforehand(tmp_path: Path) -> None:
+    """Each plan once; of models that are known."""
+    spool = Spool(tmp_path / "reports", 1_000_000)
+    images = NotedImages()
+    one = begun(tmp_path, Machine.empty(), MemoryControl(CLUSTER), MemoryKeeperControl("n1"), spool, "n1-first", images)
+    for generation, names in ((1, ("b", "a")), (2, ("c", "absent"))):
+        intent = Intent(node="n1", role="specialist", prefer=names, avoid=(), bias=2)
+        one.control.publish(
+            EpochPlan(
+                generation=generation, parent=0, epoch=0, created_at_s=0.0, expires_at_s=1e12, source="operator",
+                intents=(intent,), priorities=(), warm=(), why="",
+            )
+        )  # fmt: skip
+        await until(partial(_heard, images, generation), "the plan was heard")
+    assert images.asked == [("b", "a"), ("c",)]
+    await ended(one)
+    spool.close()
+
+
+def _heard(images: "NotedImages", count: int) -> bool:
+    return len(images.asked) == count
+
+
+@dataclass
+class NotedImages:
+    """The port of images; it fetches nothing and notes what it was asked for."""
+
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    async def expect(self, models: Sequence[ModelSpec]) -> None:
+        """Note it."""
+        self.asked.append(tuple(one.id for one in models))
 
 
 async def test_a_swap_waits_for_running_requests_and_for_memory(world: World) -> None:

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from fairlead.contracts.containers import Container, GpuShare, Variable, WeightsVolume
 from fairlead.contracts.errors import PodFault
+from fairlead.contracts.plans import EpochPlan, Intent, Warm
 from fairlead.contracts.ports import PodOrder
+from node_agent.image_pulls import expected
 from node_agent.pod_objects import Place, budget_of, pod_name, pod_of
 from node_agent.pod_reading import annotated, instance_of, model_of, sign_of
 from tests.node_agent.pods import contained, model, node
@@ -135,6 +137,27 @@ def test_the_budget_keeps_one_ready_pod_of_a_model() -> None:
     budget = budget_of("a", "models")
     assert budget["spec"]["minAvailable"] == 1
     assert budget["spec"]["selector"]["matchLabels"].items() <= a_pod()["metadata"]["labels"].items()
+
+
+def test_a_plan_may_start_what_it_warms_and_what_it_prefers() -> None:
+    """On its own node, soonest first, each once; a node that drains starts nothing."""
+    plan = EpochPlan(
+        generation=1,
+        parent=0,
+        epoch=0,
+        created_at_s=0.0,
+        expires_at_s=60.0,
+        source="operator",
+        intents=(
+            Intent(node="n1", role="specialist", prefer=("c", "a"), avoid=(), bias=2),
+            Intent(node="n2", role="drain", prefer=("d",), avoid=(), bias=2),
+        ),
+        priorities=(),
+        warm=(Warm(model="b", node="n1", at_s=9.0), Warm(model="a", node="n1", at_s=5.0)),
+        why="",
+    )
+    assert expected(plan, "n1") == ("a", "b", "c")
+    assert expected(plan, "n2") == ()
 
 
 # --- what a pod says

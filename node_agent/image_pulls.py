@@ -1,0 +1,127 @@
+"""Images of models that a plan may start on this node, pulled before anybody waits for them.
+
+Kubernetes has no call for it: a Pod that runs `true` in the image makes the kubelet pull it, whether the image has such
+a program or not, and is removed as soon as the kubelet says that it has gone beyond pulling.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
+
+import structlog
+
+from fairlead.adapters.kubernetes_api import PODS, KubernetesApi, Object, Put
+from fairlead.adapters.kubernetes_mirror import Mirror, Wanted
+from fairlead.contracts.cluster import ModelSpec
+from fairlead.contracts.containers import MANAGED_BY, MANAGED_BY_LABEL
+from fairlead.contracts.errors import Conflict, NotFound
+from fairlead.contracts.plans import EpochPlan
+from node_agent.pod_objects import LOST_TOLERATIONS, Place, bound_to
+from node_agent.pod_reading import sign_of
+
+PULL_LABEL = "fairlead.dev/pull"
+"""On a pod that pulls: the node that it pulls for."""
+
+PULL_S = 3600
+"""Wall seconds after which a pull has failed: 40 GB at 10 MB/s."""
+
+
+def expected(plan: EpochPlan, node: str) -> tuple[str, ...]:
+    """Return the models that a plan may start on a node: those to be warm there, soonest first, then the preferred."""
+    warm = [one.model for one in sorted(plan.warm, key=lambda w: (w.at_s, w.model)) if one.node == node]
+    preferred = [model for one in plan.intents if one.node == node and one.role != "drain" for model in one.prefer]
+    return tuple(dict.fromkeys((*warm, *preferred)))
+
+
+class ImagePuller:
+    """The port `ImagePort` on one node of a cluster: one image at a time, each once."""
+
+    def __init__(self, place: Place, api: KubernetesApi, stuck_s: float) -> None:
+        """Give a pull up that the kubelet has had trouble with for `stuck_s` wall seconds."""
+        self.pulled: set[str] = set()
+        """Images that are on the node, or were."""
+        self._place = place
+        self._api = api
+        self._stuck_s = stuck_s
+        self._log = structlog.get_logger().bind(node=place.node.id)
+
+    async def expect(self, models: Sequence[ModelSpec]) -> None:
+        """Have the images of these models be on the node; one that cannot be pulled is told and left."""
+        for image in dict.fromkeys(m.container.image for m in models if m.container is not None):
+            if image not in self.pulled:
+                await self._pull(image)
+
+    async def _pull(self, image: str) -> None:
+        pod = _pod(image, self._place)
+        path = PODS.path(self._place.namespace)
+        with suppress(Conflict):  # one that was left behind pulls as well
+            await self._api.create(path, pod)
+        try:
+            reason = await self._outcome(pod["metadata"]["name"])
+        finally:
+            with suppress(NotFound):
+                await self._api.delete(f"{path}/{pod['metadata']['name']}", grace_s=1)
+        if reason:
+            self._log.warning("an image could not be pulled beforehand", image=image, reason=reason)
+        else:
+            self.pulled.add(image)
+            self._log.info("an image was pulled beforehand", image=image)
+
+    async def _outcome(self, name: str) -> str:
+        """Return why an image cannot be had; empty once the kubelet has it."""
+        wanted = Wanted(PODS, self._place.namespace, fields=f"metadata.name={name}")
+        reason = ""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PULL_S) as limit, aclosing(Mirror(self._api, wanted).follow()) as changes:
+                async for change in changes:
+                    if not isinstance(change, Put):
+                        continue
+                    if _has_image(change.object):
+                        return ""
+                    before, reason = reason, sign_of(change.object).reason
+                    if reason and not before:
+                        limit.reschedule(asyncio.get_running_loop().time() + self._stuck_s)
+        return reason or f"not within {PULL_S} s"
+
+
+def _has_image(pod: Object) -> bool:
+    """Tell whether the kubelet has gone beyond pulling: the container runs, has run, or could not be made."""
+    for one in (pod.get("status") or {}).get("containerStatuses") or ():
+        state = one.get("state") or {}
+        waiting = (state.get("waiting") or {}).get("reason", "")
+        if state.get("running") or state.get("terminated") or waiting in ("CreateContainerError", "RunContainerError"):
+            return True
+    return False
+
+
+def _pod(image: str, place: Place) -> Object:
+    digest = hashlib.sha256(f"{image}/{place.node.id}".encode()).hexdigest()[:12]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"pull-{digest}",
+            "namespace": place.namespace,
+            "labels": {MANAGED_BY_LABEL: MANAGED_BY, PULL_LABEL: place.node.id},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "affinity": bound_to(place.kubernetes_node),
+            "tolerations": list(LOST_TOLERATIONS),
+            "activeDeadlineSeconds": PULL_S,
+            "terminationGracePeriodSeconds": 1,
+            "enableServiceLinks": False,
+            "automountServiceAccountToken": False,
+            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [
+                {
+                    "name": "pull",
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["true"],
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+                }
+            ],
+        },
+    }
