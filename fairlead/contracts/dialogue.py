@@ -220,14 +220,14 @@ class GateStatus(Message):
     starts: Count = 0
     """Times that its process was started."""
     error: Seconds | None = None
-    """Of its predictions so far: mean relative error of the mean latency; None while too few are known."""
+    """Mean relative error of the mean latency, newest predictions, over restarts; None while too few are known."""
 
 
 class Worth(Message):
     """What an agent's proposals are worth, as the twin judged them: those that may act, by their gain in F."""
 
     dialogues: Count
-    """Held, whatever came of them."""
+    """Held with this model and prompt, whatever came of them, over restarts; older ones count for half."""
     gain: float
     """Mean a dialogue, of F: of what passed the gates its gain, 0 where the fallback would act or acts."""
     low: float | None = None
@@ -253,7 +253,7 @@ class WatchdogStatus(Message):
     text: Text = ""
     """What it last saw out of bounds."""
     trips: Count = 0
-    """Since the process began."""
+    """All that there were, over restarts."""
 
 
 class AgentStatus(Message):
