@@ -25,13 +25,15 @@ from fairlead.adapters import mongod
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.mongo import MongoStore, connect
 from fairlead.adapters.mongo_driver import Document, Driver
-from fairlead.contracts.cases import Case, CaseFeatures, ModelFeatures, NodeFeatures, Provenance, Realised
+from fairlead.contracts.cases import Case, CaseFeatures, ModelFeatures, NodeFeatures
 from fairlead.contracts.settings import MongoSettings, Settings
 from fairlead.policy.cases import cluster_digest
 from fairlead.policy.cases_retrieval import select
 from fairlead.policy.cases_shelf import Shelf, forgettable, remembered
 from planner.case_metrics import CaseMetrics
 from planner.memory import CaseMemory
+from tests.policy import remembering
+from tests.policy.remembering import EPOCH_S
 
 SIZES = ((7, 4, 2_000), (7, 4, 10_000), (7, 4, 100_000), (100, 20, 2_000), (100, 20, 10_000), (300, 50, 2_000))
 """Nodes, models, cases; 100 000 is a year of epochs."""
@@ -39,7 +41,6 @@ SIZES = ((7, 4, 2_000), (7, 4, 10_000), (7, 4, 100_000), (100, 20, 2_000), (100,
 QUESTIONS = 20
 MADE = 2_000
 """Cases that are made up; where more are wanted each stands there again with an id, a time and an F of its own."""
-EPOCH_S = 300.0
 SLOT_S = 30.0
 HALF_LIFE_SLOTS = 4.0
 FACTOR = 2.2
@@ -110,31 +111,9 @@ def situation(nodes: int, models: int, regime: int, draws: np.random.Generator) 
 
 def case(number: int, nodes: int, models: int, regime: int, draws: np.random.Generator) -> Case:
     """Return an epoch of a regime with some F; its id says which regime it is of."""
-    realised = Realised(
-        objective=float(draws.uniform(0.1, 0.6)),
-        latency_s=10.0,
-        fairness=0.9,
-        service=0.97,
-        churn=4,
-        arrived=200,
-        finished=194,
-    )
-    return Case(
-        id=f"c-{number:05d}-{regime}",
-        epoch=number,
-        began_at_s=number * EPOCH_S,
-        ended_at_s=(number + 1) * EPOCH_S,
-        features=situation(nodes, models, regime, draws),
-        plan_generation=number + 1,
-        intents=(),
-        priorities=(),
-        warm=(),
-        rates=(),
-        realised=realised,
-        provenance=Provenance(
-            cluster="c", source="fallback", policy="marginal-dpp", llm="", decision="epoch-1", version="0", seed=0
-        ),
-    )
+    objective = float(draws.uniform(0.1, 0.6))
+    made = remembering.case(number, objective, situation(nodes, models, regime, draws))
+    return made.model_copy(update={"id": f"c-{number:05d}-{regime}"})
 
 
 def filled(nodes: int, models: int, count: int, draws: np.random.Generator) -> tuple[list[Case], Shelf, str]:
