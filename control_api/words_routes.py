@@ -16,7 +16,7 @@ from fairlead.contracts.errors import InputError, NotFound, foreign
 from fairlead.contracts.events import Mode
 from fairlead.contracts.notes import Aims, Goal, GoalDraft, GoalReading, GoalView, Note, NoteDraft
 from fairlead.contracts.settings import Settings
-from fairlead.policy.goals import LEVELS, TERMS, aimed, in_force, read_goal, view
+from fairlead.policy.goals import aimed, in_force, read_goal, unread, view
 
 Said = TypeVar("Said", Note, Goal)
 
@@ -91,10 +91,7 @@ async def set_goal(request: Request) -> Response:
     if reading is None and asked_until_s is not None:
         reading = GoalReading(aims=Aims(), priorities=(), read_by="rule", why=UNREAD)
     if reading is None:
-        raise InputError(
-            f"{foreign(draft.text)!r} names no model and no term of the objective: say which "
-            f"({', '.join(sorted(set(TERMS.values())))}, or a model) and how much ({', '.join(sorted(LEVELS))})"
-        )
+        raise InputError(unread(draft.text))
     strange = sorted({one.model for one in reading.priorities} - {m.id for m in cluster.models})
     if strange:
         raise InputError(f"there is no model {strange[0]!r} to give a priority")

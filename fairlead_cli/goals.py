@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 0.2
 """Wall seconds between two looks at a goal that is being read."""
 
+NEUTRAL = 2
+"""The level that leaves a thing as it is (`contracts.notes`)."""
+
 Id = Annotated[str | None, typer.Argument(help="Id of a goal; without, the newest that waits.", show_default=False)]
+ByRule = Annotated[bool, typer.Option("--rule", help="Have the rule read it alone, no language model.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Approve it at once.")]
 
 SET = """Say what matters; it is read into weights of the objective and priorities of models, and shown as a diff.
@@ -41,10 +45,17 @@ def register(app: typer.Typer) -> None:
     help=SET,
     epilog=examples(
         'fairlead goal set "protect vision tonight, energy second"',
-        'fairlead goal set "fairness first" --until 18:00 --yes',
+        'fairlead goal set "fairness first" --until 18:00 --rule --yes',
     ),
 )
-def set_(text: Words, from_: From = None, until: Until = None, yes: Yes = False, as_json: AsJson = False) -> None:
+def set_(
+    text: Words,
+    from_: From = None,
+    until: Until = None,
+    rule: ByRule = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
     """Say what matters; the words are in `SET`."""
     from fairlead.contracts.errors import InputError
     from fairlead_cli.client import domain_now_s, locate
@@ -59,7 +70,8 @@ def set_(text: Words, from_: From = None, until: Until = None, yes: Yes = False,
         if from_ or until:
             raise
         span = (now_s, None)
-    draft = {"text": text, "from_s": span[0], "until_s": span[1], "by": person(), "reading": None}
+    reading = _by_rule(client, text) if rule else None
+    draft = {"text": text, "from_s": span[0], "until_s": span[1], "by": person(), "reading": reading}
     _made(_read(client, client.post("goal", draft).json()), yes, as_json)
 
 
@@ -124,6 +136,20 @@ def tell(goal: dict[str, Any]) -> None:
         typer.echo(f"  {plain(change)}")
     if goal["reading"]["why"]:
         typer.echo(f"  {plain(goal['reading']['why'])}")
+    if goal["by_rule"] is not None and (other := _levels(goal["by_rule"])) != _levels(goal["reading"]):
+        typer.echo(f"  the rule read it otherwise (goal set --rule): {other or 'nothing'}")
+
+
+def _by_rule(client: "ControlClient", text: str) -> dict[str, Any]:
+    """Return what the rule reads in a goal. Raises `InputError` where that is nothing."""
+    from fairlead.contracts.cluster import Cluster
+    from fairlead.contracts.errors import InputError
+    from fairlead.policy.goals import read_goal, unread
+
+    found = read_goal(text, Cluster.model_validate(client.get("cluster").json()))
+    if found is None:
+        raise InputError(unread(text))
+    return found.to_document()
 
 
 def _read(client: "ControlClient", goal: dict[str, Any]) -> dict[str, Any]:
@@ -143,6 +169,12 @@ def _reader(goal: dict[str, Any]) -> str:
         return f"llm {plain(said['model'])} at {plain(said['endpoint'])}"
     late = "" if goal["asked_until_s"] is None else "; the planner's language model has not answered yet"
     return f"{goal['reading']['read_by']}{late}"
+
+
+def _levels(reading: dict[str, Any]) -> str:
+    """Return all levels of a reading that are not neutral."""
+    named = [*reading["aims"].items(), *((one["model"], one["priority"]) for one in reading["priorities"])]
+    return ", ".join(f"{name} {level}" for name, level in named if level != NEUTRAL)
 
 
 def _made(goal: dict[str, Any], yes: bool, as_json: bool) -> None:

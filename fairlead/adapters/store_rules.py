@@ -38,7 +38,7 @@ REGIME_MODELS = 3
 SPARED_ONE_IN = 10
 """Share of the capacity, at each end of the ranking by realised F, that is not forgotten for its age."""
 
-READ = ("reading", "weights", "changes", "exchanges", "asked_until_s")
+READ = ("reading", "by_rule", "weights", "changes", "exchanges", "asked_until_s")
 """What a model's reading may change of a goal, once, while nobody has answered it."""
 
 DEADLINE_S: float = ModelSpec.model_fields["deadline_s"].default

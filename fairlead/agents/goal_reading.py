@@ -81,7 +81,8 @@ class GoalReader:
             return
         now = view(await self._store.goals(), self._counsel.settings, self._clock.now_s())
         read = aimed(goal, reread(goal, reading, why), now, self._counsel.settings.weights)
-        read = read.model_copy(update={"exchanges": exchanges, "asked_until_s": None})
+        by_rule = None if reading is None else goal.reading
+        read = read.model_copy(update={"by_rule": by_rule, "exchanges": exchanges, "asked_until_s": None})
         try:
             await self._store.put_goal(read, if_revision=goal.revision)
         except Conflict:

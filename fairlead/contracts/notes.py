@@ -98,6 +98,8 @@ class Goal(Message):
     asked_until_s: Instant | None = None
     """Until then the planner's language model may read it in place of the rule, and nobody can approve it. None: no
     model is asked, or what came of that is here."""
+    by_rule: GoalReading | None = None
+    """What the rule had read, where a model's reading has taken its place."""
     exchanges: Many[Exchange] = ()
     """What a model was asked about it and answered; decisions keep the goal without."""
     approval: Approval | None = None

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.errors import foreign
 from fairlead.contracts.notes import Aims, Goal, GoalReading, GoalView, ModelLevel
 from fairlead.contracts.tuning import PolicySettings, Weights
 from fairlead.policy.epoch import NEUTRAL_PRIORITY
@@ -69,6 +70,13 @@ def read_goal(text: str, cluster: Cluster) -> GoalReading | None:
     left = f"not understood: {' '.join(unread)}"[:WHY_CHARS] if unread else ""
     levels = tuple(ModelLevel(model=m, priority=priorities[m]) for m in sorted(priorities))
     return GoalReading(aims=Aims(**aims), priorities=levels, read_by="rule", why=left)
+
+
+def unread(text: str) -> str:
+    """Return what to tell somebody whose goal the rule reads nothing in."""
+    terms, levels = ", ".join(sorted({*TERMS.values()})), ", ".join(sorted(LEVELS))
+    much = f"say which ({terms}, or a model) and how much ({levels})"
+    return f"{foreign(text)!r} names no model and no term of the objective: {much}"
 
 
 def _models(word: str, cluster: Cluster) -> tuple[str, ...]:

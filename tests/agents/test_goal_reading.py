@@ -104,6 +104,7 @@ async def test_a_goal_is_read_and_waits_for_a_person() -> None:
         await desk.seconds(2)
         read = await desk.goal()
         assert (read.reading.read_by, read.reading.why, read.asked_until_s) == ("llm", "as said", None)
+        assert read.by_rule == goal().reading
         assert read.changes[-1] == "priority of m2: 2 → 4"
         assert read.weights.churn > 0.09
         (said,) = read.exchanges
@@ -130,7 +131,7 @@ async def test_a_reply_is_mended_once() -> None:
         await desk.store.put_goal(goal("g2"), if_revision=None)
         await desk.seconds(5)
         left = await desk.goal("g2")
-        assert (left.reading.read_by, left.asked_until_s, left.changes) == ("rule", None, ())
+        assert (left.reading.read_by, left.by_rule, left.asked_until_s, left.changes) == ("rule", None, None, ())
         assert left.reading.why == (
             "no language model's reading: unknown-model: there is no m77; the rule understands nothing of it"
         )

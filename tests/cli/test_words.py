@@ -105,6 +105,7 @@ def test_a_goal_is_shown_once_the_planners_model_has_read_it(
         exchange = Exchange(id=f"{name}.1", ask=question(), answer=answer())
         update = {
             "reading": reading,
+            "by_rule": goal.reading,
             "changes": ("weight of service",),
             "exchanges": (exchange,),
             "asked_until_s": None,
@@ -112,10 +113,14 @@ def test_a_goal_is_shown_once_the_planners_model_has_read_it(
         await system.store.put_goal(goal.model_copy(update=update), if_revision=0)
 
     reader = asyncio.run_coroutine_threadsafe(read(), system.loop)
-    asked = said(capsys, "goal", "set", "be nice")
+    asked = said(capsys, "goal", "set", "images first")
     reader.result(20.0)
+    assert "  the rule read it otherwise (goal set --rule): image 4\n" in asked
     assert ", read by llm small at http://127.0.0.1:1/v1\n  weight of service\n  nice is: none is lost\n" in asked
     assert "is approved by" in said(capsys, "goal", "approve")
+    alone = said(capsys, "goal", "set", "images first", "--rule")
+    assert ", read by rule\n  priority of image: 2 → 4\n" in alone
+    assert "names no model and no term" in said(capsys, "goal", "set", "be nice", "--rule", status=2)
 
 
 def test_a_goal_that_no_model_has_read_is_shown_as_the_rule_has_it(

@@ -7,7 +7,7 @@ from fairlead.contracts.notes import Aims, Goal, GoalReading, ModelLevel
 from fairlead.contracts.plans import ModelPriority
 from fairlead.contracts.tuning import PolicySettings, Weights
 from fairlead.policy.epoch import decide_epoch, raised
-from fairlead.policy.goals import AIMS, changes, in_force, read_goal, under, view, weighted
+from fairlead.policy.goals import AIMS, changes, in_force, read_goal, under, unread, view, weighted
 from fairlead.policy.questions import planner_question
 from fairlead.policy.registry import decide_slot
 from fairlead.twin.clusters import cluster
@@ -60,6 +60,9 @@ def test_a_goal_is_read_clause_by_clause(
 def test_words_that_name_nothing_are_no_goal() -> None:
     """A level alone is none either."""
     assert read_goal("be nice first", CITY) is None
+    assert unread("be nice first").startswith(
+        "'be nice first' names no model and no term of the objective: say which ("
+    )
 
 
 def test_levels_move_weights_and_leave_their_sum() -> None:
