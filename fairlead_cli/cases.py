@@ -156,7 +156,7 @@ def import_(
     ),
 )
 def delete(cases: Ids) -> None:
-    """Forget cases: no prompt shows them from the next minute on."""
+    """Forget cases: no prompt shows them any more."""
     from fairlead_cli.client import locate
 
     client = locate()
