@@ -26,17 +26,16 @@ class TwinError:
         self.state = self.state.model_copy(update={"open": (*self.state.open, one)[-OPEN_MOST:]})
 
     def due(self, now_s: float) -> tuple[Prediction, ...]:
-        """Return, once, the predictions whose window is over."""
-        over = tuple(one for one in self.state.open if one.until_s <= now_s)
-        rest = tuple(one for one in self.state.open if one.until_s > now_s)
-        self.state = self.state.model_copy(update={"open": rest})
-        return over
+        """Return the predictions whose window is over and that were not measured yet."""
+        return tuple(one for one in self.state.open if one.until_s <= now_s)
 
     def measured(self, one: Prediction, requests: int, latency_sum_s: float) -> None:
         """Take note of what came: requests of the window whose latency is known, and their latencies together.
 
         Too few requests say nothing.
         """
+        rest = tuple(other for other in self.state.open if other != one)
+        self.state = self.state.model_copy(update={"open": rest})
         if requests < self._settings.least_requests:
             return
         error = abs(latency_sum_s / requests - one.latency_s) / max(one.latency_s, LEAST_S)
