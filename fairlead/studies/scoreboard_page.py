@@ -151,11 +151,11 @@ def _added(table: Table) -> Iterator[str]:
         f"Seeds {_seeds(whole.seeds)}, played by the {_engines(table.columns)} engine. The fallback, `{whole.policy}`: "
         f"mean latency {_figure(whole.mean_s, 2)} s{near}, {_figure(whole.starts_per_hour, 1)} starts an hour.\n"
     )
-    yield "| fallback | policy | mean latency, ratio | after a change, ratio | F, ratio | starts an hour |"
-    yield "|---|---|---|---|---|---|"
+    yield "| fallback | policy | seeds | mean latency, ratio | after a change, ratio | F, ratio | starts an hour |"
+    yield "|---|---|---|---|---|---|---|"
     for one in table.columns[1:]:
         ratios = [_optional(paired(one, whole, figure)) for figure in FIGURES]
-        cells = (f"`{one.policy}`", *ratios, _figure(one.starts_per_hour, 1))
+        cells = (f"`{one.policy}`", _seeds(one.seeds), *ratios, _figure(one.starts_per_hour, 1))
         yield f"| {words_of(one.policy)} | {' | '.join(cells)} |"
 
 

@@ -137,8 +137,8 @@ def test_what_agents_add_stands_beside_the_fallback() -> None:
     text = page(Scoreboard(code="c", tables=(), agents=(table,)))
     assert "mean latency 3.00 [-9.71, 15.71] s, 8.00 [8.00, 8.00] s after a change, 3.0 [3.0, 3.0] starts" in text
     ratios = "0.500 [0.500, 0.500] | 0.750 [0.750, 0.750] | 0.500 [0.500, 0.500] | 3.0 [3.0, 3.0]"
-    assert f"| {words_of(STAND_IN)} | `{STAND_IN}` | {ratios} |" in text
-    assert f"| {words_of(PLACEBO)} | `{PLACEBO}` | 1.000 [1.000, 1.000] |  |  | 3.0 [3.0, 3.0] |" in text
+    assert f"| {words_of(STAND_IN)} | `{STAND_IN}` | 1 to 2 | {ratios} |" in text
+    assert f"| {words_of(PLACEBO)} | `{PLACEBO}` | 1 to 2 | 1.000 [1.000, 1.000] |  |  | 3.0 [3.0, 3.0] |" in text
 
 
 def test_a_language_model_stands_there_as_it_was_measured() -> None:
