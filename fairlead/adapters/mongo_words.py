@@ -6,8 +6,9 @@ from fairlead.adapters.mongo_rows import RevisedRows, row_of
 from fairlead.contracts.errors import NotFound, foreign
 from fairlead.contracts.notes import Goal, Note
 
-GOALS_MOST = 1000
-"""So many goals are read, newest first: one a day for three years; older ones stay in the database."""
+GOALS_MOST = 300
+"""So many goals are read, newest first: one a day for most of a year, 2 MB with what a model was asked about each of
+them; older ones stay in the database."""
 
 
 class Words:
