@@ -75,7 +75,8 @@ class Books:
             pod = self._found(status)
         elif pod.instance != status.instance:
             return False
-        fresh = replace(pod, url=status.url, stage=status.stage if pod.phase == "starting" else "")
+        stage = status.stage if pod.phase == "starting" else ""
+        fresh = replace(pod, url=status.url, stage=stage, reason=status.reason)
         if status.state == "ready" and status.instance not in self._ready:
             self._ready.add(status.instance)
             fresh = replace(fresh, stage="", ready_at_s=status.since_at_s)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from fairlead.adapters.memory_runtime import Machine, MemoryRuntime
 from fairlead.adapters.spool import Outbox, Spool
 from fairlead.contracts.cluster import Cluster, ModelSpec
 from fairlead.contracts.plans import EpochPlan, Intent, Placement
-from fairlead.contracts.ports import ImagePort
+from fairlead.contracts.ports import ImagePort, PodStatus
 from fairlead.contracts.readings import NodeReport
 from fairlead.policy.reconcile import Limits
 from node_agent.agent import NodeAgent, Ports, Rhythm
@@ -153,6 +153,20 @@ class NotedImages:
     async def expect(self, models: Sequence[ModelSpec]) -> None:
         """Note it."""
         self.asked.append(tuple(one.id for one in models))
+
+
+def test_what_a_runtime_says_of_a_pod_is_reported() -> None:
+    """Why a start takes so long, and who else stops a pod."""
+    books = Books(node(gb=4), {m.id: m for m in MODELS}, "n1-first", Limits(600.0, 5.0, 300.0))
+    books.begin(MODELS[0], "a-1", 0.0)
+    status = PodStatus("a", "a-1", "starting", "spawn", None, 0.0, 1, "Unschedulable: no node takes it")
+    assert books.seen(status, 1.0)
+    assert books.report(1.0).pods[0].reason == "Unschedulable: no node takes it"
+    assert books.seen(replace(status, state="ready", reason=""), 2.0)
+    assert books.report(2.0).pods[0].reason == ""
+    assert books.seen(replace(status, state="stopping", reason="EvictionByEvictionAPI: drained"), 3.0)
+    (pod,) = books.report(3.0).pods
+    assert (pod.phase, pod.reason) == ("stopping", "EvictionByEvictionAPI: drained")
 
 
 async def test_a_swap_waits_for_running_requests_and_for_memory(world: World) -> None:
