@@ -161,16 +161,17 @@ def _added(table: Table) -> Iterator[str]:
 
 def _asked(llms: Sequence[Asked]) -> Iterator[str]:
     yield (
-        "| model | scenario | seeds | gain | latency, ratio | malformed | unanswered | fallback | tokens a dialogue | "
-        "money | seconds a dialogue |"
+        "| model | scenario | seeds | dialogues, questions | gain | latency, ratio | malformed | unanswered | fallback | "
+        "tokens a dialogue | money | seconds a dialogue |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for one in llms:
         given = "" if one.llm_seconds is None else f", {one.llm_seconds:g} s given"
         cells = (
             f"{one.llm}, {one.mode}",
             f"`{one.scenario}` at {one.load:g}, {one.duration_s:g} s after {one.warm_up_s:g} s",
             _seeds(one.seeds),
+            f"{one.dialogues}, {one.questions}",
             _words(one.gain, 4),
             _optional(one.latency_ratio),
             *(_share(ratio) for ratio in (one.malformed_ratio, one.unanswered_ratio, one.fallback_ratio)),

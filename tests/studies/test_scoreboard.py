@@ -168,8 +168,8 @@ def test_a_language_model_stands_there_as_it_was_measured() -> None:
     made = with_asked(before, json.dumps(told))
     assert len(made.llms) == 1
     assert read(document(made)) == made
-    row = "| local, auto | `s` at 0.8, 600 s after 300 s | 1 to 2 | -0.0010 [-0.0020, 0.0000] | 1.000 [0.900, 1.100] |"
-    assert f"{row} 75% | 10% | 100% | 4100 | 0.0000 | 5.2 |" in page(made)
+    row = "| local, auto | `s` at 0.8, 600 s after 300 s | 1 to 2 | 10, 20 | -0.0010 [-0.0020, 0.0000] |"
+    assert f"{row} 1.000 [0.900, 1.100] | 75% | 10% | 100% | 4100 | 0.0000 | 5.2 |" in page(made)
     assert "| 5.2, 4 s given |" in page(before)
 
 
