@@ -161,8 +161,8 @@ def _added(table: Table) -> Iterator[str]:
 
 def _asked(llms: Sequence[Asked]) -> Iterator[str]:
     yield (
-        "| model | scenario | seeds | dialogues, questions | gain | latency, ratio | malformed | unanswered | fallback | "
-        "tokens a dialogue | money | seconds a dialogue |"
+        "| model | scenario | seeds | dialogues, questions | gain | latency, ratio | malformed | unanswered | "
+        "fallback | tokens a dialogue | money | seconds a dialogue |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for one in llms:
