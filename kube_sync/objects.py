@@ -103,11 +103,11 @@ def covers(found: Any, wanted: Any) -> bool:
 
     Lists are compared item by item: an item more or less is a difference.
     """
-    if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(covers(found.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+    if isinstance(wanted, dict):
+        return isinstance(found, dict) and all(covers(found.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list):
         return (
-            isinstance(found, Sequence)
+            isinstance(found, list)
             and len(found) == len(wanted)
             and all(covers(a, b) for a, b in zip(found, wanted, strict=True))
         )

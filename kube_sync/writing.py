@@ -57,26 +57,29 @@ class Writer:
         """Write each object that is not as it is to be."""
         limit = asyncio.Semaphore(AT_ONCE)
 
-        async def one(document: Document) -> None:
+        async def write(document: Document) -> None:
             name = document["metadata"]["name"]
-            if covers(found.get(name), document):
-                self._written[kind.name, name] = document
-                return
-            if self._written.get((kind.name, name)) == document:
-                self._metrics.healed.labels(kind.name).inc()
-                self._log.warning(
-                    "somebody changed an object of ours: it is put right",
-                    kind=kind.name,
-                    object=name,
-                    by=_by(found, name),
-                )
             async with limit:
                 if await self._apply(kind, name, None, document):
                     self._written[kind.name, name] = document
 
         async with asyncio.TaskGroup() as group:
             for document in wanted:
-                group.create_task(one(document))
+                if self._differs(kind, document, found):
+                    group.create_task(write(document))
+
+    def _differs(self, kind: Kind, wanted: Document, found: dict[str, Document]) -> bool:
+        """Return whether an object is not as it is to be; tell where that is somebody else's doing."""
+        name = wanted["metadata"]["name"]
+        if covers(found.get(name), wanted):
+            self._written[kind.name, name] = wanted
+            return False
+        if self._written.get((kind.name, name)) == wanted:
+            self._metrics.healed.labels(kind.name).inc()
+            self._log.warning(
+                "somebody changed an object of ours: it is put right", kind=kind.name, object=name, by=_by(found, name)
+            )
+        return True
 
     async def tell(self, kind: Kind, found: Document, status: Document) -> None:
         """Write an object's status unless it is so already; its conditions get their instants here."""

@@ -16,7 +16,7 @@ import yaml
 from fairlead.contracts.cluster import Cluster
 from fairlead_cli.main import app
 from fairlead_cli.settings import load
-from tests.kubernetes.test_sync import CHART, LOADER
+from tests.kubernetes.definitions import CHART, LOADER
 from tests.waiting import until
 
 PLAIN = CHART.parents[1] / "kustomize"
@@ -56,13 +56,13 @@ class Tools:
 
 
 @pytest.fixture(scope="module")
-def tools(kubeconfig: str) -> Tools:
-    """Give helm and kubectl of the lab, or those of this machine."""
-    found = f"{Path(kubeconfig).parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
+def tools(defined: str) -> Tools:
+    """Give helm and kubectl of the lab, or those of this machine; the cluster has the definitions already."""
+    found = f"{Path(defined).parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
     missing = [name for name in ("helm", "kubectl") if shutil.which(name, path=found) is None]
     if missing:
-        pytest.skip(f"{' and '.join(missing)} cannot be found: neither in PATH nor beside {kubeconfig}")
-    return Tools({**os.environ, "KUBECONFIG": kubeconfig, "PATH": found})
+        pytest.skip(f"{' and '.join(missing)} cannot be found: neither in PATH nor beside {defined}")
+    return Tools({**os.environ, "KUBECONFIG": defined, "PATH": found})
 
 
 @pytest.fixture

@@ -24,13 +24,12 @@ from kube_sync.kinds import MODELS, ROUTES, SERVICES, TABLES
 from kube_sync.metrics import SyncMetrics
 from kube_sync.sync import Sync
 from tests.adapters import store_examples as some
+from tests.kubernetes.definitions import CHART
 from tests.kubernetes.lab import Playground, runtime_of
 from tests.kubernetes.proxy import Proxy, proxied
-from tests.kubernetes.test_sync import CHART, Scene, answer, defined, pod, table
+from tests.kubernetes.test_sync import Scene, answer, pod, table
 from tests.node_agent.pods import contained
 from tests.waiting import until
-
-__all__ = ["defined"]
 
 RULES: dict[str, dict[str, list[dict[str, list[str]]]]] = yaml.safe_load((CHART / "rules.yaml").read_text("utf-8"))
 

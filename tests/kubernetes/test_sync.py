@@ -4,10 +4,8 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import yaml
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_access import access_of
@@ -28,16 +26,12 @@ from kube_sync.service import serve
 from kube_sync.sync import Sync
 from tests.adapters import store_examples as some
 from tests.adapters.mongo_fixture import mongo_settings, mongo_uri
+from tests.kubernetes.definitions import DEFINITIONS
 from tests.waiting import until
 
 __all__ = ["mongo_settings", "mongo_uri"]
 
 NAMESPACES = Kind("v1", "namespaces", "Namespace")
-DEFINITIONS = Kind("apiextensions.k8s.io/v1", "customresourcedefinitions", "CustomResourceDefinition")
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The fast one where there is one: a definition of Gateway API has 300 KB."""
-
-CHART = Path(__file__).parents[2] / "deploy" / "chart" / "fairlead"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +70,6 @@ class Scene:
         return next((one for one in (await self.store.cluster()).models if one.id == name), None)
 
 
-@pytest.fixture(scope="session")
-def defined(kubeconfig: str) -> str:
-    """Give a kubeconfig of a cluster that has our definitions, and those of Gateway API where the lab brings them."""
-
-    async def main() -> None:
-        api = KubernetesApi(access_of(KubernetesSettings(kubeconfig=kubeconfig)))
-        await _define(api, kubeconfig)
-        await api.close()
-
-    asyncio.run(main())
-    return kubeconfig
-
-
 @pytest.fixture
 async def scene(defined: str) -> AsyncIterator[Scene]:
     """Run a kube-sync on a store with two nodes and no model, for a gateway named infra/edge."""
@@ -112,23 +93,6 @@ async def scene(defined: str) -> AsyncIterator[Scene]:
         await ours.delete(NAMESPACES.path(None, namespace))
         await its.close()
         await ours.close()
-
-
-async def _define(api: KubernetesApi, kubeconfig: str) -> None:
-    files = [*(CHART / "definitions").glob("edge*.yaml")]
-    files += (Path(kubeconfig).parent / "share" / "gateway-api" / "standard").glob("*httproutes.yaml")
-    names = []
-    for file in files:
-        one = yaml.load(file.read_text("utf-8"), Loader=LOADER)
-        names.append(one["metadata"]["name"])
-        await api.apply(DEFINITIONS.path(None, names[-1]), one, force=True)
-
-    async def served() -> bool:
-        found = [await api.get(DEFINITIONS.path(None, name)) for name in names]
-        told = [{c["type"]: c["status"] for c in one.get("status", {}).get("conditions", ())} for one in found]
-        return all(one.get("Established") == "True" for one in told)
-
-    await until(served, "the definitions are served")
 
 
 async def test_a_declared_model_is_in_the_store_as_long_as_it_is_declared(scene: Scene) -> None:
