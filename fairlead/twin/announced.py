@@ -34,6 +34,9 @@ CHANGE_S = 900.0
 ACTIVE, NEW = 8, 4
 """`catalogue-roomy-…`: models that are asked for, and how many of them others take the place of in `-event`."""
 
+VERSIONS = "ab"
+"""`catalogue-roomy-upgrade`: what the ids of the two models of a kind end with (CONTROL §5: each twice)."""
+
 MINUTE_S = 60.0
 
 DIGITS = 2
@@ -91,6 +94,21 @@ def rushes(course: Course) -> tuple[Note, ...]:
     return _noted(_rushes(course))
 
 
+def versioned(course: Course) -> Iterator[Span]:
+    """Yield the first version of eight kinds of models, always."""
+    yield Span(0.0, math.inf, _versions(course, 0))
+
+
+def upgrading(course: Course) -> Iterator[Span]:
+    """Yield the same until the first event; from each event on half of the kinds have their other version."""
+    return _with(_upgrades(course), _versions(course, 0))
+
+
+def upgrades(course: Course) -> tuple[Note, ...]:
+    """Return the notes of these."""
+    return _noted(_upgrades(course))
+
+
 def switching(course: Course) -> Iterator[Span]:
     """Yield the usual until the first event, and from then on eight other models after every change."""
     return _with(_changes(course), _usual(course))
@@ -145,6 +163,25 @@ def _rushes(course: Course) -> Iterator[Event]:
         rates = tuple((model, rate + alone[model]) for model, rate in usual)
         words = f"contest: {_listed(rates, {model for model, rate in alone.items() if rate})}"
         yield Event(at_s, at_s + FOR_S, rates, words)
+
+
+def _versions(course: Course, upgrades: int) -> tuple[tuple[str, float], ...]:
+    """Return the rates after so many upgrades, of the kinds at even places of an order and of those at odd in turn."""
+    ids = [model.id for model in course.cluster.models]
+    order = []
+    for place, kind in enumerate(dict.fromkeys(ids[one][:-1] for one in _order(course))):
+        done = (upgrades + 1 - place % 2) // 2
+        order.append(ids.index(kind + VERSIONS[done % len(VERSIONS)]))
+    return course.scaled(ranked((*order, *(one for one in range(len(ids)) if one not in order)), ACTIVE))
+
+
+def _upgrades(course: Course) -> Iterator[Event]:
+    for k, at_s in _times(course):
+        before, rates = dict(_versions(course, k)), _versions(course, k + 1)
+        new = {model for model, rate in rates if rate and not before[model]}
+        gone = [model for model, rate in rates if before[model] and not rate]
+        words = f"upgrade: {_listed(rates, new)}; {' and '.join(gone)} stop"
+        yield Event(at_s, at_s + EVERY_S, rates, words)
 
 
 def _changes(course: Course) -> Iterator[Event]:

@@ -239,6 +239,10 @@ SCENARIOS = (
     ),
     Scenario("catalogue-roomy-rush", "catalogue", announced.rushing, (0.4,), notes=announced.rushes, live=False),
     Scenario("catalogue-roomy-rush-untrue", "catalogue", announced.quiet, (0.4,), notes=announced.rushes, live=False),
+    Scenario("catalogue-roomy-upgrade", "catalogue", announced.upgrading, (0.6,), notes=announced.upgrades, live=False),
+    Scenario(
+        "catalogue-roomy-upgrade-untrue", "catalogue", announced.versioned, (0.6,), notes=announced.upgrades, live=False
+    ),
     Scenario(
         "catalogue-roomy-switch",
         "catalogue",

@@ -20,7 +20,14 @@ BEGINS_S = WARM_UP_S + FIRST_S
 
 
 @pytest.mark.parametrize(
-    "name", ["city7-event", "catalogue-roomy-event", "catalogue-roomy-rush", "catalogue-roomy-switch"]
+    "name",
+    [
+        "city7-event",
+        "catalogue-roomy-event",
+        "catalogue-roomy-rush",
+        "catalogue-roomy-upgrade",
+        "catalogue-roomy-switch",
+    ],
 )
 def test_notes_say_what_comes_and_the_untrue_ones_the_same(name: str) -> None:
     """The code reads in their words the rates of the event; without it demand stays as it was."""
@@ -39,6 +46,19 @@ def test_notes_say_what_comes_and_the_untrue_ones_the_same(name: str) -> None:
     assert said
     for model, per_s in said.items():
         assert per_s == pytest.approx(after[model], rel=0.02, abs=1e-4)
+
+
+def test_an_upgrade_changes_the_version_of_half_of_the_kinds_for_good() -> None:
+    """What is asked for moves to the other model of its kind, in turn; after four of them all is as at first."""
+    chosen = scenario("catalogue-roomy-upgrade")
+    shape = cluster(chosen.cluster, default_ports(chosen.cluster))
+    spans = [dict(span.rates) for span in itertools.islice(chosen.spans(shape, 0.6, 2), 5)]
+    asked = [{model for model, rate in rates.items() if rate} for rates in spans]
+    for before, after in itertools.pairwise(asked):
+        assert (len(after), len(after - before)) == (8, 4)
+        assert {model[:-1] for model in after} == {model[:-1] for model in before}
+    assert not asked[0] & asked[2]
+    assert spans[4] == spans[0]
 
 
 def test_a_rush_brings_as_much_work_again_of_a_model_that_was_silent() -> None:
