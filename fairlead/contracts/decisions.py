@@ -54,6 +54,9 @@ class NodeView(Message):
     speed: Positive
     pods: Many[PodView]
     """All pods that are not off, and those in back-off; sorted by model."""
+    troubles: Many[Text] = ()
+    """What its agent says of pods that are not as ordered, model and reason: a crash, an image that cannot be had, an
+    eviction by others. Nothing is decided by it; the journal tells by it why a pod was not there."""
 
 
 class ModelView(Message):

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec
 from fairlead.contracts.decisions import ModelView, NodeView, PodView, Snapshot
+from fairlead.contracts.errors import foreign
 from fairlead.contracts.events import Wake
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, PodLoad, PodReading
 from fairlead.contracts.tuning import PolicySettings
@@ -147,7 +148,10 @@ def _node(
         for pod in sorted(agent.pods, key=lambda p: p.model)
         if pod.model in specs and (pod.phase != "off" or _is_blocked(now_s, pod))
     )
-    return NodeView(node=spec.id, up=True, observed_at_s=observed_at_s, speed=keeper.speed, pods=pods)
+    troubles = tuple(foreign(f"{pod.model}: {pod.reason}") for pod in agent.pods if pod.reason)
+    return NodeView(
+        node=spec.id, up=True, observed_at_s=observed_at_s, speed=keeper.speed, pods=pods, troubles=troubles
+    )
 
 
 def _pod(now_s: float, pod: PodReading, queue: PodQueue | None, load: PodLoad | None, spec: ModelSpec) -> PodView:

@@ -127,6 +127,19 @@ def test_a_sleeping_pod_says_how_long_it_takes_to_wake_if_its_keeper_knows() -> 
     assert (pod(snapshot, "n1", "m1").ready_in_s, pod(snapshot, "n1", "m2").ready_in_s) == (1.5, 0.0)
 
 
+def test_what_an_agent_says_of_its_pods_stands_in_the_snapshot() -> None:
+    """Of those alone that are not as ordered, in as many words as a message may have."""
+    made = edge()
+    reports = list(made.node_reports())
+    assert node(folded(made, nodes=reports), "n1").troubles == ()
+    reason = "EvictionByEvictionAPI: " + "drained " * 40
+    first = changed(reports[0].pods[0], reason=reason[:256])
+    reports[0] = changed(reports[0], pods=(first, *reports[0].pods[1:]))
+    (trouble,) = node(folded(made, nodes=reports), "n1").troubles
+    assert trouble.startswith(f"{first.model}: EvictionByEvictionAPI: drained")
+    assert len(trouble) == 256
+
+
 def test_an_off_pod_is_seen_only_while_it_is_in_back_off() -> None:
     """Where it crashed nothing is started now."""
     made = edge()
