@@ -142,7 +142,7 @@ def node_agent(
     token = _token(settings, token_file)
     from node_agent.service import serve
 
-    _run(serve(settings, node or _node_of(settings, kubernetes_node), token))
+    _run(serve(settings, node or node_called(settings, kubernetes_node or ""), token))
 
 
 def gateway(
@@ -163,7 +163,7 @@ def gateway(
     token = _token(settings, token_file)
     from gateway.service import serve
 
-    keeping = node if kubernetes_node is None else node or _node_of(settings, kubernetes_node)
+    keeping = node if kubernetes_node is None else node or node_called(settings, kubernetes_node)
     _run(serve(settings, keeping, site, token))
 
 
@@ -187,7 +187,7 @@ def edge(
     asyncio.run(run(settings, Machine(node, site, emulated, agent, gate, keeper)))
 
 
-def _node_of(settings: "Settings", kubernetes_node: str | None) -> str:
+def node_called(settings: "Settings", name: str) -> str:
     """Return the id of the node that Kubernetes calls so: that name itself unless the settings' cluster says another.
 
     So all pods of a DaemonSet can have the same command.
@@ -195,7 +195,7 @@ def _node_of(settings: "Settings", kubernetes_node: str | None) -> str:
     from fairlead.contracts.cluster import Cluster
 
     nodes = settings.cluster.nodes if isinstance(settings.cluster, Cluster) else ()
-    return next((one.id for one in nodes if one.kubernetes_node == kubernetes_node), kubernetes_node or "")
+    return next((one.id for one in nodes if one.kubernetes_node == name), name)
 
 
 def _prepare(config: Path | None, process: str) -> "Settings":

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.settings import Settings
 from fairlead_cli import pointer
 from fairlead_cli.main import invoke
+from fairlead_cli.services import node_called
+from tests.adapters import store_examples as some
 
-PROCESSES = ("control", "planner", "slot-agent", "node-agent", "gateway")
+PROCESSES = ("control", "planner", "slot-agent", "kube-sync", "node-agent", "gateway")
 COMMANDS = (
     "up",
     *PROCESSES,
@@ -77,6 +81,14 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
         assert "Examples:" in capsys.readouterr().out
 
 
+def test_a_node_may_be_named_as_kubernetes_names_it() -> None:
+    """By the cluster of the settings; without one there, or where it says nothing else, both names are the same."""
+    nodes = (some.node("attic"), some.node("barn", kubernetes_node="barn.example.com"))
+    settings = Settings(cluster=Cluster(nodes=nodes, models=(), sites=()))
+    assert [node_called(settings, name) for name in ("attic", "barn.example.com")] == ["attic", "barn"]
+    assert node_called(Settings(), "node-1") == "node-1"
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "word"),
     [
@@ -99,6 +111,8 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
         (("node-agent",), 2, "--node"),
         (("node-agent", "--node", "n"), 2, "FAIRLEAD_TOKEN"),
         (("planner",), 2, "FAIRLEAD_MONGODB_URI"),
+        (("kube-sync",), 2, "FAIRLEAD_MONGODB_URI"),
+        (("routes",), 1, "fairlead up"),
         (("mode", "planner", "maybe"), 2, "shadow"),
         (("mode", "planner", "shadwo"), 2, "did you mean 'shadow'?"),
         (("mode", "slotagent"), 2, "did you mean 'slot-agent'?"),
