@@ -157,6 +157,8 @@ class Sync:
                 continue
             if FINALIZER not in one.finalizers:
                 await self._writer.finalizers(MODELS, found, [*one.finalizers, FINALIZER])
+                self._bell.set()
+                continue  # first what sees to its end, then the model: no deletion may be missed between the two
             taken, refusal = await self._taken(one, models.get(one.name))
             await self._writer.tell(MODELS, found, told(one, taken, refusal, pods.get(one.name, NO_PODS)))
 
