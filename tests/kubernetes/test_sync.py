@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from fairlead.adapters.clock import ScaledClock
-from fairlead.adapters.kubernetes_access import access_of
+from fairlead.adapters.kubernetes_access import Access, access_of
 from fairlead.adapters.kubernetes_api import PODS, Kind, KubernetesApi, Object
 from fairlead.adapters.kubernetes_lease import LEASES
 from fairlead.adapters.memory_store import MemoryStore
@@ -27,6 +27,7 @@ from kube_sync.sync import Sync
 from tests.adapters import store_examples as some
 from tests.adapters.mongo_fixture import mongo_settings, mongo_uri
 from tests.kubernetes.definitions import DEFINITIONS
+from tests.kubernetes.proxy import Mood, proxied
 from tests.waiting import until
 
 __all__ = ["mongo_settings", "mongo_uri"]
@@ -238,6 +239,50 @@ async def test_routes_follow_table_and_pods_and_the_gateways_word_comes_back(sce
 
     await until(gone, "a model without a row has neither route nor services")
     assert generation_in(route) == 1
+
+
+@pytest.mark.parametrize("mood", ["away", "forgetful"])
+async def test_an_api_server_that_is_away_or_forgets_takes_nothing_out(defined: str, mood: Mood) -> None:
+    """Nothing is concluded from silence, or from a list read anew; what happened meanwhile is made up for."""
+    place = KubernetesSettings(kubeconfig=defined, namespace=f"sync-{secrets.token_hex(4)}")
+    store, metrics = MemoryStore(), SyncMetrics()
+    await store.replace_cluster(some.cluster().model_copy(update={"models": ()}))
+    api = KubernetesApi(access_of(place))
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place.namespace}}
+    await api.create(NAMESPACES.path(None), space)
+    scene = Scene(api, store, place.namespace, metrics)
+
+    async def models() -> list[str]:
+        return [model.id for model in (await store.cluster()).models]
+
+    async def become(*wanted: str) -> None:
+        async def so() -> bool:
+            return await models() == list(wanted)
+
+        await until(so, f"the store has {wanted}")
+
+    async with proxied(access_of(place)) as proxy:
+        its = KubernetesApi(Access(proxy.url, None), timeout_s=2.0)
+        running = asyncio.create_task(Sync(store, its, ScaledClock(), place, metrics, look_every_s=0.5).run())
+        await scene.declare("text")
+        await scene.declare("voice")
+        await become("text", "voice")
+        calls = proxy.calls
+        proxy.become(mood)
+        await until(lambda: proxy.calls >= calls + 6, "the watches are tried again")
+        assert await models() == ["text", "voice"]
+        await scene.declare("zebra")
+        await scene.api.delete(MODELS.path(place.namespace, "text"))
+        proxy.become("well")
+        await become("voice", "zebra")
+        assert not running.done()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await its.close()
+    for name in ("voice", "zebra"):
+        await api.merge(MODELS.path(place.namespace, name), {"metadata": {"finalizers": None}})
+    await api.delete(NAMESPACES.path(None, place.namespace))
+    await api.close()
 
 
 async def test_the_process_takes_a_declaration_into_the_database_while_it_has_the_lease(
