@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from fairlead.adapters.kubernetes_api import BUDGETS, NODES, PODS, KubernetesApi, Object, Put, Vanished
+from fairlead.adapters.pod_statuses import PodStatuses
 from fairlead.contracts.errors import (
     Conflict,
     FairleadError,
@@ -63,7 +64,7 @@ class KubernetesRuntime:
         self._clock = clock
         self._stuck_s = stuck_s
         self._live: dict[str, _Live] = {}
-        self._watchers: list[asyncio.Queue[PodStatus]] = []
+        self._statuses = PodStatuses(lambda: [live.status for live in self._live.values()])
         self._budgets: set[str] = set()
         self._sweeps: set[asyncio.Task[None]] = set()
         self._jitter = random.Random(place.node.id)
@@ -96,17 +97,9 @@ class KubernetesRuntime:
         self._turn(live, state="stopping", stage="", since_at_s=self._clock.now_s(), reason="")
         self._remove(live, max(1, math.ceil(grace_s)))
 
-    async def watch(self) -> AsyncIterator[PodStatus]:
+    def watch(self) -> AsyncIterator[PodStatus]:
         """Yield the present status of each pod, then each change."""
-        queue: asyncio.Queue[PodStatus] = asyncio.Queue()
-        for live in self._live.values():
-            queue.put_nowait(live.status)
-        self._watchers.append(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._watchers.remove(queue)
+        return self._statuses.watch()
 
     async def close(self) -> None:
         """Let go of the pods without stopping them."""
@@ -382,5 +375,4 @@ class KubernetesRuntime:
         self._say(live)
 
     def _say(self, live: _Live) -> None:
-        for queue in self._watchers:
-            queue.put_nowait(live.status)
+        self._statuses.say(live.status)

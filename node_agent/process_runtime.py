@@ -16,6 +16,7 @@ import aiohttp
 import structlog
 
 from fairlead.adapters import process_table
+from fairlead.adapters.pod_statuses import PodStatuses
 from fairlead.contracts.cluster import NodeSpec
 from fairlead.contracts.errors import PodFault
 from fairlead.contracts.ports import Clock, PodOrder, PodStatus
@@ -55,7 +56,7 @@ class ProcessRuntime:
         self._clock = clock
         self._parent = WarmParentClient(warm_parent)
         self._live: dict[str, _Live] = {}
-        self._watchers: list[asyncio.Queue[PodStatus]] = []
+        self._statuses = PodStatuses(lambda: [live.status for live in self._live.values()])
         self._session: aiohttp.ClientSession | None = None
         self._log = structlog.get_logger()
 
@@ -122,17 +123,9 @@ class ProcessRuntime:
         loop = asyncio.get_running_loop()
         live.killing = loop.call_later(grace_s, self._signal, live.record, signal.SIGKILL)
 
-    async def watch(self) -> AsyncIterator[PodStatus]:
+    def watch(self) -> AsyncIterator[PodStatus]:
         """Yield the present status of each pod, then each change."""
-        queue: asyncio.Queue[PodStatus] = asyncio.Queue()
-        for live in self._live.values():
-            queue.put_nowait(live.status)
-        self._watchers.append(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._watchers.remove(queue)
+        return self._statuses.watch()
 
     async def close(self) -> None:
         """Let go of the pods without stopping them."""
@@ -223,8 +216,7 @@ class ProcessRuntime:
         gone = replace(
             live.status, state="gone", stage="", since_at_s=self._clock.now_s(), memory_bytes=0, reason=reason
         )
-        for queue in self._watchers:
-            queue.put_nowait(gone)
+        self._statuses.say(gone)
 
     def _signal(self, record: PodRecord, number: signal.Signals) -> None:
         if record.pid is not None and record.start_ticks is not None:
@@ -255,5 +247,4 @@ class ProcessRuntime:
         )
 
     def _say(self, model: str) -> None:
-        for queue in self._watchers:
-            queue.put_nowait(self._live[model].status)
+        self._statuses.say(self._live[model].status)

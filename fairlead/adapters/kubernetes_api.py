@@ -25,6 +25,10 @@ Object = dict[str, Any]
 PAGE_ITEMS = 500
 """Objects of one page of a list, as in client-go."""
 
+CALLS_AT_ONCE = 16
+"""Calls of one client that are under way; more wait. A process with a thousand agents has two thousand at its start:
+each on a connection of its own, they would time out together."""
+
 CONNECT_S = 5.0
 """Wall seconds for a connection; a slow server still accepts at once."""
 
@@ -95,7 +99,7 @@ Change = Put | Vanished | Bookmark | Expired
 
 
 class KubernetesApi:
-    """One client of the API; every call takes at most `timeout_s` wall seconds, waits for a busy server included."""
+    """One client of the API; a call takes at most `timeout_s` wall seconds from its turn on."""
 
     def __init__(self, access: Access, *, timeout_s: float = 10.0) -> None:
         self.calls = 0
@@ -103,6 +107,7 @@ class KubernetesApi:
         self._access = access
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._turns = asyncio.Semaphore(CALLS_AT_ONCE)
         self._spared_until_s = float("-inf")
 
     async def get(self, path: str) -> Object:
@@ -190,7 +195,13 @@ class KubernetesApi:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
     ) -> Object:
-        """Return the answer to one call; what was not taken because the server is busy is sent again while time is."""
+        """Return the answer to one call, when its turn has come; what a busy server did not take is sent again."""
+        async with self._turns:
+            return await self._sent(method, path, body, query, content_type)
+
+    async def _sent(
+        self, method: str, path: str, body: Object | None, query: Mapping[str, str] | None, content_type: str
+    ) -> Object:
         end_s = time.monotonic() + self._timeout_s
         data = None if body is None else json.dumps(body).encode()
         while True:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
+from fairlead.adapters.pod_statuses import PodStatuses
 from fairlead.contracts.errors import PodFault
 from fairlead.contracts.ports import Clock, PodOrder, PodStatus
 
@@ -34,7 +35,7 @@ class MemoryRuntime:
         """Pods that are told to stop do not, until the grace has passed."""
         self._machine = machine
         self._clock = clock
-        self._watchers: list[asyncio.Queue[PodStatus]] = []
+        self._statuses = PodStatuses(lambda: self._machine.pods.values())
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def adopt(self) -> tuple[PodStatus, ...]:
@@ -67,17 +68,9 @@ class MemoryRuntime:
         self._put(replace(status, state="stopping", stage="", since_at_s=now_s))
         self._later(model, now_s + (grace_s * self._clock.speed if self.forgetful else STOP_S), "gone")
 
-    async def watch(self) -> AsyncIterator[PodStatus]:
+    def watch(self) -> AsyncIterator[PodStatus]:
         """Yield the present status of each pod, then each change."""
-        queue: asyncio.Queue[PodStatus] = asyncio.Queue()
-        for status in self._machine.pods.values():
-            queue.put_nowait(status)
-        self._watchers.append(queue)
-        try:
-            while True:
-                yield await queue.get()
-        finally:
-            self._watchers.remove(queue)
+        return self._statuses.watch()
 
     async def close(self) -> None:
         """Let go of the pods without stopping them."""
@@ -117,5 +110,4 @@ class MemoryRuntime:
         self._say(status)
 
     def _say(self, status: PodStatus) -> None:
-        for queue in self._watchers:
-            queue.put_nowait(status)
+        self._statuses.say(status)

@@ -9,7 +9,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,12 +71,12 @@ def raised() -> Iterator[Lab]:
     with (folder / "users").open("w") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         lab.run("up.sh")
-        yield lab
         try:
-            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return  # somebody else uses it still
-        lab.run("down.sh", "--purge")
+            yield lab
+        finally:
+            with suppress(BlockingIOError):  # somebody else uses it still
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lab.run("down.sh", "--purge")
 
 
 def _built() -> None:
