@@ -93,8 +93,11 @@ def test_metrics_answer_on_their_port_while_the_context_lasts() -> None:
         assert port is None
     with exposed(registry, 0) as port, urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         assert b"fairlead_things_total 3.0" in answer.read()
-    with exposed(registry, 0, "127.0.0.2") as port:
-        with urllib.request.urlopen(f"http://127.0.0.2:{port}/metrics", timeout=5) as answer:
-            assert b"fairlead_things_total 3.0" in answer.read()
+    other = "127.0.0.2"
+    with (
+        exposed(registry, 0, other) as port,
+        urllib.request.urlopen(f"http://{other}:{port}/metrics", timeout=5) as answer,
+    ):
+        assert b"fairlead_things_total 3.0" in answer.read()
     with pytest.raises(OSError, match="refused"):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5)

@@ -148,6 +148,7 @@ def test_a_schema_of_kubernetes_says_what_the_messages_schema_says() -> None:
         "b": {"type": "number", "exclusiveMinimum": True, "minimum": 0},
         "c": {"type": "array", "items": {"enum": ["x"]}},
     }
-    for odd in ({"oneOf": []}, {"anyOf": [{"type": "string"}, {"type": "integer"}]}):
+    odds: tuple[dict[str, object], ...] = ({"oneOf": []}, {"anyOf": [{"type": "string"}, {"type": "integer"}]})
+    for odd in odds:
         with pytest.raises(ValueError, match="structural schema"):
             structural(odd, {})
