@@ -14,11 +14,13 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import yaml
 
-from fairlead.adapters.kubernetes_api import PODS, KubernetesApi, Object, Put, Vanished
+from fairlead.adapters.kubernetes_api import PODS, Kind, KubernetesApi, Object, Put, Vanished
 from fairlead.adapters.kubernetes_mirror import Mirror, Wanted
 from fairlead.contracts.containers import MANAGED_BY, MANAGED_BY_LABEL
 from fairlead.contracts.errors import FairleadError
@@ -28,6 +30,8 @@ PROBE_S = 0.05
 
 RETRY_S = 0.1
 """Wall seconds between two tries to tell the API server something."""
+
+STAGES = Kind("kwok.x-k8s.io/v1alpha1", "stages", "Stage")
 
 UNKNOWN = "missing"
 """First letters of images that cannot be pulled."""
@@ -57,6 +61,12 @@ async def run_command(pod: Object, address: str) -> Spawned:
         start_new_session=True,
     )
     return Spawned(process.pid, asyncio.ensure_future(process.wait()))
+
+
+async def keep_kwok_off(api: KubernetesApi) -> None:
+    """Have KWOK leave the pods of namespaces `played-…` to us."""
+    stage = yaml.safe_load((Path(__file__).parent / "played_pods.yaml").read_text("utf-8"))
+    await api.apply(STAGES.path(None, stage["metadata"]["name"]), stage, force=True)
 
 
 @dataclass(slots=True)

@@ -27,7 +27,7 @@ from fairlead.contracts.settings import Settings
 from node_agent.launchers import WarmParentClient
 from node_agent.pod_objects import ORDERED_AT
 from node_agent.pod_reading import annotated, instance_of, model_of
-from testbed.kubelet import Kubelet, Spawned, run_command
+from testbed.kubelet import Kubelet, Spawned, keep_kwok_off, run_command
 
 EMULATED = "fairlead.dev/emulated:1"
 """Image of emulated pods, which is nowhere to be pulled from."""
@@ -94,6 +94,7 @@ async def play(settings: Settings) -> None:
     namespace = settings.kubernetes.namespace
     if not (await api.items(NODES.path(None), labels="type=kwok"))[0]:
         raise ConfigError("no node of this Kubernetes cluster is played by KWOK: `fairlead up` would act on real ones")
+    await keep_kwok_off(api)
     with suppress(Conflict):
         await api.create(NAMESPACES.path(None), {"kind": "Namespace", "metadata": {"name": namespace}})
     warm = WarmKubelet(cluster, WarmParentClient(settings.node_agent.warm_parent))

@@ -8,10 +8,8 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import yaml
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_access import access_of
@@ -21,7 +19,7 @@ from fairlead.contracts.settings import KubernetesSettings
 from node_agent.kubernetes_runtime import KubernetesRuntime
 from node_agent.pod_feed import feed_of
 from node_agent.pod_objects import Place
-from testbed.kubelet import Kubelet
+from testbed.kubelet import Kubelet, keep_kwok_off
 from tests.kubernetes.raising import Missing, raised
 from tests.node_agent.pods import node
 
@@ -30,7 +28,6 @@ READY_S = 30.0
 
 NAMESPACES = Kind("v1", "namespaces", "Namespace")
 ACCOUNTS = Kind("v1", "serviceaccounts", "ServiceAccount")
-STAGES = Kind("kwok.x-k8s.io/v1alpha1", "stages", "Stage")
 
 
 @pytest.fixture(scope="session")
@@ -74,8 +71,7 @@ async def played(kubeconfig: str) -> AsyncIterator[Playground]:
     if not (await api.items(NODES.path(None), labels="type=kwok"))[0]:
         await api.close()
         pytest.skip(f"{kubeconfig} is of a cluster whose nodes KWOK does not play: it is left alone")
-    stage = yaml.safe_load((Path(__file__).parent / "stages.yaml").read_text())
-    await api.apply(STAGES.path(None, stage["metadata"]["name"]), stage, force=True)
+    await keep_kwok_off(api)
     await api.create(NAMESPACES.path(None), _named("Namespace", settings.namespace))
     async with asyncio.timeout(READY_S):
         while not await _is_there(api, ACCOUNTS.path(settings.namespace, "default")):
