@@ -31,9 +31,12 @@ HARM_SEEDS = 5
 LOCAL_LIMIT_S = 600.0
 """A minute on a free core."""
 
-NOTED = (("catalogue-roomy-switch", 0.6), ("catalogue-roomy-event", 0.6), ("catalogue-roomy-rush", 0.4))
-"""Where what an operator says ahead is worth something; each also with notes of what never comes."""
-NOTED_SEEDS = 2
+NOTED = (
+    ("catalogue-roomy-switch", 0.6, 2),
+    ("catalogue-roomy-event", 0.6, 2),
+    ("catalogue-roomy-upgrade", 0.6, 4),
+)
+"""Where what an operator says ahead is worth something, and seeds; each also with notes of what never comes."""
 NOTED_MOST = 1.0
 """F of the rule that heeds notes over the fallback's, below this where they come true."""
 UNTRUE_MOST = 1.02
@@ -112,17 +115,17 @@ def _local() -> str:
 def _notes() -> str:
     said = []
     with store() as folder:
-        for name, load in NOTED:
-            true, untrue = (_noted(f"{name}{end}", load, folder) for end in ("", "-untrue"))
+        for name, load, seeds in NOTED:
+            true, untrue = (_noted(f"{name}{end}", load, seeds, folder) for end in ("", "-untrue"))
             hold(true < NOTED_MOST, f"notes that come true gain nothing on {name}: F {true:.4f} of the fallback's")
             hold(untrue <= UNTRUE_MOST, f"notes that do not come true cost too much on {name}: F {untrue:.4f}")
             said.append(f"{name} F {true:.3f}, untrue {untrue:.3f}")
     return ", ".join(said)
 
 
-def _noted(name: str, load: float, folder: str) -> float:
+def _noted(name: str, load: float, seeds: int, folder: str) -> float:
     """Return F of the rule that heeds notes over the fallback's."""
-    words = ("--policy", "marginal-dpp", "--policy", "agents:newcomer", "--seeds", str(NOTED_SEEDS))
+    words = ("--policy", "marginal-dpp", "--policy", "agents:newcomer", "--seeds", str(seeds))
     document, _ = replayed(name, *words, "--load", f"{load:g}", "--store", folder)
     fallback, agents = (row["objective"]["value"] for row in document["results"])
     return float(agents / fallback)
