@@ -1,5 +1,6 @@
 """Episodes in the twin: the same game as the scenario that they were written from, thinned to a load, with mishaps."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,13 @@ def rotating(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Path]:
 
 
 def test_an_episode_is_the_same_game_as_what_it_was_written_from(rotating: tuple[Subject, Path]) -> None:
-    """Demand, network and window are equal, and so is every figure of a policy's run."""
+    """Demand, network and window are equal, and so is every figure of a policy's run but those about changes of rates."""
     subject, path = rotating
     again = subject_of_episode(path)
     assert list(again.demand()) == list(subject.demand()) == list(again.demand())
     assert (again.cluster, again.network, again.window) == (subject.cluster, subject.network, subject.window)
-    games = [Game(one, policy_at("marginal-dpp@5s"), 3) for one in (subject, again)]
+    assert again.changes_at_s == (), "a file of requests does not say when rates changed"
+    games = [Game(one, policy_at("marginal-dpp@5s"), 3) for one in (replace(subject, changes_at_s=()), again)]
     first, second = (play(game, lambda _: None) for game in games)
     assert first == second
 
