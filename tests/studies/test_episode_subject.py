@@ -46,7 +46,7 @@ def rotating(tmp_path_factory: pytest.TempPathFactory) -> tuple[Subject, Path]:
 
 
 def test_an_episode_is_the_same_game_as_what_it_was_written_from(rotating: tuple[Subject, Path]) -> None:
-    """Demand, network and window are equal, and so is every figure of a policy's run but those about changes of rates."""
+    """Demand, network and window are equal, and every figure of a policy's run but those about changes of rates."""
     subject, path = rotating
     again = subject_of_episode(path)
     assert list(again.demand()) == list(subject.demand()) == list(again.demand())
