@@ -84,8 +84,8 @@ class WatchdogSettings(Message):
     least_requests: Annotated[int, Field(ge=1)] = 20
     """Shares and means over fewer requests say nothing: half of 20 lies within 0.2 of the truth in 96 of 100."""
     error_ratio: Positive = 1.0
-    """A twin whose predictions of the mean latency are further off on average, relative to them, is not believed, nor is
-    one that plays an epoch again to an F further from the measured one, relative to the smaller of the two."""
+    """A twin whose predictions of the mean latency are further off on average, relative to them, is not believed, nor
+    is one that plays an epoch again to an F further from the measured one, relative to the smaller of the two."""
     least_predictions: Annotated[int, Field(ge=1)] = 6
     """Over fewer predictions that came to be measured this is not known."""
 
