@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from fairlead.adapters.kubernetes_api import PODS, Kind, KubernetesApi, Object, Put, Vanished
+from fairlead.adapters.kubernetes_api import NODES, PODS, Kind, KubernetesApi, Object, Put, Vanished
 from fairlead.adapters.kubernetes_mirror import Mirror, Wanted
 from fairlead.contracts.containers import MANAGED_BY, MANAGED_BY_LABEL
 from fairlead.contracts.errors import FairleadError
@@ -61,6 +61,12 @@ async def run_command(pod: Object, address: str) -> Spawned:
         start_new_session=True,
     )
     return Spawned(process.pid, asyncio.ensure_future(process.wait()))
+
+
+async def is_played(api: KubernetesApi) -> bool:
+    """Whether KWOK plays every node of a cluster: where one is a machine, it is not for playing."""
+    played, every = [(await api.items(NODES.path(None), labels=labels))[0] for labels in ("type=kwok", "")]
+    return 0 < len(played) == len(every)
 
 
 async def keep_kwok_off(api: KubernetesApi) -> None:

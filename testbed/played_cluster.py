@@ -18,7 +18,7 @@ import yaml
 
 from fairlead.adapters import process_table
 from fairlead.adapters.kubernetes_access import access_of
-from fairlead.adapters.kubernetes_api import NODES, Kind, KubernetesApi, Object
+from fairlead.adapters.kubernetes_api import Kind, KubernetesApi, Object
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.containers import NODE_LABEL, Container
 from fairlead.contracts.errors import ConfigError, Conflict, FairleadError
@@ -27,7 +27,7 @@ from fairlead.contracts.settings import Settings
 from node_agent.launchers import WarmParentClient
 from node_agent.pod_objects import ORDERED_AT
 from node_agent.pod_reading import annotated, instance_of, model_of
-from testbed.kubelet import Kubelet, Spawned, keep_kwok_off, run_command
+from testbed.kubelet import Kubelet, Spawned, is_played, keep_kwok_off, run_command
 
 EMULATED = "fairlead.dev/emulated:1"
 """Image of emulated pods, which is nowhere to be pulled from."""
@@ -92,8 +92,10 @@ async def play(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     api = KubernetesApi(access_of(settings.kubernetes), timeout_s=settings.kubernetes.timeout_s)
     namespace = settings.kubernetes.namespace
-    if not (await api.items(NODES.path(None), labels="type=kwok"))[0]:
-        raise ConfigError("no node of this Kubernetes cluster is played by KWOK: `fairlead up` would act on real ones")
+    if not await is_played(api):
+        raise ConfigError(
+            "not all nodes of this Kubernetes cluster are played by KWOK: `fairlead up` would act on real ones"
+        )
     await keep_kwok_off(api)
     with suppress(Conflict):
         await api.create(NAMESPACES.path(None), {"kind": "Namespace", "metadata": {"name": namespace}})

@@ -13,7 +13,7 @@ import pytest
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_access import access_of
-from fairlead.adapters.kubernetes_api import NODES, Kind, KubernetesApi, Object
+from fairlead.adapters.kubernetes_api import Kind, KubernetesApi, Object
 from fairlead.contracts.errors import FairleadError
 from fairlead.contracts.settings import KubernetesSettings
 from node_agent.kubernetes_runtime import KubernetesRuntime
@@ -68,9 +68,6 @@ async def played(kubeconfig: str) -> AsyncIterator[Playground]:
         kubeconfig=kubeconfig, namespace=f"played-{secrets.token_hex(4)}", stuck_s=2.0, timeout_s=10.0
     )
     api = KubernetesApi(access_of(settings))
-    if not (await api.items(NODES.path(None), labels="type=kwok"))[0]:
-        await api.close()
-        pytest.skip(f"{kubeconfig} is of a cluster whose nodes KWOK does not play: it is left alone")
     await keep_kwok_off(api)
     await api.create(NAMESPACES.path(None), _named("Namespace", settings.namespace))
     async with asyncio.timeout(READY_S):

@@ -4,6 +4,7 @@
 `K8S_LAB_PORT_OFFSET` moves its ports, `FAIRLEAD_LAB_DIR` is where it is put.
 """
 
+import asyncio
 import fcntl
 import os
 import subprocess
@@ -12,6 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from fairlead.adapters.kubernetes_access import access_of
+from fairlead.adapters.kubernetes_api import KubernetesApi
+from fairlead.contracts.settings import KubernetesSettings
+from testbed.kubelet import is_played
 
 SCRIPTS = Path(__file__).parents[3] / "shared" / "lab" / "kubernetes"
 """Where the lab's scripts lie beside the project."""
@@ -54,11 +60,21 @@ class Lab:
             raise RuntimeError(f"{script} of the Kubernetes lab: {done.stderr[-2000:]}")
 
 
+async def _played(kubeconfig: str) -> bool:
+    api = KubernetesApi(access_of(KubernetesSettings(kubeconfig=kubeconfig)))
+    try:
+        return await is_played(api)
+    finally:
+        await api.close()
+
+
 @contextmanager
 def raised() -> Iterator[Lab]:
     """Give a cluster; raises `Missing` where there is none and none can be raised."""
     named = os.environ.get("KUBECONFIG")
     if named:
+        if not asyncio.run(_played(named)):
+            raise Missing(f"{named} is of a cluster whose nodes KWOK does not play: it is left alone")
         yield Lab(named, None)
         return
     if not (SCRIPTS / "up.sh").exists():
