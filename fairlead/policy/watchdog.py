@@ -60,6 +60,8 @@ class Watchdog:
     def looked(self, now: Vitals) -> Trip | None:
         """Return what is out of bounds now, if something acts and anything is."""
         watched = self.state.accepted
+        if watched is not None and now.at_s <= self.state.since_s:
+            return None  # seen before it acted
         if watched is None or now.at_s >= watched.until_s:
             self.state = self.state.model_copy(update={"accepted": None, "calm": now})
             return None

@@ -80,6 +80,16 @@ def test_without_a_look_before_only_the_prediction_is_held_against_what_comes() 
     assert trip.code == "latency"
 
 
+def test_what_was_seen_before_it_acted_is_not_held_against_a_proposal() -> None:
+    """The look was under way when it was accepted; the next one watches it, beside what was before."""
+    dog = watching()
+    before = dog.state
+    for at_s in (39.9, 40.0):
+        assert dog.looked(at(at_s, backlog_s=1e6, timely=0, latency_sum_s=40 * 99.0)) is None
+    assert dog.state == before
+    assert dog.looked(at(40.1, latency_sum_s=40 * 99.0)) is not None
+
+
 def test_a_stretch_ends_where_the_twin_has_not_looked() -> None:
     """What comes after the horizon of the last proposal is calm again, however it is."""
     dog = watching()
