@@ -140,8 +140,8 @@ class KubernetesRuntime:
         if live is None:
             live = self._found(model, pod)
         live.uid = pod["metadata"]["uid"]
-        if live.ordered_stop:
-            return
+        if live.ordered_stop or live.given_up:
+            return  # what follows is our own doing
         if sign.state == "ready" and live.status.state != "ready":
             self._calm(live)
             at_s = self._clock.now_s()

@@ -260,6 +260,7 @@ async def test_an_image_that_cannot_be_pulled_is_not_waited_for(scene: Scene) ->
     await scene.start(image="missing:1")
     gone = await scene.reached("gone")
     assert gone.reason == "ImagePullBackOff: there is no image missing:1"
+    assert scene.states() == ["starting", "gone"]
     await scene.gone()
 
 
