@@ -51,7 +51,6 @@ class Labeller:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._capacity = settings.llm.case_capacity
         self._error_ratio = settings.llm.watchdog.error_ratio
         self._timeout_s = settings.mongodb.timeout_s
         self._memory = memory
@@ -110,7 +109,9 @@ class Labeller:
                 if unused is not None:
                     self._metrics.labels.labels("unused").inc()
                     return
-                if not significant(label.advantage):
+                if significant(label.advantage):
+                    case = await self._store.label_case(name, label)
+                else:
                     await self._store.delete_case(name)
         except NotFound:  # it was forgotten meanwhile
             self._memory.forget(name)
@@ -119,10 +120,6 @@ class Labeller:
             self._memory.forget(name)
             self._metrics.labels.labels("insignificant").inc()
             return
-        update = {"replayed": label.replayed, "fallback": label.fallback, "advantage": label.advantage}
-        case = case.model_copy(update=update)
-        async with within(self._timeout_s, "keeping a label"):
-            await self._store.add_case(case, capacity=self._capacity)
         self._memory.note(case)
         self._metrics.labels.labels(verdict(case)).inc()
 

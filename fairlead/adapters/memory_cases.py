@@ -6,7 +6,7 @@ from fairlead.adapters import store_rules as rules
 from fairlead.adapters.memory_pages import newest_first
 from fairlead.contracts.cases import Case
 from fairlead.contracts.errors import NotFound, foreign
-from fairlead.contracts.evidence import Evidence
+from fairlead.contracts.evidence import Evidence, Label
 from fairlead.contracts.ports import Page
 
 
@@ -64,6 +64,11 @@ class Cases:
         for name in set(cases) & self._cases.keys():
             update = {"quarantined": bool(why), "quarantine": why}
             self._put(self._cases[name].model_copy(update=update))
+
+    def label(self, case: str, label: Label) -> Case:
+        """Keep what the twin says of a case, and return it; raises `NotFound`."""
+        self._put(rules.labelled(self.one(case), label))
+        return self._cases[case]
 
     def put_evidence(self, evidence: Evidence) -> None:
         """Keep what a case can be judged by again; raises `NotFound`."""

@@ -23,7 +23,7 @@ from fairlead.contracts.decisions import DecisionRecord, DecisionSummary, Genera
 from fairlead.contracts.dialogue import AgentStatus, BudgetLimits, BudgetSpent, Proposal, Refusal
 from fairlead.contracts.errors import Conflict, NotFound, foreign
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
-from fairlead.contracts.evidence import Evidence
+from fairlead.contracts.evidence import Evidence, Label
 from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.hindsight import PlanWorth
 from fairlead.contracts.notes import Goal, Note
@@ -387,6 +387,10 @@ class MongoStore:
     async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
         """Have no model shown these; an empty reason releases them."""
         await self._cases.quarantine(cases, why)
+
+    async def label_case(self, case: str, label: Label) -> Case:
+        """Keep what the twin says of a case."""
+        return await self._cases.label(case, label)
 
     async def put_evidence(self, evidence: Evidence) -> None:
         """Keep what a case can be judged by again."""

@@ -1,7 +1,8 @@
 """Case memory in MongoDB: remembered epochs, forgotten beyond their capacity.
 
 Beside its JSON a row has what listings and forgetting ask for, how often it was cited, which is counted there, whether
-it is quarantined, which is said there, and what it can be judged by again, compressed in `evidence`.
+it is quarantined, which is said there, what the twin has said of it since, in `label`, so that neither undoes another, and
+what it can be judged by again, compressed in `evidence`.
 """
 
 import datetime
@@ -10,13 +11,14 @@ from collections.abc import Sequence
 
 import pydantic
 import structlog
+from pymongo import ReturnDocument
 
 from fairlead.adapters import store_rules as rules
 from fairlead.adapters.mongo_driver import NEWEST_FIRST, Document, Driver, after_key
 from fairlead.adapters.mongo_schema import BY_CHANGE, packed, unpacked
 from fairlead.contracts.cases import Case
 from fairlead.contracts.errors import Conflict, NotFound, foreign
-from fairlead.contracts.evidence import Evidence
+from fairlead.contracts.evidence import Evidence, Label
 from fairlead.contracts.ports import Page
 
 OURS: Document = {"_id": {"$gte": ""}, "at_s": {"$gte": 0}}
@@ -25,7 +27,7 @@ OURS: Document = {"_id": {"$gte": ""}, "at_s": {"$gte": 0}}
 MARKED: Document = {"objective": {"$gte": 0}, "regime": {"$gte": ""}}
 """Rows that say what forgetting asks for; others of the same cluster neither count nor go."""
 
-READ: Document = {"json": 1, "at_s": 1, "cited": 1, "quarantined": 1, "quarantine": 1}
+READ: Document = {"json": 1, "at_s": 1, "cited": 1, "quarantined": 1, "quarantine": 1, "label": 1}
 """What a case is made of."""
 
 CHANGED_NOW: Document = {"$max": ["$$NOW", {"$add": ["$changed_at", 1]}]}
@@ -61,7 +63,7 @@ class Cases:
             "changed_at": CHANGED_NOW,
         }
         async with self._driver.asking("keep a case"):
-            await self._rows.update_one({"_id": case.id}, [{"$set": fields}], upsert=True)
+            await self._rows.update_one({"_id": case.id}, [{"$set": fields}, {"$unset": "label"}], upsert=True)
             ours: Document = {**OURS, "cluster": case.provenance.cluster}
             if await self._rows.count_documents(ours, limit=capacity + 1) > capacity:
                 await self._forget({**ours, **MARKED}, capacity)
@@ -77,6 +79,9 @@ class Cases:
         """Return a case; raises `NotFound`, and `Conflict` where its row is none of ours."""
         async with self._driver.asking("read a case"):
             row = await self._rows.find_one({"_id": case}, READ)
+        return self._held(case, row)
+
+    def _held(self, case: str, row: Document | None) -> Case:
         if row is None:
             raise NotFound(f"there is no case {foreign(case)!r}")
         found = _case(row)
@@ -151,6 +156,15 @@ class Cases:
         async with self._driver.asking("quarantine cases"):
             await self._rows.update_many({"_id": {"$in": sorted(set(cases))}}, [{"$set": said}])
 
+    async def label(self, case: str, label: Label) -> Case:
+        """Keep what the twin says of a case, and return it; raises `NotFound`, and `Conflict` as `one` does."""
+        said = {"label": {"$literal": label.to_json()}, "changed_at": CHANGED_NOW}
+        async with self._driver.asking("keep a label"):
+            row = await self._rows.find_one_and_update(
+                {"_id": case}, [{"$set": said}], READ, return_document=ReturnDocument.AFTER
+            )
+        return self._held(case, row)
+
     async def put_evidence(self, evidence: Evidence) -> None:
         """Keep what a case can be judged by again; raises `NotFound`."""
         async with self._driver.asking("keep what a case can be judged by"):
@@ -180,6 +194,8 @@ def _case(row: Document) -> Case | str:
     """Return a row's case, or in words why it has none."""
     try:
         case = Case.from_json(row["json"])
+        if "label" in row:
+            case = rules.labelled(case, Label.from_json(row["label"]))
         why = str(row.get("quarantine", case.quarantine))
         said = {"quarantined": bool(row.get("quarantined", case.quarantined)), "quarantine": why}
         return case.model_copy(update={"cited": int(row["cited"]), **said})

@@ -26,6 +26,7 @@ from fairlead.contracts.decisions import (
 from fairlead.contracts.dialogue import Proposal
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch, StaleGeneration, foreign
 from fairlead.contracts.events import EventKind, Mode
+from fairlead.contracts.evidence import Label
 from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
 
@@ -283,6 +284,12 @@ def mark_of(case: Case) -> CaseMark:
 def kept(found: Case | None, new: Case) -> Case:
     """Return the case to keep in place of `found`: it has been cited no less often than that one."""
     return new if found is None else new.model_copy(update={"cited": max(found.cited, new.cited)})
+
+
+def labelled(found: Case, label: Label) -> Case:
+    """Return a case with what the twin says of it."""
+    update = {"replayed": label.replayed, "fallback": label.fallback, "advantage": label.advantage}
+    return found.model_copy(update=update)
 
 
 def forgettable(cases: Sequence[CaseMark], capacity: int) -> tuple[str, ...]:

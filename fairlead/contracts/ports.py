@@ -25,7 +25,7 @@ from fairlead.contracts.dialogue import (
     Refusal,
 )
 from fairlead.contracts.events import Event, EventKind, Mode, TokenRecord, Wake
-from fairlead.contracts.evidence import Evidence
+from fairlead.contracts.evidence import Evidence, Label
 from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.hindsight import PlanWorth
 from fairlead.contracts.notes import Goal, Note
@@ -202,6 +202,9 @@ class Store(Protocol):
 
     async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
         """Have no model shown these, for a reason; an empty one releases them. Unknown ones are passed over."""
+
+    async def label_case(self, case: str, label: Label) -> Case:
+        """Keep what the twin says of a case, nothing else of it changes; return it. Raises `NotFound` without it."""
 
     async def put_evidence(self, evidence: Evidence) -> None:
         """Keep what a case can be judged by again, as long as the case. Raises `NotFound` without the case."""

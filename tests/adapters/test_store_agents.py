@@ -14,12 +14,12 @@ from fairlead.contracts.agent_memory import (
     Vitals,
     Watch,
 )
-from fairlead.contracts.cases import ModelTally
+from fairlead.contracts.cases import Advantage, ModelTally
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.decisions import SlotInput
 from fairlead.contracts.dialogue import BudgetLimits, BudgetSpent, Proposal
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch
-from fairlead.contracts.evidence import Call, Evidence
+from fairlead.contracts.evidence import Call, Evidence, Label
 from fairlead.contracts.forecasts import Change, Knowledge, Regime
 from fairlead.contracts.plans import Rate
 from fairlead.contracts.ports import Store
@@ -299,6 +299,31 @@ async def test_what_a_case_is_judged_by_is_kept_and_forgotten_with_it(store: Sto
         await store.evidence("c1")
     with pytest.raises(NotFound, match="no case 'c2'"):
         await store.evidence("c2")
+
+
+async def test_a_label_is_kept_beside_what_a_case_says(store: Store) -> None:
+    """Nothing else of it changes, and one that is forgotten does not come back; written anew, a case is as it says."""
+    gain = Advantage(value=0.2, low=0.1, high=0.3, twin="reference 0.0", demands=8)
+    worth = some.case().realised
+    said = Label(replayed=worth, fallback=worth.model_copy(update={"objective": 0.9}), advantage=gain)
+    with pytest.raises(NotFound, match="no case 'c1'"):
+        await store.label_case("c1", said)
+    assert (await store.cases(cluster=None, limit=5, cursor=None)).items == ()
+    await store.add_case(some.case(), capacity=8)
+    await store.cite_cases(["c1"])
+    await store.quarantine_cases(["c1"], "it went wrong")
+    before = await store.case_stamps("d1")
+    made = await store.label_case("c1", said)
+    assert (made.cited, made.quarantined, made.quarantine) == (1, True, "it went wrong")
+    assert (made.replayed, made.fallback, made.advantage) == (said.replayed, said.fallback, gain)
+    assert await store.case("c1") == made
+    assert await store.case_stamps("d1") != before
+    again = said.model_copy(update={"advantage": gain.model_copy(update={"twin": "reference 1.0"})})
+    await store.quarantine_cases(["c1"], "")
+    assert (await store.label_case("c1", again)).advantage == again.advantage
+    assert not (await store.case("c1")).quarantined
+    await store.add_case(some.case(), capacity=8)
+    assert await store.case("c1") == some.case(cited=1)
 
 
 async def test_cases_are_listed_by_cluster_newest_first(store: Store) -> None:

@@ -1,14 +1,15 @@
 """Labels: which cases the twin judges, and what becomes of them by what it says."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
 
+from fairlead.adapters.memory_store import MemoryStore
 from fairlead.contracts.cases import Advantage, Case
 from fairlead.contracts.evidence import Evidence, Label
 from fairlead.contracts.plans import Warm
@@ -190,6 +191,41 @@ async def test_what_was_forgotten_while_the_twin_played_stays_forgotten() -> Non
         await made.world.seconds(LOOK_S + 1.0)
         assert await made.cases() == []
         assert made.registry.get_sample_value("fairlead_cases_kept") == 0.0
+
+
+class Meddled(MemoryStore):
+    """A store on which somebody else does something to a case between the labeller's reading and its writing."""
+
+    meddle: Callable[[str], Awaitable[None]] | None = None
+
+    async def case(self, case: str) -> Case:
+        """Return a case."""
+        found = await super().case(case)
+        if self.meddle is not None:
+            await self.meddle(case)
+        return found
+
+
+async def test_a_quarantine_while_a_label_is_kept_stands() -> None:
+    """The label is kept beside it, and memory does not show the case either."""
+    async with ledger(store_type=Meddled) as made:
+        store = cast(Meddled, made.store)
+        store.meddle = lambda name: store.quarantine_cases([name], "it went wrong")
+        await judged(made, Twin(lambda _: label(0.1, 0.2)), said(1))
+        (kept,) = await made.cases()
+        assert (kept.quarantined, kept.quarantine) == (True, "it went wrong")
+        assert kept.advantage == label(0.1, 0.2).advantage
+
+
+async def test_a_case_that_is_deleted_while_a_label_is_kept_stays_deleted() -> None:
+    """Its label goes nowhere, and it is not counted as judged."""
+    async with ledger(store_type=Meddled) as made:
+        store = cast(Meddled, made.store)
+        store.meddle = store.delete_case
+        await judged(made, Twin(lambda _: label(0.1, 0.2)), said(1))
+        assert await made.cases() == []
+        assert made.registry.get_sample_value("fairlead_cases_kept") == 0.0
+        assert made.counted("fairlead_case_labels", outcome="better") == 0.0
 
 
 async def test_a_store_that_is_away_is_waited_for() -> None:
