@@ -158,6 +158,7 @@ class Follower:
             self.error.measured(one, counted, latency_s)
         await self._wake_if_wrong(now_s)
         if (await store.mode(self._sight.agent)).mode not in ("auto", "assist"):
+            self._watchdog.rests()
             return
         trip = self._watchdog.looked(await self._vitals(now_s))
         if trip is not None:

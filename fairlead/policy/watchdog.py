@@ -47,7 +47,8 @@ class Watchdog:
 
     def accepted(self, one: Acting) -> None:
         """Watch a proposal that acts from now on."""
-        goes_on = self.state.accepted is not None
+        before = self.state.accepted
+        goes_on = before is not None and one.at_s < before.until_s
         since_s, cited = (self.state.since_s, self.state.cited) if goes_on else (one.at_s, ())
         update = {"accepted": one, "since_s": since_s, "cited": tuple(dict.fromkeys((*cited, *one.cited)))}
         self.state = self.state.model_copy(update=update)
@@ -75,6 +76,10 @@ class Watchdog:
         self.state = self.state.model_copy(update=update)
         return trip
 
+    def rests(self) -> None:
+        """Watch nothing while nobody may propose: what acted is taken back, and what was before it is long ago."""
+        self.state = self.state.model_copy(update={"accepted": None, "calm": None})
+
     def holds(self, now_s: float) -> str:
         """Return why nothing may act at `now_s`; empty where it may."""
         last = self.state.last
@@ -82,6 +87,8 @@ class Watchdog:
 
     def _out_of_bounds(self, watched: Acting, now: Vitals) -> tuple[TripCode, str] | None:
         limits, calm = self._settings, self.state.calm
+        if calm is not None and calm.at_s < self.state.since_s - CALM_SLOTS * self._slot_s:
+            calm = None  # too long ago to be what was before
         if calm is not None and calm.backlog_s is not None and now.backlog_s is not None:
             most_s = limits.backlog_ratio * calm.backlog_s + limits.backlog_s
             if now.backlog_s > most_s:

@@ -8,7 +8,7 @@ from fairlead.adapters.memory_judging import MemoryJudging
 from fairlead.agents.advice import Recalled
 from fairlead.contracts.agent_memory import AgentMemory
 from fairlead.contracts.decisions import EpochInput
-from fairlead.contracts.dialogue import AgentName, Ask, Judge, Judgement, Trial
+from fairlead.contracts.dialogue import AgentName, Ask, Judge, Judgement, ModeName, Trial
 from fairlead.contracts.readings import GatewayReport, Outcome
 from planner.metrics import PlannerMetrics
 from slot_agent.metrics import SlotMetrics
@@ -189,6 +189,19 @@ async def test_a_restart_forgets_nothing_of_what_follows_a_dialogue(agent: Agent
         assert status.worth is not None
         assert status.worth.dialogues == sum(r.dialogue is not None for r in journal) > status.dialogues
         await check_replays(w)
+
+
+@BOTH
+@pytest.mark.parametrize("mode", ["shadow", "off"])
+async def test_what_was_taken_back_by_the_mode_is_not_watched_any_more(agent: AgentName, mode: ModeName) -> None:
+    """Nor is what was before it: by the time that proposals act again, that is long ago."""
+    async with world() as w:
+        await going_badly(w, agent)
+        assert (await kept(w, agent)).watch.accepted is not None
+        await w.switch(agent, mode)
+        await w.seconds(32)
+        watch = (await kept(w, agent)).watch
+        assert (watch.accepted, watch.calm, watch.trips) == (None, None, 0)
 
 
 async def again(w: World, agent: AgentName) -> None:

@@ -109,6 +109,35 @@ def test_proposals_that_follow_closely_are_one_stretch_with_all_their_cases() ->
     assert trip.cited == ("case-1", "case-2")
 
 
+def test_proposals_further_apart_are_two_stretches() -> None:
+    """As after a restart: the first was played ahead to 160 s, and no look came since; its cases are not blamed."""
+    dog = watching()
+    dog.accepted(Acting(at_s=160.0, until_s=280.0, latency_s=9.0, cited=("case-2",)))
+    assert dog.window_s(190.0) == (160.0, 190.0)
+    trip = dog.looked(at(190.0, backlog_s=51.0))
+    assert trip is not None
+    assert trip.cited == ("case-2",)
+
+
+@pytest.mark.parametrize(("at_s", "trips"), [(210.0, 1), (210.1, 0)])
+def test_what_was_long_before_a_stretch_is_not_held_against_it(at_s: float, trips: int) -> None:
+    """The calm look was at 30 s; six slots later it says nothing of what there was before."""
+    dog = Watchdog(SETTINGS, SLOT_S, Watch())
+    assert dog.looked(at(30.0)) is None
+    dog.accepted(Acting(at_s=at_s, until_s=400.0, latency_s=9.0, cited=()))
+    dog.looked(at(240.0, backlog_s=1e6, timely=0))
+    assert dog.state.trips == trips
+
+
+def test_while_it_rests_nothing_is_watched_and_nothing_is_known_of_before() -> None:
+    """What has tripped before stays."""
+    dog = watching()
+    dog.rests()
+    assert dog.state == Watch(since_s=40.0, cited=("case-1",))
+    assert dog.looked(at(60.0, backlog_s=1e6)) is None
+    assert dog.state.calm == at(60.0, backlog_s=1e6)
+
+
 def test_vitals_are_what_waits_over_what_is_up_and_what_became_of_a_window() -> None:
     """Work in pods of nodes that are up and held requests, over their speed; without a node up it is not known."""
     shape = cluster([node("n1", 8.0, 2.0), node("n2", 8.0, 1.0)], [model("m1", 1.0, 4.0, 10.0)])
