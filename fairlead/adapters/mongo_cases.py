@@ -1,8 +1,8 @@
 """Case memory in MongoDB: remembered epochs, forgotten beyond their capacity.
 
 Beside its JSON a row has what listings and forgetting ask for, how often it was cited, which is counted there, whether
-it is quarantined, which is said there, what the twin has said of it since, in `label`, so that neither undoes another, and
-what it can be judged by again, compressed in `evidence`.
+it is quarantined, which is said there, and in `label` what the twin has said of it since: so neither undoes another.
+What it can be judged by again is there too, compressed in `evidence`.
 """
 
 import datetime
