@@ -152,6 +152,7 @@ class Follower:
     async def _look(self) -> None:
         """Measure what is due, and see what acts. Raises `StoreUnavailable`."""
         store, now_s = self._sight.store, self._sight.clock.now_s()
+        await self._quarantine()
         for one in self.error.due(now_s - self._slots.length_s):  # what ended is reported within a slot
             found = await store.tallies(one.at_s, one.until_s)
             counted, latency_s = sum(t.counted for t in found), sum(t.latency_sum_s for t in found)
@@ -162,14 +163,16 @@ class Follower:
             return
         trip = self._watchdog.looked(await self._vitals(now_s))
         if trip is not None:
-            await self._tripped(trip)
+            self._tripped(trip)
+            await self._quarantine()
 
     async def _wake_if_wrong(self, now_s: float) -> None:
         """Have the planner asked early where the twin has become wrong: something is not as it is thought to be."""
-        before, self._wrong = self._wrong, bool(self.error.wrong())
-        if self._wrong and not before and (models := (await self._sight.store.cluster()).models):
+        wrong = bool(self.error.wrong())
+        if wrong and not self._wrong and (models := (await self._sight.store.cluster()).models):
             wake = Wake(model=models[0].id, reason="changed", site=None, wait_s=0.0, at_s=now_s)
             await self._sight.store.wake(wake)
+        self._wrong = wrong
 
     async def _vitals(self, now_s: float) -> Vitals:
         store = self._sight.store
@@ -182,11 +185,15 @@ class Follower:
         snapshot = fold(now_s, cluster, nodes, gateways, {}, {}, self._sight.settings.controller)
         return vitals(snapshot, cluster, tallies)
 
-    async def _tripped(self, trip: Trip) -> None:
+    def _tripped(self, trip: Trip) -> None:
         self._sight.metrics.tripped(trip.code)
         self._log.warning("what was accepted is out of bounds: the fallback acts", why=trip.text, cases=len(trip.cited))
-        if trip.cited:
+
+    async def _quarantine(self) -> None:
+        """Quarantine the cases of trips, as far as that is not done. Raises `StoreUnavailable`."""
+        for trip in self._watchdog.state.pending:
             await self._sight.store.quarantine_cases(trip.cited, foreign(f"watchdog: {trip.text}"))
+            self._watchdog.quarantined(trip)
 
 
 def chosen_trial(judgement: Judgement) -> Trial | None:

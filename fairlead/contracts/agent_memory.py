@@ -96,6 +96,8 @@ class Watch(Message):
     """When the stretch began."""
     cited: Many[Name] = ()
     """By the whole stretch."""
+    pending: Many[Trip] = ()
+    """Those whose cases are not quarantined yet, oldest first: the store may have been away."""
 
 
 class AgentMemory(Message):

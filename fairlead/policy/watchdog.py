@@ -72,9 +72,15 @@ class Watchdog:
         code, text = found
         until_s = now.at_s + self._settings.slots * self._slot_s
         trip = Trip(code=code, text=text, cited=self.state.cited, until_s=until_s)
-        update = {"trips": self.state.trips + 1, "last": trip, "accepted": None}
+        pending = (*self.state.pending, trip) if trip.cited else self.state.pending
+        update = {"trips": self.state.trips + 1, "last": trip, "accepted": None, "pending": pending}
         self.state = self.state.model_copy(update=update)
         return trip
+
+    def quarantined(self, trip: Trip) -> None:
+        """Note that the cases of a trip are quarantined."""
+        rest = tuple(other for other in self.state.pending if other != trip)
+        self.state = self.state.model_copy(update={"pending": rest})
 
     def rests(self) -> None:
         """Watch nothing while nobody may propose: what acted is taken back, and what was before it is long ago."""

@@ -1,14 +1,20 @@
 """After acceptance: what goes badly is taken back and held back, a twin that is wrong is not believed."""
 
 import json
+from collections.abc import Sequence
+from typing import cast
 
 import pytest
+import structlog
 
 from fairlead.adapters.memory_judging import MemoryJudging
+from fairlead.adapters.memory_store import MemoryStore
 from fairlead.agents.advice import Recalled
 from fairlead.contracts.agent_memory import AgentMemory
 from fairlead.contracts.decisions import EpochInput
 from fairlead.contracts.dialogue import AgentName, Ask, Judge, Judgement, ModeName, Trial
+from fairlead.contracts.errors import StoreUnavailable
+from fairlead.contracts.events import Wake
 from fairlead.contracts.readings import GatewayReport, Outcome
 from planner.metrics import PlannerMetrics
 from slot_agent.metrics import SlotMetrics
@@ -19,6 +25,7 @@ from tests.agents.world import World, count, world
 from tests.policy.remembering import case as remembered_case
 
 BOTH = pytest.mark.parametrize("agent", ["planner", "slot-agent"])
+CASE = remembered_case(1)
 SINCE_S: dict[AgentName, float] = {"planner": 30.0, "slot-agent": 0.0}
 """The planner's first dialogue ends a slot later than the slot agent's, seconds after the start."""
 
@@ -113,37 +120,90 @@ async def test_what_goes_badly_is_taken_back_and_nothing_acts_for_ten_slots(agen
         await check_replays(w)
 
 
-async def test_the_cases_that_a_plan_cites_are_quarantined() -> None:
-    """With the watchdog's reason, for good."""
-    one = remembered_case(1)
+class HalfAwayStore(MemoryStore):
+    """Is away for whoever quarantines cases or wakes an agent because something has changed, so many times."""
+
+    away = 0
+
+    async def quarantine_cases(self, cases: Sequence[str], why: str) -> None:
+        self._fail()
+        await super().quarantine_cases(cases, why)
+
+    async def wake(self, wake: Wake) -> None:
+        if wake.reason == "changed":
+            self._fail()
+        await super().wake(wake)
+
+    def _fail(self) -> None:
+        if self.away > 0:
+            self.away -= 1
+            raise StoreUnavailable("a test says so")
+
+
+async def citing(w: World) -> None:
+    """Start a planner whose plans cite the one case that there is."""
 
     async def recall(_: EpochInput) -> Recalled:
-        return (one,), (0.75,)
+        return (CASE,), (0.75,)
 
-    def citing(ask: Ask) -> str:
+    def cites(ask: Ask) -> str:
         return json.dumps(json.loads(good(ask)) | {"cases_cited": ["c1"]})
 
+    await w.planner(llm=PacedLlm(w.clock, 2.0, cites), recall=recall)
+
+
+async def cited_badly(w: World) -> None:
+    """Let a plan that cites a case be accepted and do badly; before the look."""
+    await w.store.add_case(CASE, capacity=10)
+    await w.switch("planner", "auto")
+    w.judging = predicting(5.0)
+    await citing(w)
+    await w.seconds(55)
+    assert not (await w.store.case(CASE.id)).quarantined
+    await finished(w, 30, 20.0)
+
+
+async def test_the_cases_that_a_plan_cites_are_quarantined() -> None:
+    """With the watchdog's reason, for good."""
     async with world() as w:
-        await w.store.add_case(one, capacity=10)
-        await w.switch("planner", "auto")
-        w.judging = predicting(5.0)
-        await w.planner(llm=PacedLlm(w.clock, 2.0, citing), recall=recall)
-        await w.seconds(55)
-        assert not (await w.store.case(one.id)).quarantined
-        await finished(w, 30, 20.0)
+        await cited_badly(w)
         await w.seconds(10)
-        case = await w.store.case(one.id)
+        case = await w.store.case(CASE.id)
         assert case.quarantined
         assert case.quarantine == "watchdog: 30 requests took 20.0 s, 5.0 s were predicted"
+        assert (await kept(w, "planner")).watch.pending == ()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_cases_that_could_not_be_quarantined_are_so_at_a_later_look(restarted: bool) -> None:
+    """In mode shadow too, and by the planner's successor; the trip counts once."""
+    async with world(store_type=HalfAwayStore) as w:
+        cast(HalfAwayStore, w.store).away = 2
+        await cited_badly(w)
+        with structlog.testing.capture_logs() as logs:
+            await w.seconds(10)
+            assert not (await w.store.case(CASE.id)).quarantined
+            watch = (await kept(w, "planner")).watch
+            assert [trip.cited for trip in watch.pending] == [(CASE.id,)]
+            await w.switch("planner", "shadow")
+            if restarted:
+                await lose(w)
+                await citing(w)
+            await w.seconds(60)
+        assert (await w.store.case(CASE.id)).quarantined
+        watch = (await kept(w, "planner")).watch
+        assert (watch.pending, watch.trips) == ((), 1)
+        assert [line["log_level"] for line in logs if line["event"].startswith("following the planner failed")]
 
 
 @BOTH
 async def test_a_twin_that_was_wrong_too_often_is_not_believed(agent: AgentName) -> None:
     """In mode shadow its predictions are measured too; once they are known to be off the answer is the fallback.
 
-    The planner is woken by that, once.
+    The planner is woken by that, once, also where the store is away when that is noticed.
     """
-    async with world() as w:
+    async with world(store_type=HalfAwayStore) as w:
+        cast(HalfAwayStore, w.store).away = 2
         w.judging = predicting(1.0)
         await start(w, agent, PacedLlm(w.clock, 2.0), "shadow")
         async with Heard(w.store, ["wake"]) as heard:
@@ -204,12 +264,17 @@ async def test_what_was_taken_back_by_the_mode_is_not_watched_any_more(agent: Ag
         assert (watch.accepted, watch.calm, watch.trips) == (None, None, 0)
 
 
-async def again(w: World, agent: AgentName) -> None:
-    """End the agent without a word, and start another one."""
+async def lose(w: World) -> None:
+    """End the agent without a word."""
     lost = w.tasks.pop()
     lost.cancel()
     await w.settle()
     assert lost.cancelled()
+
+
+async def again(w: World, agent: AgentName) -> None:
+    """End the agent without a word, and start another one."""
+    await lose(w)
     await start(w, agent, PacedLlm(w.clock, 2.0), "auto")
 
 

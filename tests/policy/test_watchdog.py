@@ -47,6 +47,22 @@ def test_what_is_out_of_bounds_holds_for_an_epoch_and_names_the_cases(changes: d
     assert dog.looked(at(90.0, **changes)) is None  # nothing acts any more
 
 
+def test_the_cases_of_a_trip_are_pending_until_they_are_quarantined() -> None:
+    """Over further trips; one without any case leaves nothing to be done."""
+    dog = watching()
+    trips = [dog.looked(at(60.0, backlog_s=1e6))]
+    for at_s, cited in ((400.0, ()), (800.0, ("case-2", "case-1"))):
+        dog.accepted(Acting(at_s=at_s, until_s=at_s + 60.0, latency_s=9.0, cited=cited))
+        trips.append(dog.looked(at(at_s + 20.0, latency_sum_s=40 * 99.0)))
+    first, none, last = trips
+    assert first is not None
+    assert none is not None
+    assert last is not None
+    assert list(dog.state.pending) == [first, last]
+    dog.quarantined(first)
+    assert list(dog.state.pending) == [last]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
