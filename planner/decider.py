@@ -150,7 +150,7 @@ class Decider:
             self._store.latest_gateway_reports(),
             self._store.arrived(),
             self._store.notes(),
-            self._store.goals(),
+            self._store.lasting_goals(standing.now_s),
             self._learned(),
         )
         rates, prices, recent, forecast = learned

@@ -37,7 +37,7 @@ class Decider:
     ) -> None:
         controller = case.settings.controller
         self.wakes = Wakes(controller)
-        self.standings = Standings(store)
+        self.standings = Standings(store, clock)
         self._store = store
         self._clock = clock
         self._case = case

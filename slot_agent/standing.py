@@ -10,7 +10,7 @@ from fairlead.contracts.decisions import GenerationSeen
 from fairlead.contracts.events import EventKind
 from fairlead.contracts.notes import Goal, Note
 from fairlead.contracts.plans import EpochPlan, Override, Placement, RoutingTable
-from fairlead.contracts.ports import Store
+from fairlead.contracts.ports import Clock, Store
 
 Part = Literal["cluster", "plan", "overrides", "placement", "seen", "goals", "notes"]
 PARTS: tuple[Part, ...] = ("cluster", "plan", "overrides", "placement", "seen", "goals", "notes")
@@ -32,14 +32,14 @@ class Standing:
 class Standings:
     """Keeps what was read; `forget` what may have changed, and the next `read` asks for that alone."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._readers: dict[Part, Callable[[], Awaitable[Any]]] = {
             "cluster": store.cluster,
             "plan": store.current_plan,
             "overrides": store.overrides,
             "placement": store.current_placement,
             "seen": store.generations,
-            "goals": store.goals,
+            "goals": lambda: store.lasting_goals(clock.now_s()),
             "notes": store.notes,
         }
         self._kept: dict[Part, Any] = {}

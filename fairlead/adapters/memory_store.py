@@ -280,6 +280,16 @@ class MemoryStore:
         self._check()
         return self._words.goals()
 
+    async def lasting_goals(self, now_s: float) -> tuple[Goal, ...]:
+        """Return the goals that are neither declined nor over, without what a model was asked."""
+        self._check()
+        return self._words.lasting(now_s)
+
+    async def goal(self, goal: str) -> Goal:
+        """Return a goal."""
+        self._check()
+        return self._words.goal(goal)
+
     async def put_goal(self, goal: Goal, *, if_revision: int | None) -> Goal:
         """Keep a goal, or a person's answer to it."""
         self._check()

@@ -38,6 +38,14 @@ class Words:
         """Return all goals, the newest first."""
         return tuple(sorted(self._goals.values(), key=lambda one: (one.created_at_s, one.id), reverse=True))
 
+    def lasting(self, now_s: float) -> tuple[Goal, ...]:
+        """Return the goals that are neither declined nor over, the newest first, without what a model was asked."""
+        return tuple(rules.brief(one) for one in self.goals() if rules.lasts(one, now_s))
+
+    def goal(self, goal: str) -> Goal:
+        """Return a goal; raises `NotFound`."""
+        return rules.there(self._goals.get(goal), goal)
+
     def put_goal(self, goal: Goal, if_revision: int | None) -> Goal:
         """Keep a goal, or a person's answer to it."""
         new = rules.aimed(self._goals.get(goal.id), goal, if_revision)

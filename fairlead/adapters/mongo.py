@@ -264,6 +264,14 @@ class MongoStore:
         """Return all goals that were ever set, the newest first."""
         return await self._words.goals()
 
+    async def lasting_goals(self, now_s: float) -> tuple[Goal, ...]:
+        """Return the goals that are neither declined nor over, without what a model was asked."""
+        return await self._words.lasting(now_s)
+
+    async def goal(self, goal: str) -> Goal:
+        """Return a goal."""
+        return await self._words.goal(goal)
+
     async def put_goal(self, goal: Goal, *, if_revision: int | None) -> Goal:
         """Keep a goal, or a person's answer to it."""
         return await self._words.put_goal(goal, if_revision=if_revision)

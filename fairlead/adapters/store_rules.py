@@ -42,6 +42,9 @@ SPARED_ONE_IN = 10
 READ = ("reading", "by_rule", "weights", "changes", "exchanges", "asked_until_s")
 """What a model's reading may change of a goal, once, while nobody has answered it."""
 
+LASTING = ("pending", "approved")
+"""Answers with which a goal may be in force now or later."""
+
 DEADLINE_S: float = ModelSpec.model_fields["deadline_s"].default
 """Of a model that is in no cluster any more."""
 
@@ -251,6 +254,23 @@ def aimed(found: Goal | None, new: Goal, if_revision: int | None) -> Goal:
         if new.approval is not None and new.approval.at_s < (found.asked_until_s or 0.0):
             raise Conflict(f"goal {new.id!r} is being read by a language model: answer it once that is over")
     return revised("goal", found, new, new.id, if_revision)
+
+
+def there(found: Goal | None, goal: str) -> Goal:
+    """Return a goal that was found; raises `NotFound`."""
+    if found is None:
+        raise NotFound(f"there is no goal {foreign(goal)!r}")
+    return found
+
+
+def brief(goal: Goal) -> Goal:
+    """Return a goal without what a model was asked about it."""
+    return goal.model_copy(update={"exchanges": ()})
+
+
+def lasts(goal: Goal, now_s: float) -> bool:
+    """Tell whether a goal may be in force then or later: it is neither declined nor over."""
+    return answer_of(goal) in LASTING and (goal.until_s is None or goal.until_s > now_s)
 
 
 def answer_of(asked: Proposal | Goal) -> str:

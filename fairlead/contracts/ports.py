@@ -141,6 +141,11 @@ class Store(Protocol):
     async def goals(self) -> tuple[Goal, ...]:
         """Return all goals in words that were ever set, the newest first."""
 
+    async def lasting_goals(self, now_s: float) -> tuple[Goal, ...]:
+        """Return the goals that are neither declined nor over, the newest first, without what a model was asked."""
+
+    async def goal(self, goal: str) -> Goal: ...
+
     async def put_goal(self, goal: Goal, *, if_revision: int | None) -> Goal:
         """Keep a goal, or a person's answer to it. Raises `Conflict`, `RevisionMismatch`."""
 

@@ -8,13 +8,15 @@ import pytest
 import structlog
 
 from fairlead.adapters.mongo import MongoStore, connect
-from fairlead.contracts.dialogue import BudgetLimits
+from fairlead.contracts.dialogue import BudgetLimits, Exchange
 from fairlead.contracts.errors import Conflict
 from fairlead.contracts.events import Mode, Wake
 from fairlead.contracts.settings import MongoSettings
 from tests.adapters import store_examples as some
+from tests.adapters.llm_questions import answer, question
 from tests.adapters.store_fixture import Heard
 from tests.adapters.test_mongo import raw
+from tests.adapters.test_store_words import goal
 
 RESERVE = """
 import asyncio, os, signal, sys
@@ -127,6 +129,21 @@ async def test_a_memory_outlives_its_process(mongo_settings: MongoSettings) -> N
     assert (await second.proposals(limit=9, cursor=None)).items == (some.proposal(),)
     assert (await second.agent_statuses(), (await second.spent()).tokens_day) == ((some.status(),), 50)
     await second.close()
+
+
+async def test_goals_of_before_come_without_what_a_model_was_asked_too(mongo_settings: MongoSettings) -> None:
+    """Their rows said neither until when they are nor what they are without that."""
+    client, database = await raw(mongo_settings)
+    store = await connect(mongo_settings)
+    exchange = Exchange(id="g1.1", ask=question(), answer=answer())
+    for name, until_s in (("g1", None), ("g2", 1500.0)):
+        await store.put_goal(
+            goal(name).model_copy(update={"exchanges": (exchange,), "until_s": until_s}), if_revision=None
+        )
+    await database.goals.update_many({}, {"$unset": {"brief": "", "until_s": ""}})
+    assert await store.lasting_goals(1500.0) == (goal("g1"),)
+    await store.close()
+    await client.close()
 
 
 async def test_rows_that_are_no_cases_are_said_and_passed_over(mongo_settings: MongoSettings) -> None:

@@ -2,11 +2,13 @@
 
 import pytest
 
+from fairlead.contracts.dialogue import Exchange
 from fairlead.contracts.errors import Conflict, InputError, NotFound, RevisionMismatch
 from fairlead.contracts.notes import Aims, Goal, GoalReading, Note
 from fairlead.contracts.ports import Store
 from fairlead.contracts.tuning import Weights
 from tests.adapters import store_examples as some
+from tests.adapters.llm_questions import answer, question
 from tests.adapters.store_fixture import Heard
 
 
@@ -87,6 +89,32 @@ async def test_a_goal_is_read_by_a_model_before_it_is_answered(store: Store) -> 
     await store.put_goal(goal("g2").model_copy(update={"asked_until_s": 1020.0}), if_revision=None)
     unread = goal("g2").model_copy(update={"asked_until_s": 1020.0, "approval": late})
     assert (await store.put_goal(unread, if_revision=0)).approval == late
+
+
+async def test_goals_that_last_come_without_what_a_model_was_asked(store: Store) -> None:
+    """Those that are declined or over do not; one by its id, and all of them, come in full."""
+    exchange = Exchange(id="g1.1", ask=question(), answer=answer())
+    for name, at_s, until_s in (
+        ("g1", 1000.0, None),
+        ("g2", 1001.0, 1500.0),
+        ("g3", 1002.0, 1600.0),
+        ("g4", 1003.0, None),
+    ):
+        asked = goal(name, at_s).model_copy(update={"asked_until_s": 1010.0, "until_s": until_s})
+        await store.put_goal(asked, if_revision=None)
+        read = asked.model_copy(update={"asked_until_s": None, "exchanges": (exchange,)})
+        await store.put_goal(read, if_revision=0)
+    every = {one.id: one for one in await store.goals()}
+    for name, said in (("g1", "approved"), ("g2", "approved"), ("g4", "declined")):
+        answered = every[name].model_copy(update={"approval": some.approval(said)})
+        every[name] = await store.put_goal(answered, if_revision=1)
+    assert [one.exchanges for one in await store.goals()] == [(exchange,)] * 4
+    assert await store.goal("g1") == every["g1"]
+    with pytest.raises(NotFound, match="no goal 'g9'"):
+        await store.goal("g9")
+    for now_s, names in ((1499.0, ("g3", "g2", "g1")), (1500.0, ("g3", "g1")), (1600.0, ("g1",))):
+        lasting = tuple(every[name].model_copy(update={"exchanges": ()}) for name in names)
+        assert await store.lasting_goals(now_s) == lasting
 
 
 async def test_changes_tell_of_notes_and_goals(store: Store) -> None:

@@ -1,9 +1,15 @@
 """What operators say reaches the planner: notes of an epoch's time, and the goal in force."""
 
+from typing import Any, cast
+
+from fairlead.adapters.clock import VirtualClock
+from fairlead.adapters.memory_store import MemoryStore
 from fairlead.contracts.decisions import EpochInput
-from fairlead.contracts.dialogue import Approval
+from fairlead.contracts.dialogue import Approval, Exchange
 from fairlead.contracts.notes import Aims, Goal, GoalReading, ModelLevel, Note
 from fairlead.contracts.tuning import Weights
+from fairlead.policy.registry import decide_slot
+from tests.adapters.llm_questions import answer, question
 from tests.agents.replies import PacedLlm
 from tests.agents.test_dialogues import check_replays
 from tests.agents.world import world
@@ -48,28 +54,73 @@ async def test_a_note_wakes_the_planner() -> None:
         assert [one[:2] for one in await lines(w)][2:] == [("advice", 102.0)]
 
 
+def goal(**more: Any) -> Goal:
+    """Return a goal that the rule has read."""
+    reading = GoalReading(aims=Aims(fairness=4), priorities=(ModelLevel(model="m3", priority=4),), read_by="rule")
+    return Goal(
+        id="goal-1",
+        text="fair first, protect m3",
+        from_s=ORIGIN_S,
+        until_s=None,
+        by="ann",
+        created_at_s=ORIGIN_S,
+        reading=reading,
+        weights=Weights(fairness=1.0),
+        changes=(),
+    ).model_copy(update=more)
+
+
+class Frugal(MemoryStore):
+    """A store that keeps in mind which goals were read of it, and how often all that were ever set."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock)
+        self.whole = 0
+        self.read: list[Goal] = []
+
+    async def goals(self) -> tuple[Goal, ...]:
+        """Return all goals."""
+        self.whole += 1
+        return await super().goals()
+
+    async def lasting_goals(self, now_s: float) -> tuple[Goal, ...]:
+        """Return the goals that last."""
+        found = await super().lasting_goals(now_s)
+        self.read += found
+        return found
+
+
+async def test_no_decider_reads_what_a_model_was_asked_about_a_goal() -> None:
+    """Both know the goal in force, and neither its exchanges nor goals that are over or were declined."""
+    async with world(store_type=Frugal) as w:
+        store = cast(Frugal, w.store)
+        exchange = Exchange(id="goal-1.1", ask=question(), answer=answer())
+        for one, said in ((goal(), "approved"), (goal(id="goal-2"), "declined")):
+            asked = await store.put_goal(one.model_copy(update={"asked_until_s": ORIGIN_S}), if_revision=None)
+            read = asked.model_copy(update={"asked_until_s": None, "exchanges": (exchange,)})
+            await store.put_goal(read, if_revision=0)
+            approval = Approval.model_validate({"answer": said, "by": "ann", "at_s": ORIGIN_S})
+            await store.put_goal(read.model_copy(update={"approval": approval}), if_revision=1)
+        await w.planner()
+        await w.agent(decide_slot)
+        await w.seconds(35)
+        made = [*await w.journal(agent="planner"), *await w.journal("slot")]
+        assert {one.agent for one in made} == {"planner", "slot-agent"}
+        assert {one.input.settings.weights.fairness for one in made} == {1.0}
+        assert {(one.id, one.exchanges) for one in store.read} == {("goal-1", ())}
+        assert store.whole == 0
+
+
 async def test_a_goal_in_force_has_its_weights_and_priorities() -> None:
     """From the next plan on; the prompt says in whose words."""
     async with world() as w:
         await w.switch("planner", "auto")
         await w.planner(llm=PacedLlm(w.clock, 2.0))
         await w.seconds(100)
-        reading = GoalReading(aims=Aims(fairness=4), priorities=(ModelLevel(model="m3", priority=4),), read_by="rule")
-        goal = Goal(
-            id="goal-1",
-            text="fair first, protect m3",
-            from_s=ORIGIN_S,
-            until_s=None,
-            by="ann",
-            created_at_s=ORIGIN_S,
-            reading=reading,
-            weights=Weights(fairness=1.0),
-            changes=(),
-        )
-        await w.store.put_goal(goal, if_revision=None)
+        await w.store.put_goal(goal(), if_revision=None)
         await w.seconds(250)
         approval = Approval(answer="approved", by="ann", at_s=w.clock.now_s())
-        await w.store.put_goal(goal.model_copy(update={"approval": approval}), if_revision=0)
+        await w.store.put_goal(goal(approval=approval), if_revision=0)
         await w.seconds(260)
         made = await inputs(w)
         assert [one.settings.weights.fairness for one in made if one.publish] == [0.5, 0.5, 1.0]

@@ -152,8 +152,9 @@ def test_an_event_says_which_model_is_missed_and_why(text: str, reason: Literal[
 
 async def test_what_stands_is_read_again_only_where_it_may_have_changed() -> None:
     """Each kind of event is about one part."""
-    store = MemoryStore(VirtualClock())
-    standings = Standings(store)
+    clock = VirtualClock()
+    store = MemoryStore(clock)
+    standings = Standings(store, clock)
     first = await standings.read()
     assert (first.cluster.nodes, first.seen.placement) == ((), 0)
     await store.replace_cluster(cluster())
