@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
+from pydantic import ValidationError
 
-from fairlead.adapters.outage import Outage
+from fairlead.adapters.outage import Outage, describe
 from fairlead.agents.advice import Settled
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.waiting import Insisting
@@ -202,8 +203,16 @@ def chosen_trial(judgement: Judgement) -> Trial | None:
 
 
 async def remembered(sight: Sight, fresh: AgentMemory) -> AgentMemory:
-    """Return what an agent goes on with, once the store has said what was kept: `fresh` where that was nothing."""
+    """Return what an agent goes on with, once the store has said what was kept.
+
+    That is `fresh` where nothing was, or by a Fairlead whose memories this one cannot read.
+    """
     outage = Outage(f"reading the memory of the {sight.agent}", sight.clock, sight.metrics.failures("memory"))
     insisting = Insisting(outage, sight.settings.mongodb.timeout_s)
-    found = await insisting.got(lambda: sight.store.agent_memory(sight.agent))
+    try:
+        found = await insisting.got(lambda: sight.store.agent_memory(sight.agent))
+    except ValidationError as error:
+        log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        log.warning("an agent's memory cannot be read: it begins anew", agent=sight.agent, error=describe(error))
+        found = None
     return resumed(found, fresh, sight.settings.controller.slot_s)

@@ -163,7 +163,10 @@ class Store(Protocol):
         """Keep what an agent goes on with after a restart, in place of what it kept before."""
 
     async def agent_memory(self, agent: str) -> AgentMemory | None:
-        """Return what an agent has kept; None before it kept anything."""
+        """Return what an agent has kept; None before it kept anything.
+
+        Raises `pydantic.ValidationError` where another Fairlead has kept what this one cannot read.
+        """
 
     async def put_knowledge(self, knowledge: Knowledge) -> None:
         """Keep what was learned of recurring demand, in place of what was learned before."""

@@ -285,6 +285,40 @@ async def kept(w: World, agent: AgentName) -> AgentMemory:
     return found
 
 
+class StrangeStore(MemoryStore):
+    """Holds an agent's memory that another Fairlead has written, with a field of its own, until there is a new one."""
+
+    broken = False
+
+    async def agent_memory(self, agent: str) -> AgentMemory | None:
+        """Return the memory; raises `ValidationError` for one that cannot be read."""
+        if self.broken:
+            raise RuntimeError("a test says so")
+        written = {"agent": agent, "at_s": 1.0, "llm": "a model", "prompt": "planner/1", "version": "9.0", "new": 1}
+        return await super().agent_memory(agent) or AgentMemory.from_json(json.dumps(written))
+
+
+@BOTH
+async def test_an_agent_whose_memory_cannot_be_read_begins_anew(agent: AgentName) -> None:
+    """With a warning; what it keeps then takes the place of what was there."""
+    async with world(store_type=StrangeStore) as w:
+        with structlog.testing.capture_logs() as logs:
+            await start(w, agent, PacedLlm(w.clock, 2.0), "auto")
+            await w.seconds(31)
+        (line,) = (line for line in logs if line["event"] == "an agent's memory cannot be read: it begins anew")
+        assert (line["log_level"], line["agent"]) == ("warning", agent)
+        assert "new" in line["error"]
+        assert (await kept(w, agent)).gains.dialogues >= 1
+
+
+async def test_a_memory_that_is_not_got_for_another_reason_is_no_new_beginning() -> None:
+    """It would take the place of what was there."""
+    async with world(store_type=StrangeStore) as w:
+        cast(StrangeStore, w.store).broken = True
+        with pytest.raises(RuntimeError, match="a test says so"):
+            await start(w, "slot-agent", PacedLlm(w.clock, 2.0), "auto")
+
+
 async def test_a_twin_that_was_wrong_is_not_believed_after_a_restart_either() -> None:
     """Its error is known from the first question on, and nobody is woken for it once more."""
     async with world() as w:
