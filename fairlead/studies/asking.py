@@ -80,12 +80,15 @@ def taking(ask: Asker, seconds: float) -> Asker:
 
 
 def clocked(ask: Asker, clock: Callable[[], float]) -> Asker:
-    """Return a model whose answers take on the virtual clock what passes on another one than the wall's meanwhile."""
+    """Return a model whose answers take on the virtual clock what passes on another one than the wall's meanwhile.
+
+    Where that goes back, as the time of a process does that has ended, nothing passes.
+    """
 
     def slow(question: Ask, name: str, deadline_s: float) -> Answer:
         began_s = clock()
         answer = ask(question, name, max(deadline_s, PATIENCE_S))
-        return _taken(answer, clock() - began_s, deadline_s)
+        return _taken(answer, max(0.0, clock() - began_s), deadline_s)
 
     return slow
 

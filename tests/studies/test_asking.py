@@ -38,8 +38,10 @@ def test_an_answer_whose_seconds_are_given_is_waited_for() -> None:
     assert taking(slow, 4.0)(QUESTION, "slot-agent-1", 18.0).took_s == 4.0
     assert taking(slow, 20.0)(QUESTION, "slot-agent-2", 18.0).code == "late"
     assert left == [PATIENCE_S] * 2
-    clock = iter((7.0, 12.0, 12.0, 40.0))
+    clock = iter((7.0, 12.0, 12.0, 40.0, 40.0, 0.0))
     other = clocked(slow, lambda: next(clock))
     assert other(QUESTION, "slot-agent-3", 18.0).took_s == 5.0
     late = other(QUESTION, "slot-agent-4", 18.0)
     assert (late.code, late.text, late.took_s) == ("late", None, 18.0)
+    ended = other(QUESTION, "slot-agent-5", 18.0)
+    assert (ended.code, ended.took_s) == ("ok", 0.0)
