@@ -82,6 +82,7 @@ WHO_MAY: dict[str, frozenset[Role]] = {
     "delete_note": OPERATORS,
     "read_goal": PEOPLE,
     "list_goals": PEOPLE,
+    "read_one_goal": PEOPLE,
     "set_goal": OPERATORS,
     "undo_goal": OPERATORS,
     "approve_goal": OPERATORS,

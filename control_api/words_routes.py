@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Literal
 
 import structlog
 from fastapi import APIRouter, Request
@@ -17,8 +17,6 @@ from fairlead.contracts.events import Mode
 from fairlead.contracts.notes import Aims, Goal, GoalDraft, GoalReading, GoalView, Note, NoteDraft
 from fairlead.contracts.settings import Settings
 from fairlead.policy.goals import aimed, in_force, read_goal, unread, view
-
-Said = TypeVar("Said", Note, Goal)
 
 UNREAD = "the rule understands nothing of it"
 
@@ -54,7 +52,9 @@ async def create_note(request: Request) -> Response:
 @router.get("/notes/{note}", operation_id="read_note", tags=["words"], **described(Note, refusals=(404,), tagged=True))
 async def read_note(request: Request, note: NamePath) -> Response:
     """Return a note."""
-    found = _named("note", note, await context_of(request).store.notes())
+    found = next((one for one in await context_of(request).store.notes() if one.id == note), None)
+    if found is None:
+        raise NotFound(f"there is no note {foreign(note)!r}")
     return answer(found, revision=found.revision)
 
 
@@ -76,6 +76,12 @@ async def read_the_goal(request: Request) -> Response:
 async def list_goals(request: Request) -> Response:
     """List all goals that were ever set, newest first, with what was answered."""
     return everything(await context_of(request).store.goals())
+
+
+@router.get("/goals/{goal}", operation_id="read_one_goal", tags=["words"], **described(Goal, refusals=(404,)))
+async def read_one_goal(request: Request, goal: NamePath) -> Response:
+    """Return a goal, with what a model was asked about it and answered."""
+    return answer(await context_of(request).store.goal(goal))
 
 
 @router.post("/goal", operation_id="set_goal", tags=["words"], **described(Goal, status=201, body=GoalDraft))
@@ -180,19 +186,11 @@ async def _kept(
 async def _answered(request: Request, name: str, said: Literal["approved", "declined"]) -> Response:
     """Write a person's answer beside the goal; the store takes the first one alone."""
     context = context_of(request)
-    found = _named("goal", name, await context.store.goals())
+    found = await context.store.goal(name)
     approval = Approval(answer=said, by=caller_of(request), at_s=context.clock.now_s())
     made = await context.store.put_goal(found.model_copy(update={"approval": approval}), if_revision=found.revision)
     structlog.get_logger("audit").info("goal answered", goal=name, answer=said, by=approval.by)
     return answer(made)
-
-
-def _named(kind: str, name: str, said: Sequence[Said]) -> Said:
-    """Return the one of that id. Raises `NotFound`."""
-    found = next((one for one in said if one.id == name), None)
-    if found is None:
-        raise NotFound(f"there is no {kind} {foreign(name)!r}")
-    return found
 
 
 def _signed(request: Request, said: str) -> str:

@@ -158,7 +158,7 @@ def _read(client: "ControlClient", goal: dict[str, Any]) -> dict[str, Any]:
 
     while goal["asked_until_s"] is not None and domain_now_s(client) < goal["asked_until_s"]:
         time.sleep(LOOK_EVERY_S)
-        goal = next(one for one in client.get("goals").json()["items"] if one["id"] == goal["id"])
+        goal = client.get(f"goals/{goal['id']}").json()
     return goal
 
 

@@ -85,6 +85,11 @@ async def test_a_goal_acts_once_it_is_approved_and_is_undone_the_same_way(api: A
     await answered(api, again.id, "reject")
     assert await seen(api) == undone
     assert len((await api.admin.get(f"{ROOT}/goals")).json()["items"]) == 3
+    (newest, *_) = (await api.admin.get(f"{ROOT}/goals")).json()["items"]
+    assert (await api.by_role["viewer"].get(f"{ROOT}/goals/{again.id}")).json() == newest
+    assert newest["approval"]["answer"] == "declined"
+    refused(await api.by_role["viewer"].get(f"{ROOT}/goals/goal-9"), 404, "not-found")
+    refused(await api.by_role["agent"].get(f"{ROOT}/goals/{again.id}"), 403, "denied")
 
 
 async def test_a_goal_that_says_nothing_is_refused(api: Api) -> None:
