@@ -51,6 +51,10 @@ class _Live:
     ordered_stop: bool = False
     given_up: str = ""
     """Why its start was ended before it was ready."""
+    to_look_for: bool = False
+    """A look at it is ordered and has not begun."""
+    hint: str = ""
+    """What an order waits for, as its status says."""
 
 
 class KubernetesRuntime:
@@ -66,7 +70,8 @@ class KubernetesRuntime:
         self._live: dict[str, _Live] = {}
         self._statuses = PodStatuses(lambda: [live.status for live in self._live.values()])
         self._budgets: set[str] = set()
-        self._sweeps: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[None]] = set()
+        """Calls that no pod waits for."""
         self._jitter = random.Random(place.node.id)
         self._log = structlog.get_logger().bind(node=place.node.id)
 
@@ -104,7 +109,7 @@ class KubernetesRuntime:
     async def close(self) -> None:
         """Let go of the pods without stopping them."""
         await self._feed.leave(self._place.node.id)
-        tasks = [live.task for live in self._live.values() if live.task is not None] + list(self._sweeps)
+        tasks = [live.task for live in self._live.values() if live.task is not None] + list(self._errands)
         for live in self._live.values():
             if live.patience is not None:
                 live.patience.cancel()
@@ -124,13 +129,9 @@ class KubernetesRuntime:
 
     def _put(self, pod: Object) -> None:
         """Take what a pod says of itself."""
-        model = model_of(pod)
-        if model is None:
-            return
-        sign = sign_of(pod)
-        live = self._live.get(model)
-        if live is not None and live.instance != instance_of(pod):
-            return  # one that goes before ours can come; `_create` deals with it
+        sign, live, model = sign_of(pod), self._known(pod), model_of(pod) or ""
+        if live is None and (model in self._live or pod["metadata"]["name"] != pod_name(model, self._place.node.id)):
+            return  # one that goes before ours can come, which `_create` deals with; or none of ours
         if sign.state == "ended":
             self._sweep(pod)
             if live is not None:
@@ -142,6 +143,8 @@ class KubernetesRuntime:
         live.uid = pod["metadata"]["uid"]
         if live.ordered_stop or live.given_up:
             return  # what follows is our own doing
+        if sign.state != "stopping" and not live.to_look_for and not self._labelled(pod, live):
+            self._look(live)
         if sign.state == "ready" and live.status.state != "ready":
             self._calm(live)
             at_s = self._clock.now_s()
@@ -158,13 +161,24 @@ class KubernetesRuntime:
 
     def _vanished(self, pod: Object) -> None:
         """Take that a pod is gone, or that somebody took our labels from it."""
-        live = self._live.get(model_of(pod) or "")
-        if live is None or live.uid != pod["metadata"]["uid"]:
+        live = self._known(pod)
+        if live is None or live.uid is None:
             return
         if pod["metadata"].get("deletionTimestamp") or live.ordered_stop or live.given_up:
             self._gone(live, live.given_up or ("" if live.ordered_stop else live.status.reason or "deleted"))
-        elif live.task is None or live.task.done():
-            live.task = self._begin(self._look_for(live))
+        else:
+            self._look(live)
+
+    def _known(self, pod: Object) -> _Live | None:
+        """Return what is known of a pod, whatever its labels say; by its instance until its uid has been heard."""
+        uid, instance = pod["metadata"]["uid"], instance_of(pod)
+        known = (one for one in self._live.values() if (one.uid or uid) == uid)
+        return next((one for one in known if one.uid is not None or one.instance == instance), None)
+
+    def _labelled(self, pod: Object, live: _Live) -> bool:
+        """Tell whether our labels are on a pod."""
+        labels = pod["metadata"].get("labels") or {}
+        return labels_of(live.model, self._place.node.id, live.instance).items() <= labels.items()
 
     def _found(self, model: str, pod: Object) -> _Live:
         """Return a pod that this agent did not order: a former agent's, or one whose order's answer was lost."""
@@ -208,7 +222,10 @@ class KubernetesRuntime:
                 if not made:
                     made = await self._made(live, order, ordered_at_s)
                 if made:
-                    await self._keep_last_ready(live.model)
+                    self._carried_out(live)
+                    if live.model not in self._budgets:
+                        self._budgets.add(live.model)
+                        self._run_errand(self._keep_last_ready(live.model))
                     return
             except KubernetesUnavailable as error:
                 self._hint(live, foreign(error))
@@ -277,16 +294,24 @@ class KubernetesRuntime:
             await self._pause(tries)
             tries += 1
 
-    async def _look_for(self, live: _Live) -> None:
-        """Find out whether a pod that is no longer selected is gone, or has lost our labels and gets them back."""
-        tries = 0
-        while self._live.get(live.model) is live:
+    def _look(self, live: _Live) -> None:
+        live.to_look_for = True
+        live.task = self._begin(self._look_for(live, live.task))
+
+    async def _look_for(self, live: _Live, before: asyncio.Task[None] | None) -> None:
+        """Find out whether a pod is gone, or has our labels no more and gets them back."""
+        if before is not None:
+            await asyncio.wait((before,))
+        live.to_look_for, tries = False, 0
+        while self._live.get(live.model) is live and not (live.ordered_stop or live.given_up):
             try:
                 pod = await self._api.get(self._path(live.model))
                 if pod["metadata"]["uid"] != live.uid:
                     raise NotFound(f"the pod of {live.model} is another one")
-                self._log.warning("somebody took our labels from a pod: it gets them back", model=live.model)
-                await self._relabel(pod, live.model, live.instance)
+                if not self._labelled(pod, live):
+                    self._log.warning("somebody changed our labels on a pod: it gets them back", model=live.model)
+                    await self._relabel(pod, live.model, live.instance)
+                self._carried_out(live)
                 return
             except NotFound:
                 self._gone(live, "deleted")
@@ -304,16 +329,19 @@ class KubernetesRuntime:
         return await self._api.apply(PODS.path(self._place.namespace, name), body, force=True)
 
     async def _keep_last_ready(self, model: str) -> None:
-        """See to the model's disruption budget, once; one that is refused is done without."""
-        if model in self._budgets:
-            return
-        budget = budget_of(model, self._place.namespace)
-        try:
-            path = BUDGETS.path(self._place.namespace, budget["metadata"]["name"])
-            await self._api.apply(path, budget, force=True)
-        except (KubernetesRefused, Conflict, NotFound) as error:
-            self._log.warning("a model has no disruption budget", model=model, error=foreign(error))
-        self._budgets.add(model)
+        """See to the model's disruption budget; one that is refused is done without."""
+        budget, tries = budget_of(model, self._place.namespace), 0
+        path = BUDGETS.path(self._place.namespace, budget["metadata"]["name"])
+        while True:
+            try:
+                await self._api.apply(path, budget, force=True)
+                return
+            except (KubernetesRefused, Conflict, NotFound) as error:
+                self._log.warning("a model has no disruption budget", model=model, error=foreign(error))
+                return
+            except KubernetesUnavailable:
+                await self._pause(tries)
+                tries += 1
 
     def _sweep(self, pod: Object) -> None:
         """Have the object of an ended pod deleted; its containers are gone already."""
@@ -327,9 +355,12 @@ class KubernetesRuntime:
             except FairleadError as error:
                 self._log.warning("an ended pod could not be removed", pod=metadata["name"], error=foreign(error))
 
-        task = self._begin(sweep())
-        self._sweeps.add(task)
-        task.add_done_callback(self._sweeps.discard)
+        self._run_errand(sweep())
+
+    def _run_errand(self, work: Coroutine[None, None, None]) -> None:
+        task = self._begin(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
 
     def _path(self, model: str) -> str:
         return PODS.path(self._place.namespace, pod_name(model, self._place.node.id))
@@ -353,6 +384,12 @@ class KubernetesRuntime:
         """Say why an order takes so long."""
         if self._live.get(live.model) is live:
             self._turn(live, reason=reason)
+            live.hint = live.status.reason
+
+    def _carried_out(self, live: _Live) -> None:
+        """Take back why an order took so long; what others have said since stays."""
+        if live.hint and live.status.reason == live.hint and live.status.state != "stopping":
+            self._hint(live, "")
 
     def _turn(self, live: _Live, **change: object) -> None:
         """Change a pod's status and say so, if it is a change."""

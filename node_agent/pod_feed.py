@@ -28,6 +28,8 @@ class PodFeed:
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
         self._listeners: dict[str, Listener] = {}
+        self._nodes: dict[str, str] = {}
+        """Whose a pod is, by its uid: what its label said at first, whoever changes it."""
         self._current = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
 
@@ -37,7 +39,7 @@ class PodFeed:
             self._following = asyncio.get_running_loop().create_task(self._follow())
         await self._current.wait()
         self._listeners[node] = listener
-        return tuple(one for one in self._mirror.objects.values() if _node_of(one) == node)
+        return tuple(one for one in self._mirror.objects.values() if self._node_of(one) == node)
 
     async def leave(self, node: str) -> None:
         """Tell a node's listener no more; the watch ends with the last one."""
@@ -55,14 +57,15 @@ class PodFeed:
                 if isinstance(change, Current):
                     self._current.set()
                     continue
-                listener = self._listeners.get(_node_of(change.object))
-                if listener is None:
-                    continue
                 try:
-                    listener(change)
+                    listener = self._listeners.get(self._node_of(change.object))
+                    if isinstance(change, Vanished):
+                        self._nodes.pop(change.object["metadata"]["uid"], None)
+                    if listener is not None:
+                        listener(change)
                 except Exception as error:  # one node's trouble is not the others'
                     structlog.get_logger().exception("a pod's change was not understood", error=foreign(repr(error)))
 
-
-def _node_of(pod: Object) -> str:
-    return str((pod["metadata"].get("labels") or {}).get(NODE_LABEL, ""))
+    def _node_of(self, pod: Object) -> str:
+        said = str((pod["metadata"].get("labels") or {}).get(NODE_LABEL, ""))
+        return self._nodes.setdefault(pod["metadata"]["uid"], said)

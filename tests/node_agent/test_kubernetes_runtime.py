@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from fairlead.adapters.kubernetes_api import KubernetesApi
+from fairlead.contracts.containers import INSTANCE_LABEL, MANAGED_BY_LABEL, MODEL_LABEL, NODE_LABEL
 from fairlead.contracts.ports import PodOrder, PodStatus
 from fairlead.policy.reconcile import Limits
 from node_agent.books import Books
 from node_agent.kubernetes_runtime import KubernetesRuntime
-from node_agent.pod_objects import pod_name
-from tests.node_agent.api_stub import PODS_PATH, ApiStub, stub_runtime, stubbed
+from node_agent.pod_objects import labels_of, pod_name
+from tests.node_agent.api_stub import BUDGETS_PATH, PODS_PATH, ApiStub, stub_feed, stub_runtime, stubbed
 from tests.node_agent.pods import contained, node
 from tests.waiting import until
 
@@ -113,3 +114,99 @@ async def test_a_start_that_is_given_up_is_never_ready(scene: Scene) -> None:
     scene.stub.troubled.clear()
     await scene.reached("gone")
     assert "ready" not in scene.states()
+
+
+# --- pods that vanish, or whose labels somebody changes
+
+
+async def test_a_pod_that_vanishes_while_its_budget_is_refused_an_answer_is_gone(scene: Scene) -> None:
+    """Removed by force, without a mark; the order that made it has not ended."""
+    scene.stub.troubled[BUDGETS_PATH] = 500
+    await scene.ready()
+    scene.stub.put(POD, None)
+    assert (await scene.reached("gone")).reason == "deleted"
+
+
+LABELS = (MANAGED_BY_LABEL, NODE_LABEL, MODEL_LABEL, INSTANCE_LABEL)
+
+
+@pytest.mark.parametrize("word", [None, "other"], ids=["removed", "changed"])
+@pytest.mark.parametrize("label", LABELS)
+async def test_a_pod_is_known_whatever_its_labels_say(scene: Scene, label: str, word: str | None) -> None:
+    """They come back, the pod is one and the same all the while, and its end is seen."""
+    await scene.ready()
+    scene.stub.change(POD, labels={label: word})
+    await until(lambda: scene.labels == labels_of("a", "n1", "a-1"), "the labels are back")
+    assert {s.instance for s in scene.said} == {"a-1"}
+    await scene.runtime.stop("a", grace_s=1.0)
+    await scene.reached("gone")
+    assert scene.states() == ["starting", "ready", "stopping", "gone"]
+    assert POD not in scene.stub.objects
+
+
+@pytest.mark.parametrize("word", [None, "other"], ids=["removed", "changed"])
+@pytest.mark.parametrize("label", LABELS)
+async def test_a_pod_that_ends_with_strange_labels_is_gone(scene: Scene, label: str, word: str | None) -> None:
+    """Though they cannot be put back meanwhile."""
+    await scene.ready()
+    scene.stub.troubled[POD] = 500
+    scene.stub.change(POD, labels={label: word})
+    await until(lambda: ("GET", POD) in scene.stub.asked, "it is looked for")
+    scene.stub.put(POD, None)
+    scene.stub.troubled.clear()
+    assert (await scene.reached("gone")).model == "a"
+
+
+async def test_the_agents_of_a_process_do_not_take_each_others_pods() -> None:
+    """One watch for all: the pod is its first node's, whatever its label says now."""
+    async with stubbed() as (stub, api):
+        feed = stub_feed(api, None)
+        mine, other = stub_runtime(api, feed), stub_runtime(api, feed, "n2")
+        await mine.adopt()
+        await other.adopt()
+        await mine.start(PodOrder("n1", contained("a"), "a-1"))
+        await until(lambda: POD in stub.objects, "the pod is there")
+        stub.change(POD, labels={NODE_LABEL: "n2"})
+        await until(lambda: stub.objects[POD]["metadata"]["labels"][NODE_LABEL] == "n1", "the label is back")
+        stub.ready(POD)
+        statuses = mine.watch()
+        while (await anext(statuses)).state != "ready":
+            pass
+        await mine.close()
+        assert await other.adopt() == ()
+        await other.close()
+
+
+async def test_a_pod_of_another_name_is_not_adopted(scene: Scene) -> None:
+    """A changed label on a pod that nobody remembers makes it no other model's; a start of its own model finds it."""
+    await scene.ready()
+    await scene.runtime.close()
+    scene.stub.change(POD, labels={MODEL_LABEL: "b"})
+    second = stub_runtime(scene.api)
+    assert await second.adopt() == ()
+    await second.start(PodOrder("n1", contained("a"), "a-2"))
+    await until(lambda: scene.labels == labels_of("a", "n1", "a-1"), "it is the same pod, kept")
+    assert [(one.instance, one.state) for one in await second.adopt()] == [("a-1", "ready")]
+    await second.close()
+
+
+# --- why an order takes so long
+
+
+async def test_an_error_that_is_over_is_no_reason_any_more(scene: Scene) -> None:
+    """Neither of a start that was made after all nor of a pod that was looked for."""
+    node_path = "/api/v1/nodes/node-1"
+    scene.stub.troubled[node_path] = 500
+    await scene.runtime.start(PodOrder("n1", contained("a"), "a-1"))
+    await until(lambda: bool(scene.said) and "was answered 500" in scene.said[-1].reason, "it says why")
+    scene.stub.troubled.clear()
+    await until(lambda: scene.said[-1].reason == "", "the start has been made")
+    assert scene.said[-1].state == "starting"
+    scene.stub.ready(POD)
+    await scene.reached("ready")
+    scene.stub.troubled[POD] = 500
+    scene.stub.change(POD, labels={NODE_LABEL: None})
+    await until(lambda: "was answered 500" in scene.said[-1].reason, "it says why")
+    scene.stub.troubled.clear()
+    await until(lambda: scene.said[-1].reason == "", "the labels are back")
+    assert scene.states() == ["starting", "ready"]
