@@ -230,4 +230,5 @@ def _overruled(settled: Settled) -> Settled:
     if settled.proposal is None:
         return settled
     step = Step(name="operator", ok=False, code="in-force", text="an operator's plan is in force until it expires")
-    return Settled(None, (*settled.steps, step), settled.dialogue, settled.passed)
+    dialogue = settled.dialogue.model_copy(update={"unused": settled.proposal})
+    return Settled(None, (*settled.steps, step), dialogue, settled.passed)

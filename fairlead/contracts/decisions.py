@@ -242,8 +242,8 @@ class Dialogue(Message):
     held_back: Text = ""
     """Why the watchdog lets nothing act now; empty where it does not hold."""
     unused: PlanDraft | Guide | None = None
-    """What passed all gates and does not act: by its mode, a person, the watchdog or the time; None where there is
-    none."""
+    """What passed all gates and does not act: by its mode, a person or their plan, the watchdog or the time; None where
+    there is none. What is to act and then fits the cluster no more stands in the decision's input alone."""
 
 
 DecisionKind = Literal["epoch", "slot", "event", "advice"]

@@ -174,6 +174,8 @@ async def test_an_operators_plan_that_comes_meanwhile_stands_above_a_proposal() 
         ]
         last = (await w.journal(agent="planner"))[-1]
         assert steps(last)[-2:] == ["mode:auto", "operator:in-force"]
+        unused = [r.dialogue.unused for r in await w.journal(agent="planner") if r.dialogue is not None]
+        assert [proposal is not None for proposal in unused] == [True, False, True]
         assert (await current(w)).source == "operator"
         assert count(metrics.registry, "fairlead_llm_dialogues", outcome="operator") == 2.0
         await check_replays(w)
