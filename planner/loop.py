@@ -1,6 +1,7 @@
 """The planner's loops: a plan when an epoch begins and whenever none is in force, and a model asked beside them."""
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import cast
@@ -141,10 +142,12 @@ class Planner:
         if (question := self._next_question(standing, epoch)) is not None and question[0] <= now_s:
             await self._ask(standing, question[1], tasks)
             return None
-        begins_at_s = (epochs.begins_at_s(_epoch(t)) for t in self._talks)
-        return min(
-            due_at_s, *begins_at_s, *((question[0],) if question is not None else ()), epochs.begins_at_s(epoch + 1)
-        )
+        later_at_s = [epochs.begins_at_s(_epoch(t)) for t in self._talks]
+        if question is not None:
+            later_at_s.append(question[0])
+        if self._woken and self._rested_at_s() > now_s:
+            later_at_s.append(self._rested_at_s())
+        return min(due_at_s, *later_at_s, epochs.begins_at_s(epoch + 1))
 
     async def _plan(self, standing: Standing, epoch: int) -> None:
         """Make a plan for the running epoch, with what a dialogue about it has brought if one has ended."""
@@ -184,17 +187,26 @@ class Planner:
         return (at_s, epoch + 1) if self._asked <= epoch and agenda.fits(at_s, next_at_s) else None
 
     def _owe(self, standing: Standing, epoch: int) -> None:
-        """Ask about the running epoch at once if something has changed, but not again so soon."""
-        if not self._woken:
+        """Ask about the running epoch at once if something has changed; not again so soon, and not during a dialogue.
+
+        What has changed then is asked about once that is over, or with the next question, whatever its epoch.
+        """
+        if not self._woken or standing.now_s < self._rested_at_s():
             return
+        fits = self._agenda.fits(standing.now_s, self._agenda.ahead_at_s(epoch + 1))
+        if standing.stance != "asked" or epoch in self._talking or not fits:
+            return  # it stays owed
         self._woken = False
+        self._early_at_s, self._owed = standing.now_s, (epoch, standing.now_s)
+
+    def _rested_at_s(self) -> float:
+        """Return from when on it may be asked early again."""
         cool_down_s = self._case.settings.controller.wake_cool_down_s
-        rested = self._early_at_s is None or standing.now_s >= self._early_at_s + cool_down_s
-        if rested and standing.stance == "asked" and epoch not in self._talking:
-            self._early_at_s, self._owed = standing.now_s, (epoch, standing.now_s)
+        return -math.inf if self._early_at_s is None else self._early_at_s + cool_down_s
 
     async def _ask(self, standing: Standing, epoch: int, tasks: asyncio.TaskGroup) -> None:
-        """Begin a dialogue about an epoch."""
+        """Begin a dialogue about an epoch; it knows what has changed before it begins."""
+        self._woken = False
         asked = await self._decider.asked(standing, epoch)
         self._asked = max(self._asked, epoch)
         self._owed = None

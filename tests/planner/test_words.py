@@ -12,7 +12,7 @@ from fairlead.policy.registry import decide_slot
 from tests.adapters.llm_questions import answer, question
 from tests.agents.replies import PacedLlm
 from tests.agents.test_dialogues import check_replays
-from tests.agents.world import world
+from tests.agents.world import World, world
 from tests.planner.test_advice import current, lines
 from tests.planner.test_planner import inputs
 from tests.slot_agent.edge import ORIGIN_S
@@ -52,6 +52,54 @@ async def test_a_note_wakes_the_planner() -> None:
         await w.settle()
         await w.seconds(30)
         assert [one[:2] for one in await lines(w)][2:] == [("advice", 102.0)]
+
+
+async def asked_at(w: World) -> list[float]:
+    """Return when the planner has asked, seconds since the origin."""
+    asked = [r.dialogue.asked for r in await w.journal(agent="planner") if r.dialogue is not None]
+    return [one.now_s - ORIGIN_S for one in asked]
+
+
+async def test_a_note_soon_after_another_waits_for_the_cool_down() -> None:
+    """Two minutes after the question that the first has made; none is asked after that for the same."""
+    async with world() as w:
+        await w.switch("planner", "auto")
+        await w.planner(llm=PacedLlm(w.clock, 2.0))
+        await w.seconds(50)
+        await w.store.put_note(note(150.0, 500.0), if_revision=None)
+        await w.settle()
+        await w.seconds(100)
+        await w.store.put_note(note(160.0, 500.0, "note-2"), if_revision=None)
+        await w.seconds(100)
+        assert await asked_at(w) == [18.0, 50.0, 170.0]
+        last = (await w.journal(agent="planner"))[-1].dialogue
+        assert last is not None
+        assert isinstance(last.asked, EpochInput)
+        assert [one.id for one in last.asked.notes] == ["note-1", "note-2"]
+
+
+async def test_a_note_during_a_dialogue_waits_for_its_end() -> None:
+    """What was asked before does not know it; what a question ahead knows is not asked about once more."""
+    async with world() as w:
+        await w.switch("planner", "auto")
+        await w.planner(llm=PacedLlm(w.clock, 10.0))
+        await w.seconds(20)
+        await w.store.put_note(note(150.0, 500.0), if_revision=None)
+        await w.seconds(220)
+        await w.store.put_note(note(160.0, 500.0, "note-2"), if_revision=None)
+        await w.seconds(160)
+        assert await asked_at(w) == [18.0, 28.0, 258.0]
+
+
+async def test_a_note_too_late_in_an_epoch_is_asked_about_in_the_next() -> None:
+    """The question ahead did not know it."""
+    async with world() as w:
+        await w.switch("planner", "auto")
+        await w.planner(llm=PacedLlm(w.clock, 2.0))
+        await w.seconds(265)
+        await w.store.put_note(note(400.0, 500.0), if_revision=None)
+        await w.seconds(100)
+        assert await asked_at(w) == [18.0, 258.0, 300.0]
 
 
 def goal(**more: Any) -> Goal:
