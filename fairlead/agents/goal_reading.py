@@ -1,5 +1,6 @@
 """Goals in words read by the planner's language model, beside its dialogues; a person approves what was read."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import structlog
 from fairlead.adapters.outage import Outage
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.status import Tally
+from fairlead.agents.waiting import until
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.dialogue import Exchange, PromptText, Sampling
 from fairlead.contracts.errors import Conflict
@@ -24,6 +26,10 @@ from fairlead.policy.questions import goal_question, repair_question
 
 ANSWER_RATIO = 0.8
 """Share of the time left that an answer may take; the rest is for keeping what came of it, own choice."""
+
+LOOK_S = 5.0
+"""Wall seconds between looks for a goal that no event has told of: a stream of changes begins a moment after it was
+asked for, and ends at times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +55,40 @@ class GoalReader:
         self._clock = clock
         self._tally = tally
         self._metrics = metrics
+        self._bell = asyncio.Event()
 
     async def run(self) -> None:
         """Read until cancelled."""
-        outage = Outage("reading goals", self._clock, self._metrics.failures("goal"))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_watching(), name="goals: changes")
+            tasks.create_task(self._keep_reading(), name="goals: reading")
+
+    async def _keep_watching(self) -> None:
+        outage = Outage("the stream of goals", self._clock, self._metrics.failures("goal"))
         while True:
             try:
                 changes = cast(AsyncGenerator[Event, None], self._store.changes(("goal",)))
                 async with aclosing(changes):
-                    await self._read_what_waits()
                     async for _ in changes:
                         outage.over()
-                        await self._read_what_waits()
+                        self._bell.set()
             except Exception as error:  # the top of this loop
                 await outage.failed(error)
 
+    async def _keep_reading(self) -> None:
+        outage = Outage("reading goals", self._clock, self._metrics.failures("goal"))
+        while True:
+            self._bell.clear()
+            try:
+                await self._read_what_waits()
+                outage.over()
+            except Exception as error:  # the top of this loop
+                await outage.failed(error)
+                continue
+            await until(self._clock, self._clock.now_s() + LOOK_S * self._clock.speed, self._bell)
+
     async def _read_what_waits(self) -> None:
-        for goal in await self._store.goals():
+        for goal in await self._store.lasting_goals(self._clock.now_s()):
             if goal.approval is None and self._left_s(goal) > 0.0:
                 await self._read(goal)
 
@@ -79,7 +102,8 @@ class GoalReader:
         reading, why, exchanges = await self._answered(goal, await self._store.cluster())
         if self._left_s(goal) <= 0.0:
             return
-        now = view(await self._store.goals(), self._counsel.settings, self._clock.now_s())
+        now_s = self._clock.now_s()
+        now = view(await self._store.lasting_goals(now_s), self._counsel.settings, now_s)
         read = aimed(goal, reread(goal, reading, why), now, self._counsel.settings.weights)
         by_rule = None if reading is None else goal.reading
         read = read.model_copy(update={"by_rule": by_rule, "exchanges": exchanges, "asked_until_s": None})

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from fairlead.agents.goal_reading import GoalCounsel, GoalReader
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.status import Tally
 from fairlead.contracts.dialogue import Approval, Ask, Sampling
+from fairlead.contracts.events import Event, EventKind
 from fairlead.contracts.notes import Aims, Goal, GoalReading
 from fairlead.contracts.tuning import PolicySettings, Weights
 from fairlead.policy.goals import in_force
@@ -76,12 +77,14 @@ class Desk:
 
 
 @asynccontextmanager
-async def reading(after_s: float, *said: str | Saying) -> AsyncIterator[Desk]:
+async def reading(
+    after_s: float, *said: str | Saying, store_type: Callable[[VirtualClock], MemoryStore] = MemoryStore
+) -> AsyncIterator[Desk]:
     """Give a reader whose model says these, one after the other, each after so many seconds."""
     left = list(said)
     say: Callable[[Ask], str | Saying] = lambda _: left.pop(0)
     clock = VirtualClock(ORIGIN_S)
-    desk = Desk(clock, MemoryStore(clock), PacedLlm(clock, after_s, say))
+    desk = Desk(clock, store_type(clock), PacedLlm(clock, after_s, say))
     await desk.store.replace_cluster(cluster())
     counsel = GoalCounsel(Bounded(desk.llm, clock), goal_prompt(), Sampling(), PolicySettings())
     metrics = DialogueMetrics(desk.registry, "planner")
@@ -175,6 +178,34 @@ async def test_what_does_not_wait_for_a_model_is_left_alone() -> None:
         other = await desk.store.put_goal(other, if_revision=0)
         await desk.seconds(3)
         assert await desk.goal("g2") == other
+
+
+class LateStore(MemoryStore):
+    """A store whose stream of changes begins a while after it was first waited for, as MongoDB's may."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock)
+        self._begins_at_s = clock.now_s() + 3.0
+
+    async def changes(self, kinds: Sequence[EventKind]) -> AsyncIterator[Event]:
+        """Yield what changes from then on."""
+        await self._clock.sleep_until(self._begins_at_s)
+        async for event in super().changes(kinds):
+            yield event
+
+
+async def test_a_goal_is_read_that_no_event_has_told_of() -> None:
+    """One that was set before the stream began, within seconds, and one that was set while another was being read."""
+    async with reading(4.0, GOOD, GOOD, store_type=LateStore) as desk:
+        await desk.store.put_goal(goal(), if_revision=None)
+        await desk.seconds(12)
+        assert (await desk.goal()).reading.read_by == "llm"
+    async with reading(4.0, GOOD, GOOD) as desk:
+        await desk.store.put_goal(goal(), if_revision=None)
+        await desk.seconds(2)
+        await desk.store.put_goal(goal("g2"), if_revision=None)
+        await desk.seconds(7)
+        assert [(await desk.goal(name)).reading.read_by for name in ("g1", "g2")] == ["llm", "llm"]
 
 
 async def test_a_store_that_was_away_is_asked_again() -> None:
