@@ -44,7 +44,10 @@ class GoalCounsel:
 
 
 class GoalReader:
-    """Reads each goal that waits for it, in the time that it was given; the rule's reading stays where that fails."""
+    """Reads each goal that waits for it, in the time that it was given; the rule's reading stays where that fails.
+
+    So it does where the planner's mode is `off`: nothing is asked then.
+    """
 
     def __init__(
         self, counsel: GoalCounsel, store: Store, clock: Clock, tally: Tally, metrics: DialogueMetrics
@@ -99,7 +102,7 @@ class GoalReader:
 
     async def _read(self, goal: Goal) -> None:
         """Have a goal read, and put the reading in the place of the rule's unless its time is over by then."""
-        reading, why, exchanges = await self._answered(goal, await self._store.cluster())
+        reading, why, exchanges = await self._asked(goal)
         if self._left_s(goal) <= 0.0:
             return
         now_s = self._clock.now_s()
@@ -112,6 +115,12 @@ class GoalReader:
         except Conflict:
             return  # somebody else has read it
         structlog.get_logger("audit").info("goal read", goal=goal.id, by=read.reading.read_by, why=read.reading.why)
+
+    async def _asked(self, goal: Goal) -> tuple[GoalReading | None, str, tuple[Exchange, ...]]:
+        """Return a model's reading unless the mode forbids to ask, or why there is none, and what was said."""
+        if (await self._store.mode("planner")).mode == "off":
+            return None, "mode off", ()
+        return await self._answered(goal, await self._store.cluster())
 
     async def _answered(self, goal: Goal, cluster: Cluster) -> tuple[GoalReading | None, str, tuple[Exchange, ...]]:
         """Return a model's reading, or why there is none, and what was said; a reply may be mended once."""

@@ -17,7 +17,7 @@ from fairlead.agents.goal_reading import GoalCounsel, GoalReader
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.status import Tally
 from fairlead.contracts.dialogue import Approval, Ask, Sampling
-from fairlead.contracts.events import Event, EventKind
+from fairlead.contracts.events import Event, EventKind, Mode
 from fairlead.contracts.notes import Aims, Goal, GoalReading
 from fairlead.contracts.tuning import PolicySettings, Weights
 from fairlead.policy.goals import in_force
@@ -164,6 +164,23 @@ async def test_what_comes_too_late_is_not_kept() -> None:
         await desk.store.put_goal(goal(asked_for_s=1.0), if_revision=None)
         await desk.seconds(5)
         assert await desk.goal() == goal(asked_for_s=1.0)
+
+
+async def test_switched_off_nothing_is_asked() -> None:
+    """The rule's reading stays and says why, and can be answered at once; in any other mode a model is asked."""
+    async with reading(2.0, GOOD) as desk:
+        off = Mode(agent="planner", mode="off", by="ann", at_s=ORIGIN_S)
+        await desk.store.put_mode(off, if_revision=None)
+        await desk.store.put_goal(goal(), if_revision=None)
+        await desk.seconds(1)
+        left = await desk.goal()
+        why = "no language model's reading: mode off; the rule understands nothing of it"
+        assert (left.reading.read_by, left.reading.why, left.asked_until_s, left.exchanges) == ("rule", why, None, ())
+        assert (desk.llm.inner.asked, desk.tally.asks) == ([], 0)
+        await desk.store.put_mode(off.model_copy(update={"mode": "shadow"}), if_revision=0)
+        await desk.store.put_goal(goal("g2"), if_revision=None)
+        await desk.seconds(3)
+        assert (await desk.goal("g2")).reading.read_by == "llm"
 
 
 async def test_what_does_not_wait_for_a_model_is_left_alone() -> None:
