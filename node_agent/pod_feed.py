@@ -49,7 +49,6 @@ class PodFeed:
             following.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await following
-            self._current.clear()
 
     async def _follow(self) -> None:
         async with aclosing(self._mirror.follow()) as changes:

@@ -38,6 +38,9 @@ WATCH_IDLE_S = 130.0
 SPARED_S = 1.0
 """Wall seconds to wait where 429 says none, as client-go does."""
 
+SPARED_MOST_S = 60.0
+"""Most wall seconds that an answer can hold calls back: two slots of 30 s; the server itself asks for one second."""
+
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 10), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 """Seconds, seconds, probes: a peer that is cut off is noticed within 25 s, less than a slot."""
 
@@ -236,7 +239,7 @@ class KubernetesApi:
         wait = headers.get("retry-after", "")
         if status == 429 or (status == 503 and wait):
             # An eviction that a disruption budget refuses is 429 as well; nobody asks for one here.
-            self._spared_until_s = time.monotonic() + (float(wait) if wait.isdigit() else SPARED_S)
+            self._spared_until_s = time.monotonic() + (min(SPARED_MOST_S, float(wait)) if wait.isdigit() else SPARED_S)
             return False
         said = f"{method} {path} was answered {status}: {_message(content)}"
         if status == 404:

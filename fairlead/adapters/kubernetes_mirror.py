@@ -19,6 +19,9 @@ RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 5.0
 """Wall seconds between attempts to reach a server that is away, with jitter: at most a sixth of a slot of 30 s."""
 
+GARBLED = (LookupError, TypeError, ValueError, AttributeError)
+"""What comes of JSON that is none of Kubernetes, such as a proxy's word for its trouble."""
+
 
 @dataclass(frozen=True, slots=True)
 class Current:
@@ -34,7 +37,8 @@ class Wanted:
     labels: str = ""
     fields: str = ""
     watch_s: float = 300.0
-    """Wall seconds after which a watch is renewed."""
+    """Wall seconds after which a watch is renewed at the latest, at half of them at the earliest: those who begin
+    together do not renew together."""
 
 
 class Mirror:
@@ -48,7 +52,7 @@ class Mirror:
         self._wanted = wanted
         self._path = wanted.kind.path(wanted.namespace)
         self._version: str | None = None
-        self._jitter = random.Random(seed)
+        self._jitter = random.Random(f"{seed}/{self._path}")
         self._log = structlog.get_logger().bind(kind=wanted.kind.name)
 
     async def follow(self) -> AsyncGenerator[Put | Vanished | Current, None]:
@@ -62,9 +66,11 @@ class Mirror:
                         if not isinstance(change, Bookmark):
                             yield change
                 await asyncio.sleep(RETRY_FIRST_S)  # a server that ends each watch at once is not asked all the time
-            except FairleadError as error:
+            except (FairleadError, *GARBLED) as error:
                 if not failures:
-                    self._log.warning("the Kubernetes API is not followed for now", error=foreign(error))
+                    self._log.warning("the Kubernetes API is not followed for now", error=foreign(repr(error)))
+                if isinstance(error, GARBLED):
+                    self._version = None  # what it was about is learnt from a list
                 ceiling_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(failures, 30))
                 failures += 1
                 await asyncio.sleep(ceiling_s * (0.5 + 0.5 * self._jitter.random()))
@@ -88,7 +94,7 @@ class Mirror:
             self._version,
             labels=self._wanted.labels,
             fields=self._wanted.fields,
-            last_s=self._wanted.watch_s,
+            last_s=self._wanted.watch_s * (0.5 + 0.5 * self._jitter.random()),
         )
         async with aclosing(watch) as changes:
             async for change in changes:

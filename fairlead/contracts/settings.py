@@ -95,7 +95,8 @@ class KubernetesSettings(Message):
     timeout_s: Positive = 10.0
     """Wall seconds for one call; a slow API server takes some."""
     watch_s: Positive = 300.0
-    """Wall seconds after which a watch is renewed where it stands; the server's own limit is 30 to 60 min."""
+    """Wall seconds after which a watch is renewed where it stands, by chance down to half of them; the server's own
+    limit is 30 to 60 min."""
     stuck_s: Positive = 30.0
     """Wall seconds that a pod may be unschedulable, crashing or without its image before its start is given up."""
     service_account: Subdomain | None = None

@@ -35,7 +35,9 @@ class ApiStub:
         self.objects: dict[str, Object] = {NODES.path(None, "node-1"): {"metadata": {"uid": "node-uid"}}}
         """By path."""
         self.troubled: dict[str, int] = {}
-        """Status of the answer by the beginning of a path."""
+        """Status of the answer by the beginning of a path; 429 comes with `Retry-After: 86400`."""
+        self.garbled: dict[str, list[object]] = {"GET": [], "WATCH": []}
+        """What the next lists and watches of pods are answered instead."""
         self.asked: list[tuple[str, str]] = []
         """Method and path of each call, watches as `WATCH`, with their query."""
         self.url = ""
@@ -75,10 +77,14 @@ class ApiStub:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one call."""
         watching = "watch" in request.query
-        self.asked.append(("WATCH" if watching else request.method, request.path_qs))
+        method = "WATCH" if watching else request.method
+        self.asked.append((method, request.path_qs))
         for path, status in self.troubled.items():
             if request.path.startswith(path):
-                return web.json_response({"message": "in trouble"}, status=status)
+                said = {"retry-after": "86400"} if status == 429 else {}
+                return web.json_response({"message": "in trouble"}, status=status, headers=said)
+        if request.path == PODS_PATH and self.garbled.get(method):
+            return web.Response(body=json.dumps(self.garbled[method].pop(0)).encode() + b"\n")
         if watching:
             return await self._watched(request)
         match request.method:
