@@ -31,6 +31,9 @@ START_DELAY = "fairlead.dev/start-delay-s"
 MEMORY = "fairlead.dev/memory-bytes"
 """Annotations that a successor of the agent reads: domain instant, domain seconds, bytes."""
 
+CONTAINER = "model"
+"""Name of the container that serves; others in a pod of ours are somebody else's, put there as it was made."""
+
 STEM_CHARS = 24
 """Of the model's and the node's id each that a name shows; with its digest it stays a DNS label of 63."""
 
@@ -107,7 +110,7 @@ def pod_of(order: PodOrder, place: Place, node_uid: str, ordered_at_s: float) ->
             "tolerations": list(LOST_TOLERATIONS),
             "terminationGracePeriodSeconds": math.ceil(container.stop_grace_s),
             "enableServiceLinks": False,
-            "automountServiceAccountToken": place.service_account is not None,
+            "automountServiceAccountToken": False,  # an account is for what it may pull; a model server needs no API
             **({} if place.service_account is None else {"serviceAccountName": place.service_account}),
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [_container(container, model, place.node)],
@@ -147,7 +150,7 @@ def _container(container: Container, model: ModelSpec, node: NodeSpec) -> Object
     start_s = max(START_LEAST_S, START_FACTOR * model.start_delay_s)
     drain = _drain_hook(model.id, node)
     return {
-        "name": "model",
+        "name": CONTAINER,
         "image": container.image,
         **({"command": [_filled(word, words) for word in container.command]} if container.command else {}),
         **({"args": [_filled(word, words) for word in container.args]} if container.args else {}),
