@@ -34,6 +34,8 @@ class Books:
         """Take the cluster's definition; a model that was removed stays known as long as a pod of it lives."""
         here = {model: self.models[model] for model in self.pods if model in self.models}
         self.models = here | {m.id: m for m in cluster.models}
+        for pod in list(self.pods.values()):
+            self.pods[pod.model] = self._claiming(pod)
         self.node = next((n for n in cluster.nodes if n.id == self.node.id), self.node)
 
     def begin(self, model: ModelSpec, instance: str, now_s: float) -> None:
@@ -91,9 +93,18 @@ class Books:
         """Return a pod that an earlier agent started."""
         spec = self.models.get(status.model)
         expected_s = status.since_at_s + (spec.start_delay_s if spec is not None else 0.0)
-        return Pod(
-            status.model, status.instance, "starting", status.since_at_s, status.memory_bytes, ready_at_s=expected_s
+        return self._claiming(
+            Pod(
+                status.model, status.instance, "starting", status.since_at_s, status.memory_bytes, ready_at_s=expected_s
+            )
         )
+
+    def _claiming(self, pod: Pod) -> Pod:
+        """Return a pod that claims what its model does where it does not say itself."""
+        spec = self.models.get(pod.model)
+        if pod.memory_bytes > 0 or pod.phase == "off" or spec is None:
+            return pod
+        return replace(pod, memory_bytes=spec.memory_bytes)
 
     def _gone(self, pod: Pod | None, status: PodStatus, now_s: float) -> bool:
         if pod is None or pod.instance != status.instance or pod.phase == "off":

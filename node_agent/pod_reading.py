@@ -1,10 +1,12 @@
 """What a Kubernetes pod says of itself, in the words of the port `Runtime`: no API, no clock."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fairlead.contracts.containers import INSTANCE_LABEL, MODEL_LABEL
 from fairlead.contracts.errors import foreign
+from node_agent.pod_objects import CONTAINER
 
 Object = dict[str, Any]
 
@@ -38,7 +40,7 @@ def sign_of(pod: Object) -> PodSign:
     url = _url(pod)
     if pod["metadata"].get("deletionTimestamp"):
         return PodSign("stopping", "", url, _disruption(status) or "deleted by somebody else", "wait")
-    if status.get("phase") in ("Failed", "Succeeded"):
+    if status.get("phase") in ("Failed", "Succeeded") or _ended(status):
         return PodSign("ended", "", None, _ending(status), "wait")
     conditions = {one["type"]: one for one in status.get("conditions") or ()}
     if conditions.get("Ready", {}).get("status") == "True" and url is not None:
@@ -70,16 +72,18 @@ def instance_of(pod: Object) -> str:
 
 
 def annotated(pod: Object, name: str, otherwise: float) -> float:
-    """Return a number that an annotation holds."""
+    """Return an instant or a quantity that an annotation holds: finite, not negative."""
     try:
-        return float((pod["metadata"].get("annotations") or {})[name])
+        found = float((pod["metadata"].get("annotations") or {})[name])
     except (KeyError, ValueError):
         return otherwise
+    return found if math.isfinite(found) and found >= 0.0 else otherwise
 
 
 def _url(pod: Object) -> str | None:
     address = (pod.get("status") or {}).get("podIP")
-    ports = pod["spec"]["containers"][0].get("ports") or ()
+    ours = [one for one in pod["spec"]["containers"] if one.get("name") == CONTAINER]
+    ports = ours[0].get("ports") or () if ours else ()
     if not address or not ports:
         return None
     return f"http://{f'[{address}]' if ':' in address else address}:{ports[0]['containerPort']}"
@@ -87,6 +91,12 @@ def _url(pod: Object) -> str | None:
 
 def _containers(status: Object) -> tuple[Object, ...]:
     return (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+
+
+def _ended(status: Object) -> Object | None:
+    """Return how the model's container has ended; None while it has not, whatever runs on beside it."""
+    ours = (one for one in status.get("containerStatuses") or () if one.get("name") == CONTAINER)
+    return next(((one.get("state") or {}).get("terminated") for one in ours), None)
 
 
 def _waiting(status: Object) -> tuple[Object | None, str]:
@@ -111,10 +121,11 @@ def _with_last(reason: str, status: Object) -> str:
 
 def _ending(status: Object) -> str:
     """Return how a pod has ended."""
-    for one in _containers(status):
-        ended = (one.get("state") or {}).get("terminated")
-        if ended:
-            return f"ended by itself with {_how(ended)}"
+    ended = _ended(status) or next(
+        (one["state"]["terminated"] for one in _containers(status) if (one.get("state") or {}).get("terminated")), None
+    )
+    if ended:
+        return f"ended by itself with {_how(ended)}"
     said = ": ".join(foreign(status[name]) for name in ("reason", "message") if status.get(name))
     return f"ended by itself, {said}" if said else "ended by itself"
 

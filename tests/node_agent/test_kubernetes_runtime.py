@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from fairlead.adapters.kubernetes_api import KubernetesApi
+from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.containers import INSTANCE_LABEL, MANAGED_BY_LABEL, MODEL_LABEL, NODE_LABEL
 from fairlead.contracts.ports import PodOrder, PodStatus
 from fairlead.policy.reconcile import Limits
@@ -210,3 +211,20 @@ async def test_an_error_that_is_over_is_no_reason_any_more(scene: Scene) -> None
     scene.stub.troubled.clear()
     await until(lambda: scene.said[-1].reason == "", "the labels are back")
     assert scene.states() == ["starting", "ready"]
+
+
+async def test_a_pod_that_does_not_say_what_it_claims_claims_what_its_model_does(scene: Scene) -> None:
+    """Known at once or learnt afterwards: its memory is never given away twice."""
+    await scene.ready()
+    await scene.runtime.close()
+    scene.stub.change(POD, annotations={})
+    second = stub_runtime(scene.api)
+    (status,) = await second.adopt()
+    await second.close()
+    known = Books(node(), {"a": contained("a")}, "n1-first", LIMITS)
+    known.seen(status, 0.0)
+    assert known.pods["a"].memory_bytes == 1_000_000_000
+    ignorant = Books(node(), {}, "n1-first", LIMITS)
+    ignorant.seen(status, 0.0)
+    ignorant.learn(Cluster(nodes=(node(),), models=(contained("a"),), sites=()))
+    assert ignorant.pods["a"].memory_bytes == 1_000_000_000

@@ -37,7 +37,8 @@ def told(**status: Any) -> dict[str, Any]:
 def waiting(reason: str, message: str = "", **more: Any) -> dict[str, Any]:
     """Return a pod whose container waits."""
     return told(
-        phase="Pending", containerStatuses=[{"state": {"waiting": {"reason": reason, "message": message}}, **more}]
+        phase="Pending",
+        containerStatuses=[{"name": "model", "state": {"waiting": {"reason": reason, "message": message}}, **more}],
     )
 
 
@@ -119,11 +120,11 @@ def test_the_hook_asks_a_keeper_that_the_machine_can_reach() -> None:
     assert "lifecycle" not in a_pod(place=named)["spec"]["containers"][0]
 
 
-def test_a_service_account_is_named_or_no_token_is_there() -> None:
-    """A model server needs no API."""
-    assert a_pod()["spec"]["automountServiceAccountToken"] is False
+def test_a_service_account_is_named_and_no_token_is_there() -> None:
+    """A model server needs no API; the account is for what it may pull."""
+    assert "serviceAccountName" not in a_pod()["spec"]
     spec = a_pod(place=Place("models", node(), "puller"))["spec"]
-    assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (True, "puller")
+    assert (spec["automountServiceAccountToken"], spec["serviceAccountName"]) == (False, "puller")
 
 
 def test_a_model_without_a_container_is_a_fault() -> None:
@@ -171,10 +172,27 @@ def test_a_pod_is_ready_once_its_probe_says_so() -> None:
     assert sign_of(told(phase="Running", conditions=ready)).state == "starting"
 
 
+def test_a_container_beside_the_models_is_not_asked() -> None:
+    """A mesh puts its own before ours, and may be done while ours serves."""
+    ready = [{"type": "Ready", "status": "True"}]
+    done = [{"name": "setup", "state": {"terminated": {"exitCode": 0}}}]
+    pod = told(phase="Running", podIP="10.1.2.3", conditions=ready, containerStatuses=done)
+    pod["spec"]["containers"].insert(0, {"name": "mesh", "ports": [{"containerPort": 15001}]})
+    assert (sign_of(pod).state, sign_of(pod).url) == ("ready", "http://10.1.2.3:8000")
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "-inf", "-1", "1e999", "", "many"])
+def test_an_annotation_that_holds_no_quantity_is_as_good_as_none(word: str) -> None:
+    """Whoever wrote it."""
+    pod = a_pod()
+    pod["metadata"]["annotations"]["fairlead.dev/memory-bytes"] = word
+    assert annotated(pod, "fairlead.dev/memory-bytes", 3.0) == 3.0
+
+
 def test_a_container_that_runs_loads() -> None:
     """Before it runs, it is being spawned."""
     assert sign_of(told(phase="Pending")).stage == "spawn"
-    running = [{"state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]
+    running = [{"name": "model", "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]
     assert sign_of(told(phase="Running", containerStatuses=running)).stage == "load"
 
 
@@ -216,7 +234,27 @@ def test_a_pod_that_no_node_takes_says_what_the_scheduler_says() -> None:
     ("status", "reason"),
     [
         (
-            {"phase": "Failed", "containerStatuses": [{"state": {"terminated": {"exitCode": 7}}}]},
+            {"phase": "Failed", "containerStatuses": [{"name": "model", "state": {"terminated": {"exitCode": 7}}}]},
+            "ended by itself with exit status 7",
+        ),
+        (
+            {
+                "phase": "Running",
+                "containerStatuses": [
+                    {"name": "mesh", "state": {"running": {}}},
+                    {"name": "model", "state": {"terminated": {"exitCode": 7}}},
+                ],
+            },
+            "ended by itself with exit status 7",
+        ),
+        (
+            {
+                "phase": "Failed",
+                "containerStatuses": [
+                    {"name": "mesh", "state": {"terminated": {"exitCode": 0}}},
+                    {"name": "model", "state": {"terminated": {"exitCode": 7}}},
+                ],
+            },
             "ended by itself with exit status 7",
         ),
         ({"phase": "Succeeded"}, "ended by itself"),
