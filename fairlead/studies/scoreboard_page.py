@@ -28,7 +28,8 @@ Starts an hour are those of the changed policy."""
 
 AGENTS = """## What agents add
 
-The fallback, and more and more beside it: below 1 it pays. `agents:…` are `marginal-dpp` with agents whose proposals
+The fallback, and beside it the forecast alone, a slot agent alone, a planner alone, a planner with its memory: below 1
+it pays. `agents:…` are `marginal-dpp` with agents whose proposals
 pass the gates and the twin. They ask rules that stand in for a language model and count for none, so that these rows
 show what forecast, planner and memory can be worth; `agents:placebo` shows what a stir alone is worth. After a change:
 requests that were sent within five minutes after demand changed. What is told to the planner, and why:
