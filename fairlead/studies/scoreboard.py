@@ -260,7 +260,7 @@ def departures(board: Scoreboard, cell: Cell, result: CellResult) -> tuple[str, 
         return (f"{cell}: not on the scoreboard",)
     again = _column(cell.policy, [(cell.seed, result)], None)
     found = []
-    for name in ("mean_s", "p95_s", "p99_s", "x1", "service_ratio", "starts_per_hour", "after_change_s", "objective"):
+    for name in ("mean_s", "p95_s", "p99_s", "x1", "service_ratio", "starts_per_hour", "after_change_s"):
         kept, new = (one.by_seed(name).get(cell.seed) for one in (column, again))
         if kept is not None and (new is None or abs(kept - new) > TOLERANCE):
             found.append(f"{cell}: {name} is {kept} on the scoreboard, {new} when it is played again")
