@@ -94,6 +94,8 @@ class NodeAgent:
         self._tell_keeper = asyncio.Event()
         self._tell_control = asyncio.Event()
         self._ask_cluster = asyncio.Event()
+        self._learnt = asyncio.Event()
+        """The control API has told the cluster's definition to this process."""
         self._plan_generation = 0
         self._log = structlog.get_logger().bind(node=books.node.id)
 
@@ -101,10 +103,8 @@ class NodeAgent:
         """Adopt what is there, then keep it as the placement wants until cancelled; pods are left as they are."""
         for status in await self._ports.runtime.adopt():
             self._books.seen(status, self._ports.clock.now_s())
-            if status.model not in self._books.models:
-                self._log.warning("a left pod is of no known model and is stopped", model=status.model)
-                self._books.put(turned(self._books.pods[status.model], "stopping", self._ports.clock.now_s()))
-                await self._ports.runtime.stop(status.model, grace_s=self._rhythm.stop_grace_s)
+        if self._books.strays():
+            self._ask_cluster.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._steadily("watch", self._watch))
             tasks.create_task(self._steadily("steer", self._reconcile))
@@ -212,12 +212,14 @@ class NodeAgent:
         """Take the next plan, and have the images be here that it may start pods of."""
         plan = await self._ports.control.plan(newer_than=self._plan_generation, wait_s=POLL_S)
         if plan is not None:
-            self._plan_generation = plan.generation
             named = expected(plan, self._books.node.id)
             await images.expect(tuple(self._books.models[model] for model in named if model in self._books.models))
+            self._plan_generation = plan.generation  # what failed is asked for again
 
     async def _declare(self) -> None:
         """Tell the keeper once, hear how far the drains are, then wait for news or the next turn."""
+        if self._books.strays():
+            await self._learnt.wait()  # it would be told that pods are gone which serve
         self._tell_keeper.clear()
         declared = dict(self._books.pods)
         async with asyncio.timeout(KEEPER_S):
@@ -247,7 +249,12 @@ class NodeAgent:
         self._ask_cluster.clear()
         keep(self._directory / "cluster.json", cluster)
         self._books.learn(cluster)
-        self._steer.set()
+        self._learnt.set()
+        for pod in self._books.strays():
+            self._log.warning("a pod is of no known model and is stopped", model=pod.model)
+            self._books.put(turned(pod, "stopping", clock.now_s()))
+            await self._ports.runtime.stop(pod.model, grace_s=self._rhythm.stop_grace_s)
+        self._changed()
 
     def _changed(self) -> None:
         self._steer.set()

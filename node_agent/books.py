@@ -116,6 +116,10 @@ class Books:
             self.pods[status.model] = crashed(pod, status.reason, now_s, self.limits)
         return True
 
+    def strays(self) -> tuple[Pod, ...]:
+        """Return the pods that live and whose model is not known."""
+        return tuple(p for p in self._sorted() if p.model not in self.models and p.phase not in ("off", "stopping"))
+
     def pod_set(self) -> PodSet:
         """Return the next declaration to the keeper: every pod that is there and whose model is known."""
         self._sets += 1

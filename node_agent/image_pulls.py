@@ -11,11 +11,11 @@ from contextlib import aclosing, suppress
 
 import structlog
 
-from fairlead.adapters.kubernetes_api import PODS, KubernetesApi, Object, Put
-from fairlead.adapters.kubernetes_mirror import Mirror, Wanted
+from fairlead.adapters.kubernetes_api import PODS, KubernetesApi, Object, Vanished
+from fairlead.adapters.kubernetes_mirror import Current, Mirror, Wanted
 from fairlead.contracts.cluster import ModelSpec
 from fairlead.contracts.containers import MANAGED_BY, MANAGED_BY_LABEL
-from fairlead.contracts.errors import Conflict, NotFound
+from fairlead.contracts.errors import Conflict, KubernetesRefused, NotFound, foreign
 from fairlead.contracts.plans import EpochPlan
 from node_agent.pod_objects import LOST_TOLERATIONS, Place, bound_to
 from node_agent.pod_reading import sign_of
@@ -55,8 +55,12 @@ class ImagePuller:
     async def _pull(self, image: str) -> None:
         pod = _pod(image, self._place)
         path = PODS.path(self._place.namespace)
-        with suppress(Conflict):  # one that was left behind pulls as well
-            await self._api.create(path, pod)
+        try:
+            with suppress(Conflict):  # one that was left behind pulls as well
+                await self._api.create(path, pod)
+        except KubernetesRefused as error:
+            self._log.warning("an image could not be pulled beforehand", image=image, reason=foreign(error))
+            return
         try:
             reason = await self._outcome(pod["metadata"]["name"])
         finally:
@@ -71,17 +75,20 @@ class ImagePuller:
     async def _outcome(self, name: str) -> str:
         """Return why an image cannot be had; empty once the kubelet has it."""
         wanted = Wanted(PODS, self._place.namespace, fields=f"metadata.name={name}")
-        reason = ""
+        reason, loop = "", asyncio.get_running_loop()
+        end_s, seen = loop.time() + PULL_S, False
         with suppress(TimeoutError):
-            async with asyncio.timeout(PULL_S) as limit, aclosing(Mirror(self._api, wanted).follow()) as changes:
+            async with asyncio.timeout_at(end_s) as limit, aclosing(Mirror(self._api, wanted).follow()) as changes:
                 async for change in changes:
-                    if not isinstance(change, Put):
+                    if isinstance(change, Vanished) or (isinstance(change, Current) and not seen):
+                        return "somebody removed the pod that pulls it"
+                    if isinstance(change, Current):
                         continue
                     if _has_image(change.object):
                         return ""
-                    before, reason = reason, sign_of(change.object).reason
-                    if reason and not before:
-                        limit.reschedule(asyncio.get_running_loop().time() + self._stuck_s)
+                    seen, before, reason = True, reason, sign_of(change.object).reason
+                    if bool(reason) != bool(before):
+                        limit.reschedule(loop.time() + self._stuck_s if reason else end_s)
         return reason or f"not within {PULL_S} s"
 
 
@@ -113,6 +120,7 @@ def _pod(image: str, place: Place) -> Object:
             "terminationGracePeriodSeconds": 1,
             "enableServiceLinks": False,
             "automountServiceAccountToken": False,
+            **({} if place.service_account is None else {"serviceAccountName": place.service_account}),
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [
                 {

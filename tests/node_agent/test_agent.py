@@ -16,6 +16,7 @@ from fairlead.adapters.memory_keeper_control import MemoryKeeperControl
 from fairlead.adapters.memory_runtime import Machine, MemoryRuntime
 from fairlead.adapters.spool import Outbox, Spool
 from fairlead.contracts.cluster import Cluster, ModelSpec
+from fairlead.contracts.errors import KubernetesUnavailable
 from fairlead.contracts.plans import EpochPlan, Intent, Placement
 from fairlead.contracts.ports import ImagePort, PodStatus
 from fairlead.contracts.readings import NodeReport
@@ -140,6 +141,24 @@ async def test_what_a_plan_may_start_is_fetched_beforehand(tmp_path: Path) -> No
     spool.close()
 
 
+async def test_a_plan_whose_images_could_not_be_asked_for_is_heard_again(tmp_path: Path) -> None:
+    """The API may have been away."""
+    spool = Spool(tmp_path / "reports", 1_000_000)
+    images = NotedImages(away=2)
+    one = begun(tmp_path, Machine.empty(), MemoryControl(CLUSTER), MemoryKeeperControl("n1"), spool, "n1-first", images)
+    one.control.publish(
+        EpochPlan(
+            generation=1, parent=0, epoch=0, created_at_s=0.0, expires_at_s=1e12, source="operator",
+            intents=(Intent(node="n1", role="specialist", prefer=("a",), avoid=(), bias=2),),
+            priorities=(), warm=(), why="",
+        )
+    )  # fmt: skip
+    await until(partial(_heard, images, 1), "the plan was heard")
+    assert one.agent.faults.pop("images") == 2
+    await ended(one)
+    spool.close()
+
+
 def _heard(images: "NotedImages", count: int) -> bool:
     return len(images.asked) == count
 
@@ -148,10 +167,15 @@ def _heard(images: "NotedImages", count: int) -> bool:
 class NotedImages:
     """The port of images; it fetches nothing and notes what it was asked for."""
 
+    away: int = 0
+    """How many times it fails at first."""
     asked: list[tuple[str, ...]] = field(default_factory=list)
 
     async def expect(self, models: Sequence[ModelSpec]) -> None:
         """Note it."""
+        if self.away > 0:
+            self.away -= 1
+            raise KubernetesUnavailable("away")
         self.asked.append(tuple(one.id for one in models))
 
 
@@ -333,17 +357,47 @@ async def test_a_successor_takes_over_pods_placement_and_reports(tmp_path: Path)
     spool.close()
 
 
-async def test_a_left_pod_of_no_known_model_is_stopped(tmp_path: Path) -> None:
-    """It cannot be taken over."""
-    machine = Machine.empty()
-    spool = Spool(tmp_path / "reports", 1_000_000)
-    first = begun(tmp_path, machine, MemoryControl(CLUSTER), MemoryKeeperControl("n1"), spool, "n1-first")
+async def a_left_pod(directory: Path, machine: Machine) -> None:
+    """Have an agent leave a ready pod of model a, and no placement."""
+    spool = Spool(directory / "reports", 1_000_000)
+    first = begun(directory, machine, MemoryControl(CLUSTER), MemoryKeeperControl("n1"), spool, "n1-first")
     first.control.publish(lasting(1, "a"))
     await first.phase("a", "ready")
     await ended(first)
-    (tmp_path / "placement.json").unlink()
-    second = begun(tmp_path, machine, MemoryControl(CLUSTER), MemoryKeeperControl("n1"), spool, "n1-second")
+    spool.close()
+    (directory / "placement.json").unlink()
+
+
+async def test_a_left_pod_of_no_known_model_is_stopped(tmp_path: Path) -> None:
+    """Once the control API has said that there is no such model."""
+    machine = Machine.empty()
+    await a_left_pod(tmp_path, machine)
+    spool = Spool(tmp_path / "reports", 1_000_000)
+    without = MemoryControl(Cluster(nodes=CLUSTER.nodes, models=MODELS[1:], sites=()))
+    second = begun(tmp_path, machine, without, MemoryKeeperControl("n1"), spool, "n1-second")
     second.books.models.pop("a")
     await until(lambda: not machine.pods, "it is gone")
+    await ended(second)
+    spool.close()
+
+
+async def test_without_control_plane_a_left_pod_of_no_known_model_serves_on(tmp_path: Path) -> None:
+    """Neither is it stopped nor is the keeper told that it is gone; afterwards it is what it was."""
+    machine = Machine.empty()
+    await a_left_pod(tmp_path, machine)
+    spool = Spool(tmp_path / "reports", 1_000_000)
+    control, keeper = MemoryControl(CLUSTER), MemoryKeeperControl("n1")
+    control.away = True
+    second = begun(tmp_path, machine, control, keeper, spool, "n1-second")
+    second.books.models.clear()
+    await until(lambda: second.agent.faults.get("cluster", 0) >= 3, "the cluster is asked for again and again")
+    assert second.phases() == {"a": "ready"}
+    assert list(machine.pods) == ["a"]
+    assert keeper.declared == []
+    control.away = False
+    await until(lambda: keeper.phases() == {"a": "ready"}, "the keeper is told")
+    assert (second.books.stops, second.books.starts) == (0, 0)
+    assert {p.phase for said in keeper.declared for p in said.pods} == {"ready"}
+    assert all(said.pods for said in keeper.declared)
     await ended(second)
     spool.close()

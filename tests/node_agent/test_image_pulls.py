@@ -1,0 +1,95 @@
+"""Images that are pulled beforehand, on an API server in this process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from node_agent.image_pulls import ImagePuller
+from node_agent.pod_objects import Place
+from tests.node_agent.api_stub import NAMESPACE, PODS_PATH, ApiStub, stubbed
+from tests.node_agent.pods import contained, node
+from tests.waiting import until
+
+STUCK_S = 0.3
+
+
+@dataclass
+class Scene:
+    """A puller that has been asked for the image of model a."""
+
+    stub: ApiStub
+    puller: ImagePuller
+    asking: asyncio.Task[None]
+
+    @property
+    def pods(self) -> list[str]:
+        """Return the paths of pods that are there."""
+        return [path for path in self.stub.objects if path.startswith(PODS_PATH)]
+
+    async def path(self) -> str:
+        """Return where the pod that pulls lies, once it is followed."""
+        await until(lambda: any(method == "WATCH" for method, _ in self.stub.asked), "it is followed")
+        return self.pods[0]
+
+    def waits(self, path: str, reason: str) -> None:
+        """Have the pod's container wait."""
+        state = {"waiting": {"reason": reason, "message": ""}}
+        self.stub.become(path, phase="Pending", containerStatuses=[{"name": "pull", "state": state}])
+
+
+@pytest.fixture
+async def scene() -> AsyncIterator[Scene]:
+    """Give a puller at work."""
+    async with stubbed() as (stub, api):
+        puller = ImagePuller(Place(NAMESPACE, node(), "puller"), api, STUCK_S)
+        one = Scene(stub, puller, asyncio.create_task(puller.expect((contained("a"),))))
+        yield one
+        one.asking.cancel()
+        await asyncio.gather(one.asking, return_exceptions=True)
+
+
+async def test_a_pull_has_the_account_that_pods_of_models_have(scene: Scene) -> None:
+    """What names the credentials of the registry; it has no token."""
+    spec = scene.stub.objects[await scene.path()]["spec"]
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("puller", False)
+
+
+async def test_trouble_that_is_over_leaves_a_pull_all_its_time(scene: Scene) -> None:
+    """A registry that was away for a moment, then forty gigabytes."""
+    path = await scene.path()
+    scene.waits(path, "ErrImagePull")
+    scene.waits(path, "ContainerCreating")
+    await asyncio.sleep(3 * STUCK_S)  # the time that trouble would have had
+    assert not scene.asking.done()
+    scene.stub.become(
+        path, phase="Running", containerStatuses=[{"name": "pull", "state": {"running": {"startedAt": "now"}}}]
+    )
+    await scene.asking
+    assert scene.puller.pulled == {"small:1"}
+
+
+async def test_trouble_that_lasts_ends_a_pull(scene: Scene) -> None:
+    """Nothing is left of it."""
+    scene.waits(await scene.path(), "ErrImagePull")
+    await scene.asking
+    assert scene.puller.pulled == set()
+    assert scene.pods == []
+
+
+async def test_a_pull_whose_pod_somebody_removes_is_not_waited_for(scene: Scene) -> None:
+    """Nor is it done."""
+    scene.stub.put(await scene.path(), None)
+    async with asyncio.timeout(20.0):
+        await scene.asking
+    assert scene.puller.pulled == set()
+
+
+async def test_a_pull_that_the_api_refuses_is_told_and_left() -> None:
+    """A quota, or a policy."""
+    async with stubbed() as (stub, api):
+        stub.troubled[PODS_PATH] = 403
+        puller = ImagePuller(Place(NAMESPACE, node(), None), api, STUCK_S)
+        await puller.expect((contained("a"),))
+        assert puller.pulled == set()
