@@ -72,6 +72,8 @@ class KubernetesRuntime:
         self._budgets: set[str] = set()
         self._errands: set[asyncio.Task[None]] = set()
         """Calls that no pod waits for."""
+        self._swept: set[str] = set()
+        """Uids of ended pods whose objects are being removed: what is told of those is our own doing."""
         self._jitter = random.Random(place.node.id)
         self._log = structlog.get_logger().bind(node=place.node.id)
 
@@ -129,6 +131,8 @@ class KubernetesRuntime:
 
     def _put(self, pod: Object) -> None:
         """Take what a pod says of itself."""
+        if pod["metadata"]["uid"] in self._swept:
+            return
         sign, live, model = sign_of(pod), self._known(pod), model_of(pod) or ""
         if live is None and (model in self._live or pod["metadata"]["name"] != pod_name(model, self._place.node.id)):
             return  # one that goes before ours can come, which `_create` deals with; or none of ours
@@ -161,6 +165,7 @@ class KubernetesRuntime:
 
     def _vanished(self, pod: Object) -> None:
         """Take that a pod is gone, or that somebody took our labels from it."""
+        self._swept.discard(pod["metadata"]["uid"])
         live = self._known(pod)
         if live is None or live.uid is None:
             return
@@ -353,8 +358,10 @@ class KubernetesRuntime:
             except (NotFound, Conflict):
                 return
             except FairleadError as error:
+                self._swept.discard(metadata["uid"])
                 self._log.warning("an ended pod could not be removed", pod=metadata["name"], error=foreign(error))
 
+        self._swept.add(pod["metadata"]["uid"])
         self._run_errand(sweep())
 
     def _run_errand(self, work: Coroutine[None, None, None]) -> None:

@@ -117,6 +117,20 @@ async def test_a_start_that_is_given_up_is_never_ready(scene: Scene) -> None:
     assert "ready" not in scene.states()
 
 
+async def test_a_pod_that_has_ended_is_gone_once(scene: Scene) -> None:
+    """The removal of its object is our own doing, not somebody else's stop, by which its back-off would be lost."""
+    await scene.ready()
+    other = {
+        **scene.stub.objects[POD],
+        "metadata": {"name": pod_name("b", "n1"), "labels": labels_of("b", "n1", "b-1")},
+    }
+    scene.stub.become(POD, phase="Failed", containerStatuses=[{"name": "model", "state": {"terminated": {}}}])
+    await until(lambda: POD not in scene.stub.objects, "its object is removed")
+    scene.stub.put(f"{PODS_PATH}/{pod_name('b', 'n1')}", other)
+    await until(lambda: scene.said[-1].model == "b", "all that came before has been told")
+    assert [one.state for one in scene.said if one.model == "a"][-2:] == ["ready", "gone"]
+
+
 # --- pods that vanish, or whose labels somebody changes
 
 
