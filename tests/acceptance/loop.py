@@ -10,7 +10,7 @@ from tests.acceptance.live import punctual, run
 DURATION_S = 60
 SPEED = 30
 SEED = 1
-"""Of the live comparisons; more seeds play in the twin: `replay-city7`, `replay-catalogue`."""
+"""Of all runs here; more seeds play in the twin: `replay-city7`, `replay-catalogue`."""
 PROMISED = {
     "requests": ("arrived", "finished", "failed", "open", "lost"),
     "latency_s": ("mean", "p50", "p95", "p99"),
@@ -69,7 +69,7 @@ def check_contract(report: dict[str, Any], seed: int) -> None:
 
 
 def _city7_contract() -> str:
-    report = summary("city7-rotating", 0.8, "marginal-dpp", 7)
+    report = summary("city7-rotating", 0.8, "marginal-dpp", SEED)
     mean, timely = report["latency_s"]["mean"], report["fairness"]["x1"]
     return f"arrived {report['requests']['arrived']}, mean {mean:.1f} s, J'(x1) {timely:.3f}"
 
@@ -93,7 +93,7 @@ def _city7_policies() -> str:
 
 
 def _catalogue_contract() -> str:
-    report = summary("catalogue-roomy", 0.6, "marginal-dpp", 7)
+    report = summary("catalogue-roomy", 0.6, "marginal-dpp", SEED)
     pods = report["pods"]
     hold(pods["starts"] > 0 and pods["stops"] > 0, f"models do not make room for one another: {pods}")
     return f"arrived {report['requests']['arrived']}, starts {pods['starts']}, stops {pods['stops']}"
