@@ -1,5 +1,6 @@
 """Who may do what: the one table of roles, and bearer tokens looked up by their hash."""
 
+import asyncio
 import hashlib
 import ipaddress
 import secrets
@@ -111,6 +112,7 @@ class Access:
         self._auth = auth
         self._known: dict[str, TokenRecord] = {}
         self._read_at_s: float | None = None
+        self._reading = asyncio.Lock()
 
     async def check(self, operation: str, authorization: str | None, peer: str | None) -> str:
         """Return who the caller is, in words for an audit, if that one may; raises `Unauthenticated`, `Denied`."""
@@ -133,19 +135,26 @@ class Access:
 
     async def _record(self, sha256: str) -> TokenRecord | None:
         """Return the token of this hash; while the store is away those last read count."""
-        now_s = self._clock.wall_s()
-        age_s = None if self._read_at_s is None else now_s - self._read_at_s
-        found = self._known.get(sha256)
-        if age_s is None or age_s > (FRESH_S if found else UNKNOWN_EVERY_S):
-            self._read_at_s = now_s
-            try:
-                self._known = {record.sha256: record for record in await self._store.tokens()}
-            except StoreUnavailable:
-                if found is None:
-                    self._read_at_s = None
-                    raise
-            found = self._known.get(sha256)
-        return found
+        if self._due(sha256):
+            async with self._reading:  # who comes meanwhile waits for what is read, and does not judge by what was
+                if self._due(sha256):
+                    await self._read(sha256)
+        return self._known.get(sha256)
+
+    def _due(self, sha256: str) -> bool:
+        """Tell whether what was read last is too old to judge this token by."""
+        if self._read_at_s is None:
+            return True
+        return self._clock.wall_s() - self._read_at_s > (FRESH_S if sha256 in self._known else UNKNOWN_EVERY_S)
+
+    async def _read(self, sha256: str) -> None:
+        self._read_at_s = self._clock.wall_s()  # before the store is asked: a `forget` meanwhile has the last word
+        try:
+            self._known = {record.sha256: record for record in await self._store.tokens()}
+        except StoreUnavailable:
+            if sha256 not in self._known:
+                self._read_at_s = None
+                raise
 
     def forget(self) -> None:
         """Read the tokens again with the next call."""

@@ -1,5 +1,6 @@
 """Who may do what."""
 
+import asyncio
 import re
 
 import httpx
@@ -11,7 +12,7 @@ from control_api.service import check, listening, server_of
 from fairlead.adapters.clock import ScaledClock, VirtualClock
 from fairlead.adapters.memory_store import MemoryStore
 from fairlead.contracts.errors import ConfigError, Denied
-from fairlead.contracts.events import Role
+from fairlead.contracts.events import Role, TokenRecord
 from fairlead.contracts.settings import ControlSettings, Settings
 from tests.adapters import store_examples as some
 from tests.control_api.conftest import ROLES, Api
@@ -87,6 +88,32 @@ async def test_known_tokens_go_on_while_the_store_is_away() -> None:
     await clock.advance(5.1)
     with pytest.raises(Unauthenticated):
         await access.check("list_nodes", "Bearer abc", None)
+
+
+async def test_a_token_made_while_others_are_read_is_known_at_once() -> None:
+    """Whoever comes while another call still waits for the store waits for it too, and is not judged by what was."""
+    going, hold = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryStore):
+        async def tokens(self) -> list[TokenRecord]:
+            found = await super().tokens()
+            going.set()
+            await hold.wait()
+            return found
+
+    store = Slow()
+    access = Access(store, VirtualClock(), auth=True)
+    early = asyncio.create_task(access.check("list_nodes", "Bearer unknown", None))
+    await going.wait()
+    await store.add_token(some.token("t1").model_copy(update={"sha256": digest("abc")}))
+    access.forget()
+    first, second = (asyncio.create_task(access.check("list_nodes", "Bearer abc", None)) for _ in range(2))
+    await asyncio.sleep(0)  # both have begun: one reads, the other came meanwhile
+    hold.set()
+    with pytest.raises(Unauthenticated):
+        await early
+    assert "t1" in await first
+    assert "t1" in await second
 
 
 async def test_without_authentication_only_this_machine_is_answered() -> None:
