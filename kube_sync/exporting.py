@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from fairlead.contracts.plans import RoutingTable
 from fairlead.contracts.ports import Clock, Store
-from fairlead.contracts.resources import RouteState, RouteStates
+from fairlead.contracts.resources import RouteStage, RouteState, RouteStates
 from fairlead.contracts.settings import KubernetesSettings
 from kube_sync.declared import Pods
 from kube_sync.kinds import ROUTES, SERVICES
@@ -73,14 +73,18 @@ class Exporter:
         states = []
         for route in wanted:
             name = route.document["metadata"]["name"]
-            found = routes.get(name)
-            if found is None or not covers(found, route.document):
+            found, refusal = routes.get(name), self._writer.refusal(ROUTES, name)
+            stage: RouteStage
+            if refusal:
+                stage, reason = "rejected", refusal
+            elif found is None or not covers(found, route.document):
                 continue  # just written: the next pass sees it
-            generation = found["metadata"].get("generation", 0)
-            if self._changed.get(name, (-1, 0.0))[0] != generation:
-                self._changed[name] = (generation, wall_s)
-            in_time = wall_s - self._changed[name][1] < self._settings.route_answer_s
-            stage, reason = said_of(found, self._gateway, answered_in_time=in_time)
+            else:
+                generation = found["metadata"].get("generation", 0)
+                if self._changed.get(name, (-1, 0.0))[0] != generation:
+                    self._changed[name] = (generation, wall_s)
+                in_time = wall_s - self._changed[name][1] < self._settings.route_answer_s
+                stage, reason = said_of(found, self._gateway, answered_in_time=in_time)
             old = before.get(name)
             since_at_s = old.since_at_s if old is not None and old.stage == stage else now_s
             states.append(state_of(route, stage, reason, since_at_s))

@@ -26,6 +26,11 @@ class SyncMetrics:
         self.refusals = Counter(
             "fairlead_kube_refusals", "Objects that the Kubernetes API did not take", ["kind"], registry=self.registry
         )
+        self.refused = Gauge(
+            "fairlead_kube_refused",
+            "Objects that the Kubernetes API does not take now; they are tried again each minute, or once they change",
+            registry=self.registry,
+        )
         self.failures = Counter(
             "fairlead_kube_failures", "Passes that failed and were tried again", registry=self.registry
         )

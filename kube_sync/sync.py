@@ -8,18 +8,20 @@ Everything is decided from what both hold now, so that a pass that was missed or
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import TypeAlias
 
 import structlog
 
 from fairlead.adapters.kubernetes_api import PODS, Kind, KubernetesApi, Vanished
 from fairlead.adapters.kubernetes_mirror import Current, Mirror, Wanted
 from fairlead.contracts.cluster import Cluster, ModelSpec
-from fairlead.contracts.errors import FairleadError, InputError, NotFound, foreign
+from fairlead.contracts.errors import Conflict, FairleadError, InputError, NotFound, foreign
 from fairlead.contracts.events import EventKind
 from fairlead.contracts.plans import RoutingTable
 from fairlead.contracts.ports import Clock, Store
-from fairlead.contracts.resources import ModelRoutes
+from fairlead.contracts.resources import ModelRoutes, RouteState
 from fairlead.contracts.settings import KubernetesSettings
 from kube_sync.declared import FINALIZER, NO_PODS, Declared, Pods, declared, pods_by_model, told
 from kube_sync.exporting import Exporter
@@ -39,6 +41,9 @@ LOOK_EVERY_S = 10.0
 
 RETRY_S = 1.0
 """Wall seconds after a pass or a stream of changes that failed."""
+
+Part: TypeAlias = Callable[[], Awaitable[None]]
+"""One comparison of a pass."""
 
 
 class Sync:
@@ -114,7 +119,7 @@ class Sync:
                 failing = False
             except* Exception as errors:
                 self._metrics.failures.inc()
-                first = errors.exceptions[0]
+                first = _first(errors)
                 if not failing or not isinstance(first, FairleadError):
                     self._log.warning(
                         "a pass failed and is tried again",
@@ -128,18 +133,34 @@ class Sync:
                 await asyncio.sleep(RETRY_S)
 
     async def once(self) -> None:
-        """Make up the difference once, as far as both sides are known."""
-        cluster = await self._store.cluster()
+        """Make up the difference once, as far as both sides are known.
+
+        A part that fails keeps no other from its turn; what failed is raised at the end, as a group.
+        """
+        cluster, table = await self._store.cluster(), await self._store.current_table()
         pods = pods_by_model(self._mirrors["Pod"].objects.values()) if "Pod" in self._known else {}
+        failed: list[Exception] = []
+        for part in self._parts(cluster, table, pods):
+            try:
+                await part()
+            except* Exception as errors:
+                failed += errors.exceptions
+        self._writer.count_refused()
+        if failed:
+            raise ExceptionGroup("a pass of kube-sync", failed)
+
+    def _parts(self, cluster: Cluster, table: RoutingTable | None, pods: dict[str, Pods]) -> list[Part]:
+        """Return what there is to compare, by what is known of both sides."""
+        parts: list[Part] = []
         if "EdgeModel" in self._known:
-            await self._models(cluster, pods)
-        table = await self._store.current_table()
+            parts.append(lambda: self._models(cluster, pods))
         if "EdgePlan" in self._known:
-            await self._plan()
+            parts.append(self._plan)
         if "EdgeRoutingTable" in self._known and table is not None:
-            await self._table(table)
+            parts.append(lambda: self._table(table))
         if self._settings.gateway is not None and table is not None and {"Service", "Pod"} <= self._known:
-            await self._routes(table, cluster, pods)
+            parts.append(lambda: self._routes(table, cluster, pods))
+        return parts
 
     def _there(self, kind: Kind) -> dict[str, Document]:
         return self._writer.current(kind, self._mirrors[kind.name])
@@ -147,30 +168,49 @@ class Sync:
     async def _models(self, cluster: Cluster, pods: dict[str, Pods]) -> None:
         """Take what is declared into the store, and tell of each declaration what became of it."""
         models = {model.id: model for model in cluster.models}
-        for found in self._there(MODELS).values():
-            one = declared(found)
-            if one.leaving:
-                await self._leave(one, models)
-                if FINALIZER in one.finalizers:
-                    rest = [name for name in one.finalizers if name != FINALIZER]
-                    await self._writer.finalizers(MODELS, found, rest)
-                continue
-            if FINALIZER not in one.finalizers:
-                await self._writer.finalizers(MODELS, found, [*one.finalizers, FINALIZER])
-                self._bell.set()
-                continue  # first what sees to its end, then the model: no deletion may be missed between the two
-            taken, refusal = await self._taken(one, models.get(one.name))
-            await self._writer.tell(MODELS, found, told(one, taken, refusal, pods.get(one.name, NO_PODS)))
+        async with asyncio.TaskGroup() as group:
+            for found in self._there(MODELS).values():
+                one = declared(found)
+                try:
+                    step = await self._step(one, found, models.get(one.name), pods.get(one.name, NO_PODS))
+                except Conflict as error:
+                    self._log.info("a declaration is looked at again", model=one.name, error=foreign(error))
+                    self._bell.set()  # somebody changed the model meanwhile
+                    continue
+                group.create_task(step)
 
-    async def _leave(self, one: Declared, models: dict[str, ModelSpec]) -> None:
-        model = models.get(one.name)
+    async def _step(
+        self, one: Declared, found: Document, model: ModelSpec | None, pods: Pods
+    ) -> Coroutine[None, None, None]:
+        """Bring the store in line with a declaration; return what is left to write to the object."""
+        if one.leaving:
+            await self._leave(one, model)
+            rest = [name for name in one.finalizers if name != FINALIZER]
+            return self._finalizers(one, found, rest, model, pods)
+        if FINALIZER not in one.finalizers:
+            # first what sees to its end, then the model: no deletion may be missed between the two
+            return self._finalizers(one, found, [*one.finalizers, FINALIZER], model, pods)
+        taken, refusal = await self._taken(one, model)
+        return self._writer.tell(MODELS, found, told(one, taken, refusal, pods))
+
+    async def _finalizers(
+        self, one: Declared, found: Document, names: list[str], model: ModelSpec | None, pods: Pods
+    ) -> None:
+        """Put a declaration's finalizers, where they are others; what is refused is told on it."""
+        if names == list(one.finalizers):
+            return
+        await self._writer.finalizers(MODELS, found, names)
+        if refusal := self._writer.refusal(MODELS, one.name):
+            await self._writer.tell(MODELS, found, told(one, model, refusal, pods))
+        else:
+            self._bell.set()
+
+    async def _leave(self, one: Declared, model: ModelSpec | None) -> None:
         if FINALIZER not in one.finalizers or model is None:
             return
-        try:
+        with suppress(NotFound):
             await self._store.delete_model(one.name, if_revision=model.revision)
             self._log.info("a model is no longer declared and leaves the store", model=one.name)
-        except NotFound:
-            return
 
     async def _taken(self, one: Declared, model: ModelSpec | None) -> tuple[ModelSpec | None, str]:
         """Return the model as the store has it now, and why it is not as declared; else empty."""
@@ -215,13 +255,23 @@ class Sync:
             return
         ports = {model.id: model.container.port for model in cluster.models if model.container is not None}
         states = await self._exporter.export(table, pods, ports, self._there(ROUTES), self._there(SERVICES))
-        for name, found in self._there(TABLES).items():
-            said = [state for state in states if state.model == name]
-            if not said:
-                continue
-            bad = [state for state in said if state.stage in ("rejected", "stale")]
-            taken = False if bad else None if any(state.stage == "waiting" for state in said) else True
-            reason = bad[0].stage.capitalize() if bad else "Accepted" if taken else "Waiting"
-            generation = found["metadata"].get("generation", 0)
-            shown = condition("RoutesAccepted", taken, reason, bad[0].reason if bad else "", generation)
-            await self._writer.tell(TABLES, found, {"observedGeneration": generation, "conditions": [shown]})
+        async with asyncio.TaskGroup() as group:
+            for name, found in self._there(TABLES).items():
+                if said := [state for state in states if state.model == name]:
+                    generation = found["metadata"].get("generation", 0)
+                    status = {"observedGeneration": generation, "conditions": [_routes_accepted(said, generation)]}
+                    group.create_task(self._writer.tell(TABLES, found, status))
+
+
+def _first(errors: ExceptionGroup[Exception]) -> Exception:
+    """Return one of the errors themselves."""
+    one = errors.exceptions[0]
+    return _first(one) if isinstance(one, ExceptionGroup) else one
+
+
+def _routes_accepted(said: Sequence[RouteState], generation: int) -> Document:
+    """Return the condition of a mirror that tells what the gateway says of the routes."""
+    bad = [state for state in said if state.stage in ("rejected", "stale")]
+    taken = False if bad else None if any(state.stage == "waiting" for state in said) else True
+    reason = bad[0].stage.capitalize() if bad else "Accepted" if taken else "Waiting"
+    return condition("RoutesAccepted", taken, reason, bad[0].reason if bad else "", generation)

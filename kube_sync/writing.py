@@ -2,14 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import structlog
 
 from fairlead.adapters.kubernetes_api import Kind, KubernetesApi
 from fairlead.adapters.kubernetes_mirror import Mirror
-from fairlead.contracts.errors import Conflict, KubernetesRefused, NotFound, foreign
+from fairlead.contracts.errors import Conflict, FairleadError, KubernetesRefused, NotFound, foreign
 from kube_sync.metrics import SyncMetrics
 from kube_sync.objects import Document, conditioned, covers
 
@@ -19,18 +22,41 @@ LAG_S = 3.0
 AT_ONCE = 8
 """Calls under way at the same time; 100 routes that change in one slot take a second at 80 ms a call."""
 
+AGAIN_S = 60.0
+"""Wall seconds after which what was refused is tried again as it is, two slots: a right or a webhook may have been
+repaired. What has changed is tried at once."""
+
+Send: TypeAlias = Callable[[], Awaitable[Document]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One thing that the API did not take."""
+
+    asked: Document
+    reason: str
+    until_s: float
+    """Until when it is not asked again, monotonic."""
+
 
 class Writer:
-    """Makes objects of a namespace as they are to be. Raises `KubernetesUnavailable`; refusals are counted and told."""
+    """Makes objects of a namespace as they are to be.
+
+    An object that the API does not take is counted, told and left for a while; the others are written all the same.
+    Raises `KubernetesUnavailable`, in a group where several calls were under way.
+    """
 
     def __init__(self, api: KubernetesApi, namespace: str, metrics: SyncMetrics) -> None:
         self._api = api
         self._namespace = namespace
         self._metrics = metrics
+        self._turns = asyncio.Semaphore(AT_ONCE)
         self._written: dict[tuple[str, str], Document] = {}
         """What was written last; a difference from it is somebody else's doing."""
         self._answers: dict[tuple[str, str], tuple[Document, float]] = {}
         """What the API answered to a write, and when, monotonic: the watch comes after."""
+        self._refused: dict[tuple[str, str, str], Refusal] = {}
+        """By kind, name and part."""
         self._log = structlog.get_logger("kube-sync")
 
     def current(self, kind: Kind, mirror: Mirror) -> dict[str, Document]:
@@ -53,19 +79,30 @@ class Writer:
         ]:
             del self._answers[kind, name]
 
+    def refusal(self, kind: Kind, name: str) -> str:
+        """Return why an object is not taken now; else empty."""
+        found = (one.reason for (of, name_, _), one in self._refused.items() if (of, name_) == (kind.name, name))
+        return next(found, "")
+
+    def count_refused(self) -> None:
+        """Show how many objects are refused; those that nobody has asked for since their time was over are not."""
+        now_s = time.monotonic()
+        for key in [key for key, one in self._refused.items() if one.until_s <= now_s]:
+            del self._refused[key]
+        self._metrics.refused.set(len({key[:2] for key in self._refused}))
+
     async def put(self, kind: Kind, wanted: Iterable[Document], found: dict[str, Document]) -> None:
         """Write each object that is not as it is to be."""
-        limit = asyncio.Semaphore(AT_ONCE)
 
         async def write(document: Document) -> None:
             name = document["metadata"]["name"]
-            async with limit:
-                if await self._apply(kind, name, None, document):
-                    self._written[kind.name, name] = document
+            if await self._apply(kind, name, None, document, document):
+                self._written[kind.name, name] = document
 
         async with asyncio.TaskGroup() as group:
             for document in wanted:
-                if self._differs(kind, document, found):
+                name = document["metadata"]["name"]
+                if not self._rests(kind, name, "", document) and self._differs(kind, document, found):
                     group.create_task(write(document))
 
     def _differs(self, kind: Kind, wanted: Document, found: dict[str, Document]) -> bool:
@@ -83,50 +120,83 @@ class Writer:
 
     async def tell(self, kind: Kind, found: Document, status: Document) -> None:
         """Write an object's status unless it is so already; its conditions get their instants here."""
-        before = found.get("status") or {}
+        before, full = found.get("status") or {}, status
         if "conditions" in status:
             now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            status = {**status, "conditions": conditioned(before.get("conditions") or (), status["conditions"], now)}
-        if covers(before, status):
+            full = {**status, "conditions": conditioned(before.get("conditions") or (), status["conditions"], now)}
+        if covers(before, full):
             return
         name = found["metadata"]["name"]
         head = {"apiVersion": kind.version, "kind": kind.name, "metadata": {"name": name}}
-        await self._apply(kind, name, "status", {**head, "status": status})
+        await self._apply(kind, name, "status", {**head, "status": full}, status)
 
     async def finalizers(self, kind: Kind, found: Document, names: list[str]) -> None:
         """Put the finalizers of an object, unless somebody has changed it meanwhile: then the next pass does."""
         meta = found["metadata"]
         body = {"metadata": {"finalizers": names, "resourceVersion": meta["resourceVersion"]}}
-        try:
-            answer = await self._api.merge(kind.path(self._namespace, meta["name"]), body)
-            self._answers[kind.name, meta["name"]] = answer, time.monotonic()
-            self._metrics.writes.labels(kind.name, "patch").inc()
-        except (Conflict, NotFound):
-            return
+        path, asked = kind.path(self._namespace, meta["name"]), {"names": names, "of": meta.get("generation", 0)}
+        with suppress(Conflict, NotFound):
+            answer = await self._sent(kind, meta["name"], "finalizers", asked, lambda: self._api.merge(path, body))
+            if answer is not None:
+                self._answers[kind.name, meta["name"]] = answer, time.monotonic()
+                self._metrics.writes.labels(kind.name, "patch").inc()
 
     async def delete(self, kind: Kind, objects: Iterable[Document]) -> None:
         """Delete these very objects."""
-        for one in objects:
-            name = one["metadata"]["name"]
-            self._written.pop((kind.name, name), None)
-            self._answers.pop((kind.name, name), None)
-            try:
-                await self._api.delete(kind.path(self._namespace, name), uid=one["metadata"]["uid"])
-                self._metrics.writes.labels(kind.name, "delete").inc()
-            except (NotFound, Conflict):
-                continue
 
-    async def _apply(self, kind: Kind, name: str, part: str | None, document: Document) -> bool:
-        """Return whether it was taken."""
+        async def remove(name: str, uid: str) -> None:
+            path = kind.path(self._namespace, name)
+            with suppress(Conflict, NotFound):
+                asked = {"uid": uid}
+                if await self._sent(kind, name, "deletion", asked, lambda: self._api.delete(path, uid=uid)) is not None:
+                    self._metrics.writes.labels(kind.name, "delete").inc()
+
+        async with asyncio.TaskGroup() as group:
+            for one in objects:
+                name = one["metadata"]["name"]
+                self._written.pop((kind.name, name), None)
+                self._answers.pop((kind.name, name), None)
+                group.create_task(remove(name, one["metadata"]["uid"]))
+
+    async def _apply(self, kind: Kind, name: str, part: str | None, document: Document, asked: Document) -> bool:
+        """Return whether it was taken; `asked` is what of it counts as the same when it was refused."""
+        path = kind.path(self._namespace, name, part)
         try:
-            answer = await self._api.apply(kind.path(self._namespace, name, part), document, force=True)
-        except (KubernetesRefused, NotFound, Conflict) as error:
-            self._metrics.refusals.labels(kind.name).inc()
-            self._log.warning("an object is not taken", kind=kind.name, object=name, error=foreign(error))
+            answer = await self._sent(
+                kind, name, part or "", asked, lambda: self._api.apply(path, document, force=True)
+            )
+        except (NotFound, Conflict) as error:
+            self._refuse(kind, name, error)
+            return False
+        if answer is None:
             return False
         self._answers[kind.name, name] = answer, time.monotonic()
         self._metrics.writes.labels(kind.name, "apply").inc()
         return True
+
+    async def _sent(self, kind: Kind, name: str, part: str, asked: Document, send: Send) -> Document | None:
+        """Return the answer to a call; None where it is refused, or was and it is too early to ask again."""
+        if self._rests(kind, name, part, asked):
+            return None
+        key = kind.name, name, part
+        try:
+            async with self._turns:
+                answer = await send()
+        except KubernetesRefused as error:
+            self._refused[key] = Refusal(asked, foreign(error), time.monotonic() + AGAIN_S)
+            self._refuse(kind, name, error)
+            return None
+        self._refused.pop(key, None)
+        return answer
+
+    def _rests(self, kind: Kind, name: str, part: str, asked: Document) -> bool:
+        """Return whether this very thing was refused a moment ago."""
+        before = self._refused.get((kind.name, name, part))
+        return before is not None and before.asked == asked and time.monotonic() < before.until_s
+
+    def _refuse(self, kind: Kind, name: str, error: FairleadError) -> None:
+        self._metrics.refusals.labels(kind.name).inc()
+        self._log.warning("an object is not taken", kind=kind.name, object=name, error=foreign(error))
 
 
 def _by(found: dict[str, Document], name: str) -> str:

@@ -33,6 +33,7 @@ from tests.waiting import until
 __all__ = ["mongo_settings", "mongo_uri"]
 
 NAMESPACES = Kind("v1", "namespaces", "Namespace")
+QUOTAS = Kind("v1", "resourcequotas", "ResourceQuota")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +170,35 @@ async def test_what_is_decided_is_mirrored_and_put_right(scene: Scene) -> None:
         return found is not None and found["spec"]["rows"][0]["shares"] == [{"node": "node-1", "probability": 1}]
 
     await until(rows, "the rows are mirrored")
+
+
+async def test_what_the_api_server_refuses_keeps_nothing_else_back(scene: Scene) -> None:
+    """A quota that lets no plan in: the rows are mirrored and models taken, the refusal is counted, then made up for."""
+    hard = {"count/edgeplans.fairlead.dev": "0"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": hard}}
+    await scene.api.create(QUOTAS.path(scene.namespace), quota)
+
+    async def counted() -> bool:
+        return (await scene.api.get(QUOTAS.path(scene.namespace, "none"))).get("status", {}).get("hard") == hard
+
+    await until(counted, "the quota is in force")
+    await scene.store.publish_plan(some.plan(1))
+    await scene.store.publish_slot(some.placement(1), some.table(1), some.slot_record(1))
+    await scene.declare("text")
+
+    async def rest() -> bool:
+        return await scene.model("text") is not None and await scene.found(TABLES, "text") is not None
+
+    await until(rest, "all else is written")
+    await until(lambda: scene.metrics.refused._value.get() == 1, "the refusal is counted")
+    assert await scene.found(PLANS, CURRENT) is None
+    await scene.api.delete(QUOTAS.path(scene.namespace, "none"))
+
+    async def taken() -> bool:
+        await scene.store.publish_plan(some.plan((await scene.store.generations()).plan + 1))
+        return await scene.found(PLANS, CURRENT) is not None
+
+    await until(taken, "a plan that is another is tried at once")
 
 
 def table(generation: int, first: float) -> RoutingTable:
