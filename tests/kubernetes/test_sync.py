@@ -173,13 +173,14 @@ async def test_what_is_decided_is_mirrored_and_put_right(scene: Scene) -> None:
 
 
 async def test_what_the_api_server_refuses_keeps_nothing_else_back(scene: Scene) -> None:
-    """A quota that lets no plan in: the rows are mirrored and models taken, the refusal is counted, then made up for."""
+    """A quota lets no plan in: rows are mirrored and models taken all the same, the refusal is counted."""
     hard = {"count/edgeplans.fairlead.dev": "0"}
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": hard}}
     await scene.api.create(QUOTAS.path(scene.namespace), quota)
 
     async def counted() -> bool:
-        return (await scene.api.get(QUOTAS.path(scene.namespace, "none"))).get("status", {}).get("hard") == hard
+        found = await scene.api.get(QUOTAS.path(scene.namespace, "none"))
+        return bool(found.get("status", {}).get("hard") == hard)
 
     await until(counted, "the quota is in force")
     await scene.store.publish_plan(some.plan(1))
