@@ -7,31 +7,20 @@ on the way; it is deleted by its uid, so that nobody else's is. While the API is
 
 import asyncio
 import math
-import random
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 import structlog
 
-from fairlead.adapters.kubernetes_api import BUDGETS, NODES, PODS, KubernetesApi, Object, Put, Vanished
+from fairlead.adapters.kubernetes_api import NODES, PODS, KubernetesApi, Object, Put, Vanished
 from fairlead.adapters.pod_statuses import PodStatuses
-from fairlead.contracts.errors import (
-    Conflict,
-    FairleadError,
-    KubernetesRefused,
-    KubernetesUnavailable,
-    NotFound,
-    PodFault,
-    foreign,
-)
+from fairlead.contracts.errors import Conflict, FairleadError, KubernetesUnavailable, NotFound, PodFault, foreign
 from fairlead.contracts.ports import Clock, PodOrder, PodStatus
+from node_agent.orders import Orders
+from node_agent.pod_errands import PodErrands
 from node_agent.pod_feed import PodFeed
-from node_agent.pod_objects import MEMORY, ORDERED_AT, START_DELAY, Place, budget_of, labels_of, pod_name, pod_of
+from node_agent.pod_objects import MEMORY, ORDERED_AT, START_DELAY, Place, labels_of, pod_name, pod_of
 from node_agent.pod_reading import annotated, instance_of, model_of, sign_of
-
-RETRY_FIRST_S = 0.2
-RETRY_MOST_S = 5.0
-"""Wall seconds between two tries of one order while the API is away, with jitter: a sixth of a slot of 30 s at most."""
 
 GIVE_UP_GRACE_S = 1
 """Of a pod that never served; 0 would forget it without the kubelet's word."""
@@ -69,12 +58,8 @@ class KubernetesRuntime:
         self._stuck_s = stuck_s
         self._live: dict[str, _Live] = {}
         self._statuses = PodStatuses(lambda: [live.status for live in self._live.values()])
-        self._budgets: set[str] = set()
-        self._errands: set[asyncio.Task[None]] = set()
-        """Calls that no pod waits for."""
-        self._swept: set[str] = set()
-        """Uids of ended pods whose objects are being removed: what is told of those is our own doing."""
-        self._jitter = random.Random(place.node.id)
+        self._orders = Orders(place.node.id)
+        self._errands = PodErrands(place, api, self._orders)
         self._log = structlog.get_logger().bind(node=place.node.id)
 
     async def adopt(self) -> tuple[PodStatus, ...]:
@@ -93,7 +78,7 @@ class KubernetesRuntime:
         status = PodStatus(model.id, order.instance, "starting", "spawn", None, now_s, model.memory_bytes, "")
         live = self._live[model.id] = _Live(model.id, order.instance, status)
         self._say(live)
-        live.task = self._begin(self._create(live, order, now_s))
+        live.task = self._orders.begin(self._create(live, order, now_s))
 
     async def stop(self, model: str, *, grace_s: float) -> None:
         """Have the pod deleted, its container ended after `grace_s` wall seconds; nothing if there is no pod."""
@@ -111,13 +96,9 @@ class KubernetesRuntime:
     async def close(self) -> None:
         """Let go of the pods without stopping them."""
         await self._feed.leave(self._place.node.id)
-        tasks = [live.task for live in self._live.values() if live.task is not None] + list(self._errands)
         for live in self._live.values():
-            if live.patience is not None:
-                live.patience.cancel()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            self._calm(live)
+        await self._orders.close()
         self._live.clear()
 
     # --- what the API server tells
@@ -131,13 +112,13 @@ class KubernetesRuntime:
 
     def _put(self, pod: Object) -> None:
         """Take what a pod says of itself."""
-        if pod["metadata"]["uid"] in self._swept:
+        if self._errands.is_swept(pod):
             return
         sign, live, model = sign_of(pod), self._known(pod), model_of(pod) or ""
         if live is None and (model in self._live or pod["metadata"]["name"] != pod_name(model, self._place.node.id)):
             return  # one that goes before ours can come, which `_create` deals with; or none of ours
         if sign.state == "ended":
-            self._sweep(pod)
+            self._errands.sweep(pod)
             if live is not None:
                 self._gone(live, live.given_up or ("" if live.ordered_stop else sign.reason))
             return
@@ -165,7 +146,7 @@ class KubernetesRuntime:
 
     def _vanished(self, pod: Object) -> None:
         """Take that a pod is gone, or that somebody took our labels from it."""
-        self._swept.discard(pod["metadata"]["uid"])
+        self._errands.vanished(pod)
         live = self._known(pod)
         if live is None or live.uid is None:
             return
@@ -221,24 +202,19 @@ class KubernetesRuntime:
 
     async def _create(self, live: _Live, order: PodOrder, ordered_at_s: float) -> None:
         """Create the Pod once nothing is in its way; ends early when the order is taken back."""
-        made, tries = False, 0
-        while not (live.ordered_stop or live.given_up):
+        tries = 0
+        while self._live.get(live.model) is live and not (live.ordered_stop or live.given_up):
             try:
-                if not made:
-                    made = await self._made(live, order, ordered_at_s)
-                if made:
+                if await self._made(live, order, ordered_at_s):
                     self._carried_out(live)
-                    if live.model not in self._budgets:
-                        self._budgets.add(live.model)
-                        self._run_errand(self._keep_last_ready(live.model))
+                    self._errands.keep_last_ready(live.model)
                     return
             except KubernetesUnavailable as error:
                 self._hint(live, foreign(error))
             except FairleadError as error:
                 self._gone(live, foreign(error))
-            if self._live.get(live.model) is not live:
                 return
-            await self._pause(tries)
+            await self._orders.pause(tries)
             tries += 1
 
     async def _made(self, live: _Live, order: PodOrder, ordered_at_s: float) -> bool:
@@ -267,7 +243,7 @@ class KubernetesRuntime:
         if state == "stopping":
             self._hint(live, "the pod before it has not ended yet")
         elif state == "ended":
-            self._sweep(pod)
+            self._errands.sweep(pod)
         else:
             pod = await self._relabel(pod, live.model, instance_of(pod))
             self._gone(live, f"a pod of {live.model} was there already: it is kept")
@@ -275,7 +251,7 @@ class KubernetesRuntime:
         return False
 
     def _remove(self, live: _Live, grace_s: int) -> None:
-        live.task = self._begin(self._delete(live, grace_s, live.task))
+        live.task = self._orders.begin(self._delete(live, grace_s, live.task))
 
     async def _delete(self, live: _Live, grace_s: int, before: asyncio.Task[None] | None) -> None:
         """Have a pod deleted; that it is gone is the watch's to say, or the answer that there is none."""
@@ -296,12 +272,12 @@ class KubernetesRuntime:
                 return
             except FairleadError as error:
                 self._hint(live, foreign(error))
-            await self._pause(tries)
+            await self._orders.pause(tries)
             tries += 1
 
     def _look(self, live: _Live) -> None:
         live.to_look_for = True
-        live.task = self._begin(self._look_for(live, live.task))
+        live.task = self._orders.begin(self._look_for(live, live.task))
 
     async def _look_for(self, live: _Live, before: asyncio.Task[None] | None) -> None:
         """Find out whether a pod is gone, or has our labels no more and gets them back."""
@@ -323,7 +299,7 @@ class KubernetesRuntime:
                 return
             except FairleadError as error:
                 self._hint(live, foreign(error))
-            await self._pause(tries)
+            await self._orders.pause(tries)
             tries += 1
 
     async def _relabel(self, pod: Object, model: str, instance: str) -> Object:
@@ -333,57 +309,8 @@ class KubernetesRuntime:
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}}
         return await self._api.apply(PODS.path(self._place.namespace, name), body, force=True)
 
-    async def _keep_last_ready(self, model: str) -> None:
-        """See to the model's disruption budget; one that is refused is done without."""
-        budget, tries = budget_of(model, self._place.namespace), 0
-        path = BUDGETS.path(self._place.namespace, budget["metadata"]["name"])
-        while True:
-            try:
-                await self._api.apply(path, budget, force=True)
-                return
-            except (KubernetesRefused, Conflict, NotFound) as error:
-                self._log.warning("a model has no disruption budget", model=model, error=foreign(error))
-                return
-            except KubernetesUnavailable:
-                await self._pause(tries)
-                tries += 1
-
-    def _sweep(self, pod: Object) -> None:
-        """Have the object of an ended pod deleted; its containers are gone already."""
-
-        async def sweep() -> None:
-            metadata = pod["metadata"]
-            try:
-                await self._api.delete(PODS.path(self._place.namespace, metadata["name"]), uid=metadata["uid"])
-            except (NotFound, Conflict):
-                return
-            except FairleadError as error:
-                self._swept.discard(metadata["uid"])
-                self._log.warning("an ended pod could not be removed", pod=metadata["name"], error=foreign(error))
-
-        self._swept.add(pod["metadata"]["uid"])
-        self._run_errand(sweep())
-
-    def _run_errand(self, work: Coroutine[None, None, None]) -> None:
-        task = self._begin(work)
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-
     def _path(self, model: str) -> str:
         return PODS.path(self._place.namespace, pod_name(model, self._place.node.id))
-
-    def _begin(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.error("an order failed in a way nobody foresaw", error=foreign(repr(error)), exc_info=error)
-
-    async def _pause(self, tries: int) -> None:
-        ceiling_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(tries, 30))
-        await asyncio.sleep(ceiling_s * (0.5 + 0.5 * self._jitter.random()))
 
     # --- what listeners hear
 

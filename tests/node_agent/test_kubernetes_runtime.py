@@ -131,6 +131,29 @@ async def test_a_pod_that_has_ended_is_gone_once(scene: Scene) -> None:
     assert [one.state for one in scene.said if one.model == "a"][-2:] == ["ready", "gone"]
 
 
+async def test_an_ended_pod_is_removed_once_the_api_can_be_told(scene: Scene) -> None:
+    """Though no start of its model ever needs the name again."""
+    await scene.ready()
+    scene.stub.troubled[POD] = 500
+    scene.stub.become(POD, phase="Failed")
+    await until(lambda: ("DELETE", POD) in scene.stub.asked, "it is to be removed")
+    scene.stub.troubled.clear()
+    await until(lambda: POD not in scene.stub.objects, "it is removed")
+    assert scene.states() == ["starting", "ready", "gone"]
+
+
+async def test_a_runtime_that_is_closed_asks_for_nothing_more(scene: Scene) -> None:
+    """Neither the last order of a pod nor those that it waits for."""
+    second = stub_runtime(scene.api)
+    await second.adopt()
+    scene.stub.troubled["/api/v1/nodes"] = 500
+    await second.start(PodOrder("n1", contained("a"), "a-1"))
+    await until(lambda: ("GET", "/api/v1/nodes/node-1") in scene.stub.asked, "it is tried")
+    await second.stop("a", grace_s=1.0)
+    await second.close()
+    assert [task for task in asyncio.all_tasks() if "KubernetesRuntime" in repr(task.get_coro())] == []
+
+
 # --- pods that vanish, or whose labels somebody changes
 
 
