@@ -71,9 +71,11 @@ class Definition:
     spec: type[Message]
     text: str
     left_out: tuple[str, ...]
-    """Fields of the message that the object's metadata hold."""
+    """Fields of the message that an object has no use for, or may not have."""
     status: Mapping[str, Any]
     columns: tuple[Column, ...]
+    required: tuple[str, ...] = ()
+    """Fields that the message can do without and an object cannot."""
     rules: tuple[tuple[str, str], ...] = ()
     """What must hold of the object, in CEL, and what is said where it does not."""
 
@@ -89,8 +91,9 @@ MODEL = Definition(
     plural="edgemodels",
     short="em",
     spec=ModelSpec,
-    text="A model that Fairlead may run, declared with kubectl or GitOps. The object's name is the model's id.",
-    left_out=("id", "revision"),
+    text="A model that Fairlead may run as a container, declared with kubectl or GitOps. The object's name is its id.",
+    left_out=("id", "revision", "launch"),
+    required=("container",),
     status={
         "observedGeneration": OBSERVED,
         "revision": _counted("Of the model in Fairlead's store once this declaration was taken."),
@@ -112,7 +115,6 @@ MODEL = Definition(
             "size(self.metadata.name) <= 63 && !self.metadata.name.contains('.')",
             "the name is a model's id: a DNS label",
         ),
-        ("has(self.spec.launch) || has(self.spec.container)", "say how a pod is started: a container or a launch"),
     ),
 )
 
@@ -217,6 +219,9 @@ def spec(definition: Definition) -> dict[str, Any]:
     for name in definition.left_out:
         del made["properties"][name]
     made["required"] = [name for name in made["required"] if name not in definition.left_out]
+    for name in definition.required:
+        made["required"].append(name)
+        made["properties"][name].pop("nullable", None)
     return made
 
 

@@ -14,6 +14,11 @@ from kube_sync.objects import Document, condition
 FINALIZER = f"{API_GROUP}/model"
 """Keeps a deleted declaration until the model has been taken out of the store, so that none is forgotten there."""
 
+NO_LAUNCH = (
+    "a declared model runs as a container, and has no launch: that is a command which a node agent would run on the "
+    "machine; models with one are made by the control API"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -32,15 +37,20 @@ class Declared:
 
 
 def declared(found: Document) -> Declared:
-    """Return what an `EdgeModel` declares."""
+    """Return what an `EdgeModel` declares: never a command of the machine itself, whoever may write such objects."""
     meta = found["metadata"]
     spec, refusal = None, ""
     try:
-        spec = ModelSpec.from_json(json.dumps({**found.get("spec", {}), "id": meta["name"]}))
+        made = ModelSpec.from_json(json.dumps({**found.get("spec", {}), "id": meta["name"]}))
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         refusal = foreign(f"{where}: {first['msg']}" if where else first["msg"])
+    else:
+        if made.container is None or made.launch is not None:
+            refusal = NO_LAUNCH
+        else:
+            spec = made
     return Declared(
         name=meta["name"],
         generation=meta.get("generation", 0),

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.contracts.containers import MODEL_LABEL, NODE_LABEL
+from fairlead.contracts.containers import MODEL_LABEL, NODE_LABEL, Container
+from fairlead.contracts.errors import FOREIGN_CHARS
 from fairlead.contracts.plans import Row, Share
-from kube_sync.declared import FINALIZER, NO_PODS, Pods, declared, pods_by_model, told
+from kube_sync.declared import FINALIZER, NO_LAUNCH, NO_PODS, Pods, declared, pods_by_model, told
 from kube_sync.objects import conditioned, covers, name_of, service_object
 from kube_sync.routing import generation_in, is_ours, mirrored, routes_of, said_of, services_in, weights_in
 from tests.adapters import store_examples as some
@@ -140,11 +141,12 @@ def test_rows_of_a_model_stay_in_their_mirror_while_nobody_could_tell_the_differ
 
 def test_a_declaration_is_a_model_or_says_why_not() -> None:
     """Its id is the object's name; what Kubernetes cannot check is told with its place."""
-    spec = some.model().to_document()
-    del spec["id"], spec["revision"]
+    model = some.model().model_copy(update={"launch": None, "container": Container(image="a:1")})
+    spec = model.to_document()
+    del spec["id"], spec["revision"], spec["launch"]
     found = {"metadata": {"name": "text", "generation": 4, "finalizers": [FINALIZER]}, "spec": spec}
     one = declared(found)
-    assert (one.spec, one.refusal, one.leaving, one.finalizers) == (some.model(), "", False, (FINALIZER,))
+    assert (one.spec, one.refusal, one.leaving, one.finalizers) == (model, "", False, (FINALIZER,))
     shown = told(one, some.model(revision=2), "", Pods(frozenset("a"), frozenset("ab")))
     assert (shown["revision"], shown["ready"], shown["pods"], shown["observedGeneration"]) == (2, 1, 2, 4)
     assert shown["conditions"][0]["status"] == "True"
@@ -154,8 +156,18 @@ def test_a_declaration_is_a_model_or_says_why_not() -> None:
     refused = told(bad, None, bad.refusal, NO_PODS)
     assert "revision" not in refused
     assert refused["conditions"][0]["message"] == bad.refusal
-    neither = declared({**found, "spec": {**spec, "launch": None}})
+    neither = declared({**found, "spec": {**spec, "container": None}})
     assert "neither launch nor container" in neither.refusal
+
+
+def test_a_declaration_cannot_have_a_node_agent_run_a_command() -> None:
+    """Whether it has a container beside it or not, and whatever the schema lets through."""
+    spec = some.model().to_document()
+    del spec["id"], spec["revision"]
+    for container in (None, {"image": "a:1"}):
+        found = declared({"metadata": {"name": "text"}, "spec": {**spec, "container": container}})
+        assert (found.spec, found.refusal) == (None, NO_LAUNCH)
+    assert len(NO_LAUNCH) <= FOREIGN_CHARS
 
 
 def pod(node: str, status: str = "True", **meta: Any) -> dict[str, Any]:

@@ -35,6 +35,8 @@ __all__ = ["mongo_settings", "mongo_uri"]
 NAMESPACES = Kind("v1", "namespaces", "Namespace")
 QUOTAS = Kind("v1", "resourcequotas", "ResourceQuota")
 
+CONTAINED = {"container": Container(image="registry.example.com/text:1").to_document()}
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -55,10 +57,11 @@ class Scene:
 
     async def declare(self, name: str, **spec: object) -> None:
         """Declare a model as kubectl would."""
-        whole = {**some.model(name).to_document(), **spec}
-        del whole["id"], whole["revision"]
+        whole = {**some.model(name).to_document(), **CONTAINED, **spec}
+        del whole["id"], whole["revision"], whole["launch"]
         head = {"apiVersion": MODELS.version, "kind": MODELS.name, "metadata": {"name": name}}
-        await self.api.apply(MODELS.path(self.namespace, name), {**head, "spec": whole}, force=True)
+        body = {**head, "spec": {field: value for field, value in whole.items() if value is not None}}
+        await self.api.apply(MODELS.path(self.namespace, name), body, force=True)
 
     async def accepted(self, name: str) -> tuple[str, str, int]:
         """Return status and message of a declaration's condition, and the generation that it speaks of."""
@@ -129,8 +132,8 @@ async def test_a_declaration_that_cannot_be_taken_says_why(scene: Scene) -> None
     """What the schema refuses is never stored; what only the cluster can refuse is told in the status."""
     with pytest.raises(KubernetesRefused, match="should be greater than 0"):
         await scene.declare("text", work_s=0)
-    with pytest.raises(KubernetesRefused, match="a container or a launch"):
-        await scene.declare("text", launch=None)
+    with pytest.raises(KubernetesRefused, match=r"spec\.container: Required"):
+        await scene.declare("text", container=None)
     await scene.declare("giant", memory_bytes=10**12)
 
     async def refused() -> bool:
