@@ -19,12 +19,19 @@ CLIENT_GONE = 499
 KEEP_ALIVE_S = 75.0
 """Wall seconds that an idle connection stays: above the 15 s after which aiohttp's clients drop theirs."""
 
+STOP_S = 1.0
+"""Wall seconds that requests in flight may take to end when their port closes; own choice, the time of a pod's stop. A
+gateway has two ports, closed one after the other."""
+
 
 @asynccontextmanager
 async def listening(
     host: str, port: int, handlers: tuple[Handler, ...], *, body_limit_bytes: int, what: str
 ) -> AsyncIterator[int]:
-    """Serve on a port, asking each handler in turn, and yield the port; requests in flight are cancelled at the end."""
+    """Serve on a port, asking each handler in turn, and yield the port; at the end, requests in flight are cancelled.
+
+    They have `STOP_S` to end by themselves.
+    """
 
     async def handle(request: web.BaseRequest) -> Answer:
         try:
@@ -69,4 +76,4 @@ async def listening(
     finally:
         sockets.close()
         server.pre_shutdown()
-        await server.shutdown(timeout=1.0)
+        await server.shutdown(timeout=STOP_S / 2.0)  # it waits so long twice, first for an answer, then for its end
