@@ -11,13 +11,13 @@ from contextlib import aclosing, suppress
 
 import structlog
 
-from fairlead.adapters.kubernetes_api import PODS, KubernetesApi, Object, Vanished
+from fairlead.adapters.kubernetes_api import NODES, PODS, KubernetesApi, Object, Vanished
 from fairlead.adapters.kubernetes_mirror import Current, Mirror, Wanted
 from fairlead.contracts.cluster import ModelSpec
 from fairlead.contracts.containers import MANAGED_BY, MANAGED_BY_LABEL
 from fairlead.contracts.errors import Conflict, KubernetesRefused, NotFound, foreign
 from fairlead.contracts.plans import EpochPlan
-from node_agent.pod_objects import LOST_TOLERATIONS, Place, bound_to
+from node_agent.pod_objects import LOST_TOLERATIONS, Place, bound_to, owners_of
 from node_agent.pod_reading import sign_of
 
 PULL_LABEL = "fairlead.dev/pull"
@@ -44,33 +44,51 @@ class ImagePuller:
         self._place = place
         self._api = api
         self._stuck_s = stuck_s
+        self._path = PODS.path(place.namespace)
+        self._swept = False
         self._log = structlog.get_logger().bind(node=place.node.id)
 
     async def expect(self, models: Sequence[ModelSpec]) -> None:
         """Have the images of these models be on the node; one that cannot be pulled is told and left."""
-        for image in dict.fromkeys(m.container.image for m in models if m.container is not None):
+        images = tuple(dict.fromkeys(m.container.image for m in models if m.container is not None))
+        if not self._swept:
+            await self._sweep(frozenset(_name(image, self._place) for image in images))
+            self._swept = True
+        for image in images:
             if image not in self.pulled:
                 await self._pull(image)
 
-    async def _pull(self, image: str) -> None:
-        pod = _pod(image, self._place)
-        path = PODS.path(self._place.namespace)
+    async def _sweep(self, expected: frozenset[str]) -> None:
+        """Remove the pods that a former agent left; one of an image that is expected now pulls on."""
         try:
-            with suppress(Conflict):  # one that was left behind pulls as well
-                await self._api.create(path, pod)
+            left, _ = await self._api.items(self._path, labels=f"{PULL_LABEL}={self._place.node.id}")
+            for name in (pod["metadata"]["name"] for pod in left):
+                if name not in expected:
+                    await self._remove(name)
         except KubernetesRefused as error:
+            self._log.warning("pods that pulled images could not be removed", reason=foreign(error))
+
+    async def _pull(self, image: str) -> None:
+        """Pull one image; an agent that ends meanwhile leaves the pod to its successor."""
+        try:
+            node = await self._api.get(NODES.path(None, self._place.kubernetes_node))
+            pod = _pod(image, self._place, node["metadata"]["uid"])
+            with suppress(Conflict):  # one that was left behind pulls as well
+                await self._api.create(self._path, pod)
+        except (KubernetesRefused, NotFound) as error:
             self._log.warning("an image could not be pulled beforehand", image=image, reason=foreign(error))
             return
-        try:
-            reason = await self._outcome(pod["metadata"]["name"])
-        finally:
-            with suppress(NotFound):
-                await self._api.delete(f"{path}/{pod['metadata']['name']}", grace_s=1)
+        reason = await self._outcome(pod["metadata"]["name"])
+        await self._remove(pod["metadata"]["name"])
         if reason:
             self._log.warning("an image could not be pulled beforehand", image=image, reason=reason)
         else:
             self.pulled.add(image)
             self._log.info("an image was pulled beforehand", image=image)
+
+    async def _remove(self, name: str) -> None:
+        with suppress(NotFound):
+            await self._api.delete(f"{self._path}/{name}", grace_s=1)
 
     async def _outcome(self, name: str) -> str:
         """Return why an image cannot be had; empty once the kubelet has it."""
@@ -102,15 +120,20 @@ def _has_image(pod: Object) -> bool:
     return False
 
 
-def _pod(image: str, place: Place) -> Object:
-    digest = hashlib.sha256(f"{image}/{place.node.id}".encode()).hexdigest()[:12]
+def _name(image: str, place: Place) -> str:
+    """Return the one name that a pod which pulls an image for a node can have."""
+    return f"pull-{hashlib.sha256(f'{image}/{place.node.id}'.encode()).hexdigest()[:12]}"
+
+
+def _pod(image: str, place: Place, node_uid: str) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
-            "name": f"pull-{digest}",
+            "name": _name(image, place),
             "namespace": place.namespace,
             "labels": {MANAGED_BY_LABEL: MANAGED_BY, PULL_LABEL: place.node.id},
+            "ownerReferences": owners_of(place, node_uid),
         },
         "spec": {
             "restartPolicy": "Never",

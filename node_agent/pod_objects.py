@@ -94,15 +94,7 @@ def pod_of(order: PodOrder, place: Place, node_uid: str, ordered_at_s: float) ->
                 START_DELAY: repr(model.start_delay_s),
                 MEMORY: str(model.memory_bytes),
             },
-            "ownerReferences": [
-                {
-                    "apiVersion": "v1",
-                    "kind": "Node",
-                    "name": place.kubernetes_node,
-                    "uid": node_uid,
-                    "controller": True,
-                }
-            ],
+            "ownerReferences": owners_of(place, node_uid),
         },
         "spec": {
             "restartPolicy": "Never",
@@ -117,6 +109,11 @@ def pod_of(order: PodOrder, place: Place, node_uid: str, ordered_at_s: float) ->
             "volumes": [] if container.weights is None else [{"name": "weights", **_volume(container.weights)}],
         },
     }
+
+
+def owners_of(place: Place, node_uid: str) -> list[Object]:
+    """Return the owner of a pod of ours: its Node, as its controller, without which `kubectl drain` refuses it."""
+    return [{"apiVersion": "v1", "kind": "Node", "name": place.kubernetes_node, "uid": node_uid, "controller": True}]
 
 
 def bound_to(kubernetes_node: str) -> Object:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from node_agent.image_pulls import ImagePuller
+from fairlead.adapters.kubernetes_api import PODS, KubernetesApi
+from node_agent.image_pulls import PULL_LABEL, ImagePuller
 from node_agent.pod_objects import Place
 from tests.node_agent.api_stub import NAMESPACE, PODS_PATH, ApiStub, stubbed
 from tests.node_agent.pods import contained, node
@@ -20,6 +21,7 @@ class Scene:
     """A puller that has been asked for the image of model a."""
 
     stub: ApiStub
+    api: KubernetesApi
     puller: ImagePuller
     asking: asyncio.Task[None]
 
@@ -44,7 +46,7 @@ async def scene() -> AsyncIterator[Scene]:
     """Give a puller at work."""
     async with stubbed() as (stub, api):
         puller = ImagePuller(Place(NAMESPACE, node(), "puller"), api, STUCK_S)
-        one = Scene(stub, puller, asyncio.create_task(puller.expect((contained("a"),))))
+        one = Scene(stub, api, puller, asyncio.create_task(puller.expect((contained("a"),))))
         yield one
         one.asking.cancel()
         await asyncio.gather(one.asking, return_exceptions=True)
@@ -54,6 +56,32 @@ async def test_a_pull_has_the_account_that_pods_of_models_have(scene: Scene) -> 
     """What names the credentials of the registry; it has no token."""
     spec = scene.stub.objects[await scene.path()]["spec"]
     assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("puller", False)
+
+
+async def test_a_pull_belongs_to_its_node(scene: Scene) -> None:
+    """It goes with it, and a drain of the node need not be forced."""
+    (owner,) = scene.stub.objects[await scene.path()]["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == ("Node", "node-1", "node-uid", True)
+
+
+async def test_an_agent_that_ends_while_the_api_is_away_ends(scene: Scene) -> None:
+    """Its pull is left to its successor, which finishes what it needs itself and removes the rest."""
+    path = await scene.path()
+    scene.stub.troubled["/"] = 500
+    scene.asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await scene.asking
+    scene.stub.troubled.clear()
+    state = {"running": {"startedAt": "now"}}
+    scene.stub.become(path, phase="Running", containerStatuses=[{"name": "pull", "state": state}])
+    stranger = PODS.path(NAMESPACE, "of-another-node")
+    for other, node_id in ((f"{path}-old", "n1"), (stranger, "n2")):
+        labels = {**scene.stub.objects[path]["metadata"]["labels"], PULL_LABEL: node_id}
+        scene.stub.put(other, {"metadata": {"name": other.rpartition("/")[2], "labels": labels}})
+    successor = ImagePuller(Place(NAMESPACE, node(), "puller"), scene.api, STUCK_S)
+    await successor.expect((contained("a"),))
+    assert successor.pulled == {"small:1"}
+    assert scene.pods == [stranger]
 
 
 async def test_trouble_that_is_over_leaves_a_pull_all_its_time(scene: Scene) -> None:
