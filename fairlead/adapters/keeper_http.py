@@ -54,6 +54,10 @@ UPDATES: TypeAdapter[Update] = TypeAdapter(Update)
 LAST = (Done, Failed, Refused, Returned)
 """Updates after which nothing follows."""
 
+SILENCES = 2
+"""Times in a row that a keeper's state falls silent before its requests are given up: once may be a stall of this very
+process, after which its timers come before what has arrived meanwhile."""
+
 LINE_LIMIT_BYTES = 1_000_000
 """Longest line of state: a node with 1000 pods takes 200 KB."""
 
@@ -117,6 +121,10 @@ class HttpKeeper:
         self._limit = aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout_s, sock_read=silence_s)
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
         self._session: aiohttp.ClientSession | None = None
+        self._unbegun: set[Posted] = set()
+        """Answers of which no byte has come."""
+        self._silences = 0
+        """Times in a row that the keeper's state fell silent."""
 
     async def offer(self, offer: Offer, body: bytes) -> AsyncGenerator[Update | bytes, None]:
         """Yield what becomes of an offer; closing the iterator gives the ticket up."""
@@ -130,6 +138,7 @@ class HttpKeeper:
             return
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise self._gone("an offer", error) from error
+        self._unbegun.add(answer)
         try:
             if answer.status != 200:
                 words = foreign((await answer.readany()).decode(errors="replace"))
@@ -142,6 +151,8 @@ class HttpKeeper:
                     raise KeeperUnavailable(f"the keeper at {self._root} ended an offer without its last word")
                 buffer += piece
                 for update in frames(buffer):
+                    if type(update) is bytes:
+                        self._unbegun.discard(answer)
                     if type(update) is Granted:
                         waiting = False
                         if not inline:
@@ -152,6 +163,7 @@ class HttpKeeper:
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise self._gone("an offer", error) from error
         finally:
+            self._unbegun.discard(answer)
             answer.close()
 
     async def withdraw(self, offer: Offer) -> Withdrawal:
@@ -165,7 +177,11 @@ class HttpKeeper:
         return self._read(PodUses, await self._exchange("PUT", self._root / "pods", pods.to_json(), "a set of pods"))
 
     async def states(self, silence_s: float) -> AsyncGenerator[KeeperState, None]:
-        """Yield the keeper's states until it is gone or says nothing for `silence_s` wall seconds."""
+        """Yield the keeper's states until it is gone or says nothing for `silence_s` wall seconds.
+
+        One that says nothing again is given up with all requests that it has and that have not begun to be answered: a
+        machine without power breaks no connection.
+        """
         limit = aiohttp.ClientTimeout(total=None, sock_connect=self._connect_timeout_s, sock_read=silence_s)
         try:
             async with self._client().get(self._root / "state", headers=self._headers, timeout=limit) as answer:
@@ -175,11 +191,20 @@ class HttpKeeper:
                 while piece := await answer.content.readany():
                     *lines, rest = (rest + piece).split(b"\n")
                     if lines:
+                        self._silences = 0
                         yield KeeperState.from_json(lines[-1])
                     if len(rest) > LINE_LIMIT_BYTES:
                         raise ValueError(f"a line of state is longer than {LINE_LIMIT_BYTES} bytes")
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            if isinstance(error, TimeoutError):
+                self._fell_silent()
             raise self._gone("its state", error) from error
+
+    def _fell_silent(self) -> None:
+        self._silences += 1
+        if self._silences >= SILENCES:
+            for answer in tuple(self._unbegun):
+                answer.close()  # who reads it is told
 
     async def close(self) -> None:
         """Close the connections."""
