@@ -46,7 +46,7 @@ class KeeperApi:
         if not path.startswith(ROOT + "/"):
             return None
         if (asked := DRAINED.fullmatch(path.removeprefix(ROOT))) and request.method == "GET":
-            return await self._drained(asked[1])
+            return await self._drained(asked[1], request.query.get("after_s", "0"))
         if not self._may(request):
             return _problem(403, "denied", "the keeper takes its token, or loopback clients where none is set")
         match (request.method, path.removeprefix(ROOT)):
@@ -123,10 +123,16 @@ class KeeperApi:
             return _problem(error.status, error.code, str(error))
         return web.Response(body=uses.to_json().encode(), content_type="application/json")
 
-    async def _drained(self, model: str) -> Answer:
-        """Answer once a pod is free of requests: a kubelet waits for it, which has no token and learns nothing else."""
+    async def _drained(self, model: str, after_s: str) -> Answer:
+        """Answer once a pod is free of requests, and not before `after_s` wall seconds have passed.
+
+        A kubelet waits for it, which has no token and learns nothing else.
+        """
+        if not after_s.isdecimal():
+            return _problem(400, "bad-input", f"after_s is {foreign(after_s)!r}: whole seconds are allowed")
         try:
             async with asyncio.timeout(DRAINED_S):
+                await asyncio.sleep(int(after_s))
                 await self._keeper.drained(model)
         except TimeoutError:
             return _problem(503, "not-drained", f"{model} has had requests for {DRAINED_S:g} s, or is not to stop")

@@ -20,7 +20,7 @@ from node_agent.orders import Orders
 from node_agent.pod_errands import PodErrands
 from node_agent.pod_feed import PodFeed
 from node_agent.pod_objects import MEMORY, ORDERED_AT, START_DELAY, Place, labels_of, pod_name, pod_of
-from node_agent.pod_reading import annotated, instance_of, model_of, sign_of
+from node_agent.pod_reading import annotated, grace_in, instance_of, model_of, sign_of
 
 GIVE_UP_GRACE_S = 1
 """Of a pod that never served; 0 would forget it without the kubelet's word."""
@@ -33,6 +33,8 @@ class _Live:
     model: str
     instance: str
     status: PodStatus
+    grace_s: int
+    """Wall seconds that it has to end, as its model says."""
     uid: str | None = None
     task: asyncio.Task[None] | None = None
     """The order that is being carried out: a start, a stop, or a look at what vanished."""
@@ -74,20 +76,24 @@ class KubernetesRuntime:
         if model.id in self._live:
             raise PodFault(f"{model.id} has a pod on {order.node} already: stop it first")
         now_s = self._clock.now_s()
-        pod_of(order, self._place, "", now_s)  # raises before anything is noted
+        pod = pod_of(order, self._place, "", now_s)  # raises before anything is noted
         status = PodStatus(model.id, order.instance, "starting", "spawn", None, now_s, model.memory_bytes, "")
-        live = self._live[model.id] = _Live(model.id, order.instance, status)
+        live = self._live[model.id] = _Live(model.id, order.instance, status, grace_in(pod))
         self._say(live)
         live.task = self._orders.begin(self._create(live, order, now_s))
 
     async def stop(self, model: str, *, grace_s: float) -> None:
-        """Have the pod deleted, its container ended after `grace_s` wall seconds; nothing if there is no pod."""
+        """Have the pod deleted, its container ended after `grace_s` wall seconds; nothing if there is no pod.
+
+        One to which routes lead has its model's own grace at least, for requests that no keeper has counted.
+        """
         live = self._live.get(model)
         if live is None or live.ordered_stop or live.status.state == "stopping":
             return
         live.ordered_stop = True
         self._turn(live, state="stopping", stage="", since_at_s=self._clock.now_s(), reason="")
-        self._remove(live, max(1, math.ceil(grace_s)))
+        least_s = live.grace_s if self._place.routed else 1
+        self._remove(live, max(least_s, math.ceil(grace_s)))
 
     def watch(self) -> AsyncIterator[PodStatus]:
         """Yield the present status of each pod, then each change."""
@@ -171,7 +177,7 @@ class KubernetesRuntime:
         ordered_at_s = annotated(pod, ORDERED_AT, self._clock.now_s())
         memory_bytes = round(annotated(pod, MEMORY, 0.0))
         status = PodStatus(model, instance_of(pod), "starting", "load", None, ordered_at_s, memory_bytes, "")
-        live = self._live[model] = _Live(model, status.instance, status)
+        live = self._live[model] = _Live(model, status.instance, status, grace_in(pod))
         self._say(live)
         return live
 

@@ -42,6 +42,10 @@ START_FACTOR = 10.0
 """Wall seconds, and multiples of the expected start, after which a container that never answered is ended: as the
 process runtime has no such limit, wide enough that a cold disk or a pull beside it does not reach it."""
 
+WITHDRAWN_S = 5
+"""Wall seconds that a pod to which routes lead serves on after its deletion, half of its grace at most: by then the
+gateway knows that the endpoint is withdrawn. Own choice: slices and gateways follow within a second or two."""
+
 LOST_TOLERATIONS = tuple(
     {"key": f"node.kubernetes.io/{taint}", "operator": "Exists", "effect": "NoExecute"}
     for taint in ("not-ready", "unreachable")
@@ -56,6 +60,8 @@ class Place:
     namespace: str
     node: NodeSpec
     service_account: str | None
+    routed: bool = False
+    """Routes are exported: the cluster's own gateway may send pods here requests that no keeper counts."""
 
     @property
     def kubernetes_node(self) -> str:
@@ -100,15 +106,20 @@ def pod_of(order: PodOrder, place: Place, node_uid: str, ordered_at_s: float) ->
             "restartPolicy": "Never",
             "affinity": bound_to(place.kubernetes_node),
             "tolerations": list(LOST_TOLERATIONS),
-            "terminationGracePeriodSeconds": math.ceil(container.stop_grace_s),
+            "terminationGracePeriodSeconds": grace_of(container),
             "enableServiceLinks": False,
             "automountServiceAccountToken": False,  # an account is for what it may pull; a model server needs no API
             **({} if place.service_account is None else {"serviceAccountName": place.service_account}),
             "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [_container(container, model, place.node)],
+            "containers": [_container(container, model, place)],
             "volumes": [] if container.weights is None else [{"name": "weights", **_volume(container.weights)}],
         },
     }
+
+
+def grace_of(container: Container) -> int:
+    """Return the wall seconds that a pod has to end, whoever stops it."""
+    return math.ceil(container.stop_grace_s)
 
 
 def owners_of(place: Place, node_uid: str) -> list[Object]:
@@ -141,11 +152,11 @@ def budget_of(model: str, namespace: str) -> Object:
     }
 
 
-def _container(container: Container, model: ModelSpec, node: NodeSpec) -> Object:
-    words = {"port": str(container.port), "model": model.id, "node": node.id}
+def _container(container: Container, model: ModelSpec, place: Place) -> Object:
+    words = {"port": str(container.port), "model": model.id, "node": place.node.id}
     answers = {"httpGet": {"path": container.ready_path, "port": container.port}}
     start_s = max(START_LEAST_S, START_FACTOR * model.start_delay_s)
-    drain = _drain_hook(model.id, node)
+    hook = _stop_hook(model.id, place.node, min(WITHDRAWN_S, grace_of(container) // 2) if place.routed else 0)
     return {
         "name": CONTAINER,
         "image": container.image,
@@ -156,7 +167,7 @@ def _container(container: Container, model: ModelSpec, node: NodeSpec) -> Object
         "resources": _resources(container),
         "startupProbe": {**answers, "periodSeconds": 1, "failureThreshold": math.ceil(start_s)},
         "readinessProbe": {**answers, "periodSeconds": 5, "timeoutSeconds": 5},
-        **({} if drain is None else {"lifecycle": {"preStop": drain}}),
+        **({} if hook is None else {"lifecycle": {"preStop": hook}}),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": []
         if container.weights is None
@@ -186,19 +197,20 @@ def _volume(weights: WeightsVolume) -> Object:
             return {"image": {"reference": weights.name, "pullPolicy": "IfNotPresent"}}
 
 
-def _drain_hook(model: str, node: NodeSpec) -> Object | None:
-    """Return the question to the node's keeper that is answered once the pod is free of requests.
+def _stop_hook(model: str, node: NodeSpec, pause_s: int) -> Object | None:
+    """Return the question to the node's keeper that is answered once the pod is free of requests, after `pause_s`.
 
     The kubelet asks it from the machine's own network, so that a keeper which is named by the cluster's DNS cannot be
-    asked: then there is no hook, and the container gets its signal at once.
+    asked: then there is the pause alone (Kubernetes 1.30 or later), or no hook where there is none, and the container
+    gets its signal at once.
     """
     keeper = urlsplit(node.keeper_url)
     try:
         ipaddress.ip_address(keeper.hostname or "")
     except ValueError:
-        return None
+        return {"sleep": {"seconds": pause_s}} if pause_s else None
     port = keeper.port or (443 if keeper.scheme == "https" else 80)
-    path = f"/keeper/v1/pods/{model}/drained"
+    path = f"/keeper/v1/pods/{model}/drained" + (f"?after_s={pause_s}" if pause_s else "")
     return {"httpGet": {"host": keeper.hostname, "port": port, "path": path, "scheme": keeper.scheme.upper()}}
 
 

@@ -19,6 +19,9 @@ kubelet has tried more than once, or will never try."""
 TROUBLED = frozenset(("ErrImagePull", "CreateContainerError", "RunContainerError", "RegistryUnavailable"))
 """Reasons that the kubelet may still get over."""
 
+GRACE_S = 30
+"""Wall seconds, the API's own default of `terminationGracePeriodSeconds`."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodSign:
@@ -69,6 +72,11 @@ def instance_of(pod: Object) -> str:
     """Return a pod's instance; one made of its uid where somebody has taken the label away."""
     labels = pod["metadata"].get("labels") or {}
     return str(labels.get(INSTANCE_LABEL) or f"pod-{pod['metadata']['uid'][:12]}")
+
+
+def grace_in(pod: Object) -> int:
+    """Return the wall seconds that a pod has to end where nobody says otherwise."""
+    return int(pod["spec"].get("terminationGracePeriodSeconds", GRACE_S))
 
 
 def annotated(pod: Object, name: str, otherwise: float) -> float:

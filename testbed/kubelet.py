@@ -28,6 +28,9 @@ from fairlead.contracts.errors import FairleadError
 PROBE_S = 0.05
 """Wall seconds between two probes; a real kubelet's least is 1 s."""
 
+PROBE_LIMIT_S = 2.0
+"""Wall seconds for an answer to a probe."""
+
 RETRY_S = 0.1
 """Wall seconds between two tries to tell the API server something."""
 
@@ -107,10 +110,9 @@ class Kubelet:
     async def run(self) -> None:
         """Play until cancelled; then every process is killed, and every pod removed: nobody else would."""
         wanted = Wanted(PODS, self._namespace, f"{MANAGED_BY_LABEL}={MANAGED_BY}")
-        limit = aiohttp.ClientTimeout(total=2.0)
         try:
             async with (
-                aiohttp.ClientSession(timeout=limit) as self._session,
+                aiohttp.ClientSession() as self._session,
                 aclosing(Mirror(self._api, wanted).follow()) as changes,
             ):
                 async for change in changes:
@@ -206,20 +208,25 @@ class Kubelet:
         """Ask the hook, then the process, each within the grace."""
         grace_s = backed.object["metadata"].get("deletionGracePeriodSeconds", 30)
         end_s = time.monotonic() + grace_s
-        hook = (container.get("lifecycle") or {}).get("preStop", {}).get("httpGet")
-        if hook is not None:
-            url = f"{hook['scheme'].lower()}://{hook['host']}:{hook['port']}{hook['path']}"
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace_s):
-                    await self._answer(url)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self._run_hook((container.get("lifecycle") or {}).get("preStop") or {})
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGTERM)
         await asyncio.wait((process.ended,), timeout=max(0.0, end_s - time.monotonic()))
 
-    async def _answer(self, url: str) -> int | None:
+    async def _run_hook(self, hook: Object) -> None:
+        """Ask or sleep, as a hook says, for as long as that takes."""
+        if "sleep" in hook:
+            await asyncio.sleep(hook["sleep"]["seconds"])
+        elif "httpGet" in hook:
+            asked = hook["httpGet"]
+            await self._answer(f"{asked['scheme'].lower()}://{asked['host']}:{asked['port']}{asked['path']}", None)
+
+    async def _answer(self, url: str, limit_s: float | None = PROBE_LIMIT_S) -> int | None:
         assert self._session is not None
         try:
-            async with self._session.get(url) as answer:
+            async with self._session.get(url, timeout=aiohttp.ClientTimeout(total=limit_s)) as answer:
                 return answer.status
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None

@@ -1,6 +1,7 @@
 """What holds of every keeper, in the same process and over HTTP: the protocol of DESIGN §3."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -385,11 +386,15 @@ async def test_who_waits_for_a_drain_is_answered_once_the_pod_is_free(tmp_path: 
             "127.0.0.1", 0, (KeeperApi(keeper, "secret").handle,), body_limit_bytes=1, what="it"
         ) as at:
 
-            async def hook(model: str) -> int:
-                async with kubelet.get(f"http://127.0.0.1:{at}/keeper/v1/pods/{model}/drained") as answer:
+            async def hook(model: str, after_s: str = "0") -> int:
+                path = f"/keeper/v1/pods/{model}/drained?after_s={after_s}"
+                async with kubelet.get(f"http://127.0.0.1:{at}{path}") as answer:
                     return answer.status
 
             assert await hook("absent") == 204
+            assert await hook("absent", "soon") == 400
+            paused = asyncio.create_task(hook("absent", "1"))
+            began_s = time.monotonic()
             pod.gate.clear()
             heard = Heard()
             heard.task = asyncio.create_task(_hear(keeper, heard))
@@ -401,6 +406,8 @@ async def test_who_waits_for_a_drain_is_answered_once_the_pod_is_free(tmp_path: 
             assert await waiting == 204
             await heard.task
             assert heard.has(Done)
+            assert await paused == 204
+            assert time.monotonic() - began_s >= 1.0
 
 
 async def _hear(keeper: Keeper, heard: Heard) -> None:

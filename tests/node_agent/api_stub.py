@@ -40,6 +40,8 @@ class ApiStub:
         """What the next lists and watches of pods are answered instead."""
         self.asked: list[tuple[str, str]] = []
         """Method and path of each call, watches as `WATCH`, with their query."""
+        self.graces: list[int | None] = []
+        """Seconds that each deletion leaves."""
         self.url = ""
         self._numbers = itertools.count(1)
         self._version = 0
@@ -117,6 +119,7 @@ class ApiStub:
         return self._answer(path)
 
     def _deleted(self, path: str, options: Object) -> web.Response:
+        self.graces.append(options.get("gracePeriodSeconds"))
         if path not in self.objects:
             return web.json_response({"message": f"{path} not found"}, status=404)
         uid = options.get("preconditions", {}).get("uid")
@@ -186,7 +189,9 @@ def stub_feed(api: KubernetesApi, id_: str | None = "n1") -> PodFeed:
     return PodFeed(Mirror(api, Wanted(PODS, NAMESPACE, labels)))
 
 
-def stub_runtime(api: KubernetesApi, feed: PodFeed | None = None, id_: str = "n1") -> KubernetesRuntime:
+def stub_runtime(
+    api: KubernetesApi, feed: PodFeed | None = None, id_: str = "n1", *, routed: bool = False
+) -> KubernetesRuntime:
     """Return the runtime of a node, which Kubernetes knows as `node-1`."""
-    place = Place(NAMESPACE, node().model_copy(update={"id": id_}), None)
+    place = Place(NAMESPACE, node().model_copy(update={"id": id_}), None, routed)
     return KubernetesRuntime(place, api, feed or stub_feed(api, id_), ScaledClock(), stuck_s=2.0)

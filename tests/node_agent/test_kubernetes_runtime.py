@@ -154,6 +154,27 @@ async def test_a_runtime_that_is_closed_asks_for_nothing_more(scene: Scene) -> N
     assert [task for task in asyncio.all_tasks() if "KubernetesRuntime" in repr(task.get_coro())] == []
 
 
+# --- how long a stop may take
+
+
+@pytest.mark.parametrize(("routed", "grace_s"), [(False, 2), (True, 30)])
+async def test_a_pod_to_which_routes_lead_has_its_models_own_grace(scene: Scene, routed: bool, grace_s: int) -> None:
+    """For requests that no keeper has counted; one that was found as well as one that was started."""
+    for adopted in (False, True):
+        runtime = stub_runtime(scene.api, routed=routed)
+        await runtime.adopt()
+        await runtime.start(PodOrder("n1", contained("a"), "a-1"))
+        await until(lambda: POD in scene.stub.objects, "the pod is there")
+        if adopted:
+            await runtime.close()
+            runtime = stub_runtime(scene.api, routed=routed)
+            await runtime.adopt()
+        await runtime.stop("a", grace_s=1.5)
+        await until(lambda: POD not in scene.stub.objects, "the pod is gone")
+        await runtime.close()
+    assert scene.stub.graces == [grace_s, grace_s]
+
+
 # --- pods that vanish, or whose labels somebody changes
 
 

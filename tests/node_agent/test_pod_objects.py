@@ -120,6 +120,20 @@ def test_the_hook_asks_a_keeper_that_the_machine_can_reach() -> None:
     assert "lifecycle" not in a_pod(place=named)["spec"]["containers"][0]
 
 
+def test_a_pod_to_which_routes_lead_serves_on_while_its_endpoint_is_withdrawn() -> None:
+    """Half of its grace at most, then it has its signal and the rest; the keeper pauses where it is asked anyway."""
+    at_address = node(keeper_url="http://10.0.0.1:8801")
+    place = Place("models", at_address, None, routed=True)
+    hook = a_pod(place=place)["spec"]["containers"][0]["lifecycle"]["preStop"]["httpGet"]
+    assert hook["path"] == "/keeper/v1/pods/a/drained?after_s=5"
+    brief = a_pod(Container(image="vision:1", stop_grace_s=7.5), place=place)["spec"]["containers"][0]
+    assert brief["lifecycle"]["preStop"]["httpGet"]["path"] == "/keeper/v1/pods/a/drained?after_s=4"
+    named = Place("models", node(keeper_url="http://keeper.fairlead.svc:8801"), None, routed=True)
+    assert a_pod(place=named)["spec"]["containers"][0]["lifecycle"]["preStop"] == {"sleep": {"seconds": 5}}
+    at_once = Container(image="vision:1", stop_grace_s=1.0)
+    assert "lifecycle" not in a_pod(at_once, place=named)["spec"]["containers"][0]
+
+
 def test_a_service_account_is_named_and_no_token_is_there() -> None:
     """A model server needs no API; the account is for what it may pull."""
     assert "serviceAccountName" not in a_pod()["spec"]
