@@ -101,12 +101,12 @@ class NodeAgent:
 
     async def run(self) -> Never:
         """Adopt what is there, then keep it as the placement wants until cancelled; pods are left as they are."""
-        for status in await self._ports.runtime.adopt():
-            self._books.seen(status, self._ports.clock.now_s())
-        if self._books.strays():
-            self._ask_cluster.set()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._steadily("watch", self._watch))
+            tasks.create_task(self._steadily("watch", self._watch))  # from before: one that goes at once is not missed
+            for status in await self._ports.runtime.adopt():
+                self._books.seen(status, self._ports.clock.now_s())
+            if self._books.strays():
+                self._ask_cluster.set()
             tasks.create_task(self._steadily("steer", self._reconcile))
             tasks.create_task(self._steadily("placement", self._follow))
             tasks.create_task(self._steadily("keeper", self._declare))

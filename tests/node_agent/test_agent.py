@@ -1,8 +1,5 @@
 """The agent: placements in, pods, declarations and reports out; on fakes, at a hundred times the wall's speed."""
 
-import asyncio
-import contextlib
-import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,88 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.memory_control import MemoryControl
 from fairlead.adapters.memory_keeper_control import MemoryKeeperControl
-from fairlead.adapters.memory_runtime import Machine, MemoryRuntime
-from fairlead.adapters.spool import Outbox, Spool
+from fairlead.adapters.memory_runtime import Machine
+from fairlead.adapters.spool import Spool
 from fairlead.contracts.cluster import Cluster, ModelSpec
 from fairlead.contracts.errors import KubernetesUnavailable
-from fairlead.contracts.plans import EpochPlan, Intent, Placement
-from fairlead.contracts.ports import ImagePort, PodStatus
-from fairlead.contracts.readings import NodeReport
+from fairlead.contracts.plans import EpochPlan, Intent
+from fairlead.contracts.ports import PodStatus
 from fairlead.policy.reconcile import Limits
-from node_agent.agent import NodeAgent, Ports, Rhythm
 from node_agent.books import Books
-from node_agent.keeping import kept
 from tests.node_agent.pods import model, node, placement
+from tests.node_agent.world import CLUSTER, MODELS, World, begun, ended, lasting
 from tests.waiting import until
-
-SPEED = 100.0
-MODELS = (model("a", start_s=10.0, gb=1), model("b", start_s=20.0, gb=2), model("c", start_s=10.0, gb=3))
-CLUSTER = Cluster(nodes=(node(gb=4),), models=MODELS, sites=())
-
-
-@dataclass
-class World:
-    """What surrounds an agent, and the agent."""
-
-    directory: Path
-    clock: ScaledClock
-    machine: Machine
-    control: MemoryControl
-    keeper: MemoryKeeperControl
-    runtime: MemoryRuntime
-    books: Books
-    agent: NodeAgent
-    running: asyncio.Task[None]
-
-    def phases(self) -> dict[str, str]:
-        """Return the phase of each pod."""
-        return {p.model: p.phase for p in self.books.pods.values()}
-
-    async def phase(self, name: str, phase: str | None) -> None:
-        """Wait until a pod is in a phase, or there is none."""
-        await until(lambda: self.phases().get(name) == phase, f"{name} is {phase}")
-
-    @property
-    def last(self) -> NodeReport:
-        """Return the newest report that arrived."""
-        return self.control.node_reports[-1]
-
-
-def begun(
-    directory: Path,
-    machine: Machine,
-    control: MemoryControl,
-    keeper: MemoryKeeperControl,
-    spool: Spool,
-    instance: str,
-    images: ImagePort | None = None,
-) -> World:
-    """Start an agent on a machine."""
-    clock = ScaledClock(SPEED, time.time())
-    runtime = MemoryRuntime(machine, clock)
-    books = Books(node(gb=4), {m.id: m for m in MODELS}, instance, Limits(600.0, 5.0, 300.0))
-    books.placement = kept(directory / "placement.json", Placement)
-
-    async def deliver(message: str) -> None:
-        await control.report_node(NodeReport.from_json(message))
-
-    ports = Ports(runtime, control, keeper, clock, Outbox(spool, deliver, 1), images)
-    agent = NodeAgent(books, ports, Rhythm(5.0, 0.1, 0.1), directory, "1/n1")
-    running: asyncio.Task[None] = asyncio.create_task(agent.run())
-    return World(directory, clock, machine, control, keeper, runtime, books, agent, running)
-
-
-async def ended(world: World) -> None:
-    """Cancel the agent; its pods stay."""
-    world.running.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await world.running
-    await world.runtime.close()
-    assert world.books.overruns == 0
-    assert world.agent.faults.keys() <= {"keeper", "placement", "cluster"}
 
 
 @pytest.fixture
@@ -102,11 +30,6 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     yield one
     await ended(one)
     spool.close()
-
-
-def lasting(generation: int, *awake: str, **more: tuple[str, ...]) -> Placement:
-    """Return a placement that does not expire in a test."""
-    return placement(generation, *awake, expires_at_s=1e12, **more)
 
 
 async def test_a_placement_starts_pods_and_everybody_hears_of_it(world: World) -> None:
@@ -353,51 +276,5 @@ async def test_a_successor_takes_over_pods_placement_and_reports(tmp_path: Path)
         assert sequences == list(range(1, len(sequences) + 1))
         assert sequences
     assert second.books.starts == 0
-    await ended(second)
-    spool.close()
-
-
-async def a_left_pod(directory: Path, machine: Machine) -> None:
-    """Have an agent leave a ready pod of model a, and no placement."""
-    spool = Spool(directory / "reports", 1_000_000)
-    first = begun(directory, machine, MemoryControl(CLUSTER), MemoryKeeperControl("n1"), spool, "n1-first")
-    first.control.publish(lasting(1, "a"))
-    await first.phase("a", "ready")
-    await ended(first)
-    spool.close()
-    (directory / "placement.json").unlink()
-
-
-async def test_a_left_pod_of_no_known_model_is_stopped(tmp_path: Path) -> None:
-    """Once the control API has said that there is no such model."""
-    machine = Machine.empty()
-    await a_left_pod(tmp_path, machine)
-    spool = Spool(tmp_path / "reports", 1_000_000)
-    without = MemoryControl(Cluster(nodes=CLUSTER.nodes, models=MODELS[1:], sites=()))
-    second = begun(tmp_path, machine, without, MemoryKeeperControl("n1"), spool, "n1-second")
-    second.books.models.pop("a")
-    await until(lambda: not machine.pods, "it is gone")
-    await ended(second)
-    spool.close()
-
-
-async def test_without_control_plane_a_left_pod_of_no_known_model_serves_on(tmp_path: Path) -> None:
-    """Neither is it stopped nor is the keeper told that it is gone; afterwards it is what it was."""
-    machine = Machine.empty()
-    await a_left_pod(tmp_path, machine)
-    spool = Spool(tmp_path / "reports", 1_000_000)
-    control, keeper = MemoryControl(CLUSTER), MemoryKeeperControl("n1")
-    control.away = True
-    second = begun(tmp_path, machine, control, keeper, spool, "n1-second")
-    second.books.models.clear()
-    await until(lambda: second.agent.faults.get("cluster", 0) >= 3, "the cluster is asked for again and again")
-    assert second.phases() == {"a": "ready"}
-    assert list(machine.pods) == ["a"]
-    assert keeper.declared == []
-    control.away = False
-    await until(lambda: keeper.phases() == {"a": "ready"}, "the keeper is told")
-    assert (second.books.stops, second.books.starts) == (0, 0)
-    assert {p.phase for said in keeper.declared for p in said.pods} == {"ready"}
-    assert all(said.pods for said in keeper.declared)
     await ended(second)
     spool.close()
