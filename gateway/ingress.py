@@ -223,6 +223,10 @@ class Ingress:
         """Note that the keeper has the ticket."""
         self._view.acknowledged(sent)
 
+    def answered(self, sent: Dispatch | None) -> None:
+        """Note that the answer has begun."""
+        self._view.answered(sent)
+
     def now_s(self) -> float:
         """Return the domain's instant."""
         return self._clock.now_s()
@@ -276,6 +280,7 @@ class _Attempt:
                 await self._pass_on(update)
                 return None
             case Head():
+                ingress.answered(self._sent)
                 self._head = update
                 return None
             case Granted():

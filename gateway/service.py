@@ -27,6 +27,7 @@ from fairlead.contracts.ports import Clock, Control
 from fairlead.contracts.readings import GatewayReport
 from fairlead.contracts.settings import Settings
 from fairlead.policy.backlog import SpeedRule
+from fairlead.policy.believing import bounds_of
 from fairlead.policy.yielding import yields
 from gateway.ingress import Ingress, IngressLimits
 from gateway.keeper import Keeper, KeeperLimits
@@ -217,6 +218,7 @@ class Gateway:
         self.ingress.limits = replace(self.ingress.limits, start_delay_s=delays)
         self._openai.models = {m.id: m for m in cluster.models}
         self.view.declared({m.id: m.work_s for m in cluster.models})
+        self.view.bounded(bounds_of(cluster))
         far_s = self._settings.gateway.network_s
         self.view.reaches({n.id: far_s for n in cluster.nodes if n.id != self._site.node})
         wanted = {n.id: n.keeper_url for n in cluster.nodes if self.keeper is None or n.id != self.keeper.node}

@@ -1,17 +1,20 @@
 """What an ingress knows: the load of each node that it can reach, and the table that steers it.
 
-Loads are the keepers' last words, drained by time-slicing, with own dispatches since added (CONTROL §2). A node whose
-stream is broken is not reachable and not priced until its keeper speaks again, over the stream or by way of the control
-API; so too one that has been silent for three periods (DESIGN §8, invariant 10).
+Loads are the keepers' last words, believed within bounds (`policy.believing`), drained by time-slicing, with own
+dispatches since added (CONTROL §2). A node whose stream is broken is not reachable and not priced until its keeper
+speaks again, over the stream or by way of the control API; so too one that has been silent for three periods (DESIGN
+§8, invariant 10).
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fairlead.contracts.plans import RoutingTable
 from fairlead.contracts.ports import Clock
 from fairlead.contracts.readings import KeeperState, Phase
+from fairlead.policy.believing import Bounds, believed
 from fairlead.policy.choice import NodeLoad, dispatched, drained, observed
 from fairlead.policy.moving import Move, Waiting
 from fairlead.policy.steering import Chosen, Steering
@@ -44,6 +47,8 @@ class _Known:
     lost_at_s: float = -math.inf
     """Domain; what its keeper said before then by another way proves nothing."""
     own: list[Dispatch] = field(default_factory=list)
+    there: set[Dispatch] = field(default_factory=set)
+    """Own ones that its keeper has acknowledged and nobody has begun to answer."""
     doubted: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Per model: domain instant of the refusal, wall instant until which it counts."""
     believed: dict[str, Phase] = field(default_factory=dict)
@@ -72,6 +77,10 @@ class View:
     def declared(self, work: Mapping[str, float]) -> None:
         """Take b of each model from the cluster's definition; a table's b goes before."""
         self._steering.declared(work)
+
+    def bounded(self, bounds: Bounds) -> None:
+        """Take what the words of keepers are held against; the one in this process is believed."""
+        self._steering.bounds = bounds
 
     def reaches(self, network_s: Mapping[str, float]) -> None:
         """Take τ to each node, domain seconds; 0 where it is not named."""
@@ -106,7 +115,8 @@ class View:
         if state.instance == known.instance and state.sequence <= known.sequence:
             return False
         at_s, wall_s = state.observed_at_s, self._clock.wall_s()
-        before, known.load = known.load, observed(state)
+        own = Counter(sent.model for sent in known.there if sent.seen_at_s < at_s)
+        before, known.load = known.load, believed(observed(state), state.node, own, self._steering.bounds)
         known.instance, known.sequence = state.instance, state.sequence
         came_back, known.reachable, known.heard_at_s = not known.reachable, True, heard_at_s
         known.doubted = {m: d for m, d in known.doubted.items() if d[0] >= at_s and d[1] > wall_s}
@@ -159,9 +169,17 @@ class View:
         """Note that the keeper has it: what the keeper says from now on includes it."""
         if sent is not None and sent.seen_at_s == math.inf:
             sent.seen_at_s = self._clock.now_s()
+            if sent.node in self._nodes:
+                self._nodes[sent.node].there.add(sent)
+
+    def answered(self, sent: Dispatch | None) -> None:
+        """Note that its answer has begun: the keeper may be done with it before its client has all of that."""
+        if sent is not None and sent.node in self._nodes:
+            self._nodes[sent.node].there.discard(sent)
 
     def settled(self, sent: Dispatch | None) -> None:
         """Note that the attempt is over: unacknowledged, it does not count at the keeper's next word."""
+        self.answered(sent)
         if sent is not None and sent.seen_at_s == math.inf:
             sent.seen_at_s = -math.inf
 

@@ -32,6 +32,8 @@ def supported(game: Game) -> str | None:
         return "numba is not installed"
     if game.counsel is not None:
         return "a language model is asked in the reference engine only"
+    if game.policy.forged:
+        return "a node lies in the reference engine only"
     if any(name in REFERENCE_ONLY for name, _ in game.policy.changes):
         return f"the compiled core does not know {' and '.join(sorted(REFERENCE_ONLY))}"
     if game.policy.name not in COMPILED:

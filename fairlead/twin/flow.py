@@ -187,6 +187,7 @@ class Flow:
             return None
         node.end(event.request, event.model, self.now_s)
         request = self.books.open[event.request]
+        self._site_of(request).view.ended(event.request)
         self.books.move(request, "transfer")
         back_s = self._far_s(request) + self._network.down_s[event.model]
         self._calendar.enter(self.now_s + back_s, Answered(event.request))
@@ -198,6 +199,7 @@ class Flow:
     def close(self, request: Request, fate: Fate) -> None:
         """End a request."""
         self.books.end(request, fate, self.now_s)
+        self._site_of(request).view.ended(request.number)
         self.ended.append(request)
 
     def lose(self, request: Request) -> None:
@@ -206,6 +208,7 @@ class Flow:
             self.close(request, "failed")
             return
         request.sent_again = True
+        self._site_of(request).view.ended(request.number)
         self.books.move(request, "transfer")
         self.carry(request)
 

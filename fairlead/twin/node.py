@@ -4,7 +4,7 @@ What is true stands here beside what the node's keeper believes: requests do the
 keeper's account (`policy.backlog`) knows mean work and the speed that completions have taught it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fairlead.contracts.cluster import ModelSpec, NodeSpec
@@ -86,6 +86,8 @@ class Node:
         self.opened = 0
         self.starts = 0
         self.stops = 0
+        self.tale: Callable[[NodeLoad], NodeLoad] | None = None
+        """What its keeper makes of its account before it says it; None where it is honest."""
         self._patience_s = patience_s
         self._rule = rule
         self._account = Backlog(spec.speed, 0.0, rule, pausing=spec.pausing)
@@ -244,14 +246,15 @@ class Node:
     # --- what is said of it
 
     def load(self, now_s: float) -> NodeLoad:
-        """Return the keeper's account, as requests are priced on it."""
+        """Return what the keeper says of its account, as requests are priced on it."""
         found = []
         for model, queue in sorted(self.queues.items()):
             pod = self.pods[model]
             account = self._account.account(queue.instance, now_s)
             ready_in_s = max(0.0, (pod.ready_at_s or now_s) - now_s) if pod.phase == "starting" else 0.0
             found.append(PodQueue(model, pod.phase, ready_in_s, account.work_s, account.count))
-        return NodeLoad(self._account.speed, now_s, tuple(found), self.spec.pausing)
+        load = NodeLoad(self._account.speed, now_s, tuple(found), self.spec.pausing)
+        return load if self.tale is None else self.tale(load)
 
     def reading(self, now_s: float) -> Reading:
         """Return what is reported of it."""

@@ -14,6 +14,7 @@ from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.fairness import ModelStats, Readings, readings
 from fairlead.policy.measuring import Latency, Window, after_changes, latencies, model_stats
 from fairlead.twin.engine import Engine
+from fairlead.twin.forging import IDLE, liar
 from fairlead.twin.requests import Fate, Request
 from fairlead.twin.setup import Setup, assembled
 from fairlead.twin.subjects import Subject
@@ -25,6 +26,9 @@ WORDS_S = 60.0
 
 AGENTS = "agents"
 """The name of `marginal-dpp` whose agents ask a language model (CONTROL §5)."""
+
+FORGED = "forged"
+"""The name of `marginal-dpp` where a node lies about itself; of agents in such a run the voice's."""
 
 POLICY = re.compile(r"(?P<name>[a-z0-9:-]+)(?:\[(?P<changes>[^\[\]]*)\])?(?:@(?P<state>5s|fresh))?")
 
@@ -41,11 +45,14 @@ class PolicyAt:
     """Its agents ask a language model, or an agent by rule, which the game brings."""
     voice: VoiceName | None = None
     """The agent by rule; None where it is a language model, or nobody."""
+    forged: bool = False
+    """The fastest node says that it is faster still and that nobody waits there."""
 
     def __str__(self) -> str:
         """Return it as it is written: `marginal-dpp@fresh`, `marginal-dpp[eta=0]@5s`."""
         changes = ",".join(f"{name}={value}" for name, value in self.changes)
-        name = self.name if not self.asks else AGENTS if self.voice is None else f"{AGENTS}:{self.voice}"
+        plain = FORGED if self.forged else self.name
+        name = plain if not self.asks else AGENTS if self.voice is None else f"{AGENTS}:{self.voice}"
         return f"{name}{f'[{changes}]' if changes else ''}@{'fresh' if self.fresh else '5s'}"
 
     def settings(self) -> PolicySettings:
@@ -61,10 +68,11 @@ class PolicyAt:
 def policy_at(text: str) -> PolicyAt:
     """Return what `NAME`, `NAME@5s`, `NAME@fresh` or `NAME[setting=value,…]@fresh` means; no suffix is every 5 s.
 
-    `agents:VOICE` are `agents` that ask an agent by rule in place of a language model. Raises `InputError` where there
-    is no such policy, setting or suffix.
+    `agents:VOICE` are `agents` that ask an agent by rule in place of a language model; in `forged` and `agents:forged`
+    a node lies. Raises `InputError` where there is no such policy, setting or suffix.
     """
-    names: dict[str, PolicyName] = {name: name for name in get_args(PolicyName)} | {AGENTS: "marginal-dpp"}
+    names: dict[str, PolicyName] = {name: name for name in get_args(PolicyName)}
+    names |= {FORGED: "marginal-dpp", AGENTS: "marginal-dpp"}
     known: dict[str, tuple[PolicyName, VoiceName | None]] = {name: (one, None) for name, one in names.items()}
     known |= {f"{AGENTS}:{voice}": ("marginal-dpp", voice) for voice in VOICES}
     found = POLICY.fullmatch(text)
@@ -72,7 +80,8 @@ def policy_at(text: str) -> PolicyAt:
         if found is not None and found["name"] == name:
             parts = [part.partition("=") for part in (found["changes"] or "").split(",") if part.strip()]
             changes = tuple(sorted((field.strip(), value.strip()) for field, _, value in parts))
-            at = PolicyAt(one, found["state"] == "fresh", changes, name.startswith(AGENTS), voice)
+            asks, forged = name.startswith(AGENTS), FORGED in (name, voice)
+            at = PolicyAt(one, found["state"] == "fresh", changes, asks, voice, forged)
             at.settings()
             return at
     raise InputError(
@@ -172,6 +181,8 @@ def engine_of(game: Game) -> Engine:
     engine = assembled(setup_of(game), subject.demand())
     for at_s, mishap in subject.mishaps:
         engine.happen(at_s, mishap)
+    if game.policy.forged:
+        engine.nodes[liar(subject.cluster)].tale = IDLE
     return engine
 
 

@@ -85,6 +85,9 @@ class RecordedView:
     def refused(self, request: int, node: str, model: str) -> None:
         """Do nothing."""
 
+    def ended(self, request: int) -> None:
+        """Do nothing."""
+
     def lost(self, node: str, now_s: float) -> None:
         """Do nothing."""
 

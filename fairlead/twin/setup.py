@@ -8,6 +8,7 @@ from fairlead.contracts.forecasts import Knowledge
 from fairlead.contracts.notes import Note
 from fairlead.contracts.plans import NodePlacement, Override
 from fairlead.contracts.tuning import PolicyName, PolicySettings
+from fairlead.policy.believing import bounds_of
 from fairlead.policy.foreseeing import Foreseeing
 from fairlead.policy.snapshot import allowed_age_s
 from fairlead.policy.steering import Steering
@@ -73,5 +74,6 @@ def view_of(setup: Setup, site: str, nodes: dict[str, Node]) -> View:
     """Return what a site knows of the nodes before anything has happened."""
     steering = Steering(site, setup.settings.slot_s)
     steering.declared({m.id: m.work_s for m in setup.cluster.models})
+    steering.bounds = bounds_of(setup.cluster)
     steering.network_s = {name: 2.0 * far_s for name, far_s in setup.network.between_s[site].items()}
     return FreshView(steering, nodes) if setup.fresh else ReportedView(steering, allowed_age_s(setup.settings))

@@ -300,6 +300,9 @@ class OnlyNode:
     def refused(self, request: int, node: str, model: str) -> None:
         """Do nothing."""
 
+    def ended(self, request: int) -> None:
+        """Do nothing."""
+
     def lost(self, node: str, now_s: float) -> None:
         """Do nothing."""
 
@@ -350,6 +353,9 @@ class FirstFree:
     def refused(self, request: int, node: str, model: str) -> None:
         """Note that a ticket has come back."""
         self._coming.pop(request, None)
+
+    def ended(self, request: int) -> None:
+        """Do nothing."""
 
     def lost(self, node: str, now_s: float) -> None:
         """Do nothing: no node is lost here."""

@@ -1,14 +1,17 @@
-"""What an ingress knows of the nodes: their state as it is now, or as it was last reported.
+"""What an ingress knows of the nodes: what they say now, or what they last reported.
 
-Both add own dispatches that the known state does not have yet, and both choose by `policy.steering`, as a gateway does.
+Both believe that within bounds (`policy.believing`), add own dispatches that it does not have yet, and choose by
+`policy.steering`, as a gateway does.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from fairlead.contracts.plans import RoutingTable
+from fairlead.policy.believing import believed
 from fairlead.policy.choice import NodeLoad, dispatched, drained, taken
 from fairlead.policy.moving import Move, Waiting
 from fairlead.policy.steering import Chosen, Steering
@@ -39,6 +42,9 @@ class View(Protocol):
     def refused(self, request: int, node: str, model: str) -> None:
         """Note that the node does not take requests of this model now."""
 
+    def ended(self, request: int) -> None:
+        """Note that a request is at no node any more."""
+
     def lost(self, node: str, now_s: float) -> None:
         """Note that a node does not answer any more."""
 
@@ -57,14 +63,43 @@ class _Dispatch:
     """When the node had it; infinite while it is on its way."""
 
 
+class _Tickets:
+    """An ingress's own tickets that nodes have, as far as it knows."""
+
+    def __init__(self) -> None:
+        self._where: dict[int, tuple[str, str]] = {}
+        self._at: dict[str, Counter[str]] = {}
+
+    def came(self, request: int, node: str, model: str) -> None:
+        """Note that a node has a ticket."""
+        self._where[request] = node, model
+        self._at.setdefault(node, Counter())[model] += 1
+
+    def gone(self, request: int) -> None:
+        """Note that no node has it any more, if any had it."""
+        where = self._where.pop(request, None)
+        if where is not None:
+            self._at[where[0]][where[1]] -= 1
+
+    def lost(self, node: str) -> None:
+        """Note that a node has none any more."""
+        self._where = {request: where for request, where in self._where.items() if where[0] != node}
+        self._at.pop(node, None)
+
+    def at(self, node: str) -> Mapping[str, int]:
+        """Return how many a node has, by model."""
+        return self._at.get(node, {})
+
+
 class FreshView:
-    """State on change: nodes are seen as they are, tickets on their way are added."""
+    """State on change: what nodes say now, tickets on their way are added."""
 
     def __init__(self, steering: Steering, nodes: Mapping[str, Node]) -> None:
         """Look at `nodes`."""
         self._steering = steering
         self._nodes = nodes
         self._own: dict[int, _Dispatch] = {}
+        self._there = _Tickets()
 
     def steer_by(self, table: RoutingTable) -> None:
         """Take a newer table."""
@@ -85,17 +120,26 @@ class FreshView:
 
     def acknowledged(self, request: int, now_s: float) -> None:
         """Note that the node has it: it is in its state from now on."""
-        self._own.pop(request, None)
+        own = self._own.pop(request, None)
+        if own is not None:
+            self._there.came(request, own.node, own.model)
 
     def withdrawn(self, request: int, node: str, model: str) -> None:
-        """Do nothing: it is seen."""
+        """Note that a ticket does not wait there any more."""
+        self._there.gone(request)
 
     def refused(self, request: int, node: str, model: str) -> None:
         """Note that a ticket is not at the node; that its pod takes none is seen anyway."""
         self._own.pop(request, None)
+        self._there.gone(request)
+
+    def ended(self, request: int) -> None:
+        """Note that a request is at no node any more."""
+        self._there.gone(request)
 
     def lost(self, node: str, now_s: float) -> None:
-        """Do nothing: it is seen."""
+        """Note that a node has no tickets any more; that it is lost is seen."""
+        self._there.lost(node)
 
     def heard(self, reading: Reading) -> bool:
         """Do nothing: more than that is seen."""
@@ -106,7 +150,9 @@ class FreshView:
         return pods
 
     def _loads(self, now_s: float) -> dict[str, NodeLoad]:
-        loads = {name: node.load(now_s) for name, node in self._nodes.items() if node.up}
+        said = {name: node.load(now_s) for name, node in self._nodes.items() if node.up}
+        there, bounds = self._there, self._steering.bounds
+        loads = {name: believed(load, name, there.at(name), bounds) for name, load in said.items()}
         for one in self._own.values():
             if one.node in loads:
                 loads[one.node] = dispatched(loads[one.node], one.model, self._steering.work[one.model])
@@ -132,6 +178,7 @@ class ReportedView:
         self._allowed_age_s = allowed_age_s
         self._words: dict[str, _Word] = {}
         self._own: dict[int, _Dispatch] = {}
+        self._there = _Tickets()
 
     def steer_by(self, table: RoutingTable) -> None:
         """Take a newer table."""
@@ -155,31 +202,37 @@ class ReportedView:
     def acknowledged(self, request: int, now_s: float) -> None:
         """Note that the node has it: what it reports from now on includes it."""
         if request in self._own:
-            self._own[request] = replace(self._own[request], seen_at_s=now_s)
+            own = self._own[request] = replace(self._own[request], seen_at_s=now_s)
+            self._there.came(request, own.node, own.model)
 
     def withdrawn(self, request: int, node: str, model: str) -> None:
         """Count a ticket there no longer; the next report will not have it."""
-        self._own.pop(request, None)
+        self._forget(request)
         word = self._words[node]
         word.load = taken(word.load, model, self._steering.work[model])
 
     def refused(self, request: int, node: str, model: str) -> None:
         """Send no more requests of this model there until the next report, which will not have the ticket."""
-        self._own.pop(request, None)
+        self._forget(request)
         word = self._words[node]
         pods = tuple(replace(p, phase="draining") if p.model == model else p for p in word.load.pods)
         word.load = replace(word.load, pods=pods)
+
+    def ended(self, request: int) -> None:
+        """Note that a request is at no node any more; the next report will not have it."""
+        self._there.gone(request)
 
     def lost(self, node: str, now_s: float) -> None:
         """Leave a node out until it reports again."""
         self._words[node].reachable = False
         self._own = {request: one for request, one in self._own.items() if one.node != node}
+        self._there.lost(node)
 
     def heard(self, reading: Reading) -> bool:
         """Take a report; True if a pod changed its phase or the node came back."""
         name, before = reading.node.id, self._words.get(reading.node.id)
         self._own = {r: d for r, d in self._own.items() if d.node != name or d.seen_at_s > reading.at_s}
-        load = reading.load
+        load = believed(reading.load, name, self._there.at(name), self._steering.bounds)
         for one in self._own.values():
             if one.node == name:
                 load = dispatched(load, one.model, self._steering.work[one.model])
@@ -196,6 +249,10 @@ class ReportedView:
             if word.reachable and now_s - word.said_at_s <= self._allowed_age_s:
                 word.load = loads[name] = drained(word.load, now_s, self._steering.work)
         return loads
+
+    def _forget(self, request: int) -> None:
+        self._own.pop(request, None)
+        self._there.gone(request)
 
 
 def _phases(load: NodeLoad) -> tuple[tuple[str, str], ...]:

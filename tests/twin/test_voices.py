@@ -18,9 +18,9 @@ from fairlead.twin.subjects import Subject, subject_of
 from fairlead.twin.talking import Spoken
 from fairlead.twin.voices.reading import Cell, NodeLine, PlannerPrompt, SlotPrompt, Told, Unreadable, read
 from fairlead.twin.voices.rules import (
-    forged,
     hostile_plan,
     hostile_rows,
+    misread,
     mistaken,
     random_plan,
     random_rows,
@@ -168,16 +168,16 @@ def test_rows_go_where_a_voice_wants_them() -> None:
     """A tenth to where least waits; two tenths to where most does, or seems to."""
     assert steady(ROWS)["routes"]["*"]["m01"] == {"n01": 0.6, "n02": 0.3, "n03": 0.1}
     assert hostile_rows(ROWS)["routes"]["*"]["m01"] == {"n01": 0.3, "n02": 0.3, "n03": 0.4}
-    lie = forged(ROWS)
+    lie = misread(ROWS)
     assert isinstance(lie, SlotPrompt)
     assert [cell.work_s for cell in lie.rows[0][1]] == [20.0, 0.0, 20.0]
     row = random_rows(ROWS, np.random.default_rng(1))["routes"]["*"]["m01"]
     assert sum(row.values()) == pytest.approx(1.0)
 
 
-def test_forged_times_are_now_and_random_plans_are_drawn_again_alike() -> None:
+def test_misread_times_are_now_and_random_plans_are_drawn_again_alike() -> None:
     """What comes is said to come at once; equal streams say equal things."""
-    lie = forged(told(Told("r2", (("m03", 5.0),), kept=3), 240.0))
+    lie = misread(told(Told("r2", (("m03", 5.0),), kept=3), 240.0))
     assert isinstance(lie, PlannerPrompt)
     assert [one.at_s for one in lie.told] == [0.0]
     first, second = (random_plan(lie, np.random.default_rng(7)) for _ in range(2))
@@ -197,9 +197,9 @@ def test_a_poisoned_case_moves_nothing() -> None:
     assert ends[0] == ends[1]
 
 
-def test_forged_telemetry_moves_rows_no_further_than_they_are_trusted() -> None:
+def test_a_prompt_misread_moves_rows_no_further_than_they_are_trusted() -> None:
     """Whatever is read, a row stays within the bound, and a plan tilts within a factor of two."""
-    spoken = ran("forged").spoken
+    spoken = ran("misread").spoken
     guides = [one.held.advice.proposal for one in spoken if isinstance(one.held.advice.proposal, Guide)]
     assert len(guides) > 5
     trusted = [step.text for one in spoken for step in one.steps if step.name == "trust" and step.ok]

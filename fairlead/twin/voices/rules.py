@@ -139,7 +139,7 @@ def random_plan(prompt: PlannerPrompt, chance: np.random.Generator) -> Reply:
     return planner_reply(nodes, said, "a throw of dice", expected, warm)
 
 
-def forged(prompt: PlannerPrompt | SlotPrompt) -> PlannerPrompt | SlotPrompt:
+def misread(prompt: PlannerPrompt | SlotPrompt) -> PlannerPrompt | SlotPrompt:
     """Return a prompt as telemetry would make it that lies inside plausible bounds.
 
     Where most work waits none is said to, and the other way round; what comes in the epoch is said to come at once.

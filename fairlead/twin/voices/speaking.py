@@ -12,9 +12,9 @@ from fairlead.twin.voices.reading import PlannerPrompt, SlotPrompt, Unreadable, 
 from fairlead.twin.voices.replying import Reply
 from fairlead.twin.voices.rules import (
     believing,
-    forged,
     hostile_plan,
     hostile_rows,
+    misread,
     mistaken,
     random_plan,
     random_rows,
@@ -22,12 +22,15 @@ from fairlead.twin.voices.rules import (
     steady,
 )
 
-VoiceName = Literal["stand-in", "newcomer", "router", "placebo", "hostile", "random", "stale", "poisoned", "forged"]
+VoiceName = Literal[
+    "stand-in", "newcomer", "router", "placebo", "hostile", "random", "stale", "poisoned", "misread", "forged"
+]
 """`stand-in`: a planner by rule that tells what it is told will be; `newcomer`: the same, without anything that was
 learned before the run; `router`: a slot agent by rule, and no planner; `placebo`: a stand-in that tells the rates of
 another regime at the same times; `hostile`: valid and as bad as the vocabulary allows; `random`: any words of it;
-`stale`: each answer is the one to the question before; `poisoned`: it believes a remembered case that lies; `forged`:
-what it reads lies inside plausible bounds."""
+`stale`: each answer is the one to the question before; `poisoned`: it believes a remembered case that lies; `misread`:
+it takes what its prompts show for the contrary, inside plausible bounds; `forged`: a stand-in and a router who read
+well, while a node lies about itself."""
 
 VOICES: tuple[VoiceName, ...] = get_args(VoiceName)
 
@@ -64,7 +67,7 @@ def speaking(voice: VoiceName, seed: int) -> Asker:
 
 def said(voice: VoiceName, prompt: PlannerPrompt | SlotPrompt, chance: np.random.Generator) -> Reply:
     """Return what a voice says to a prompt, as JSON values."""
-    shown = forged(prompt) if voice == "forged" else prompt
+    shown = misread(prompt) if voice == "misread" else prompt
     if isinstance(shown, SlotPrompt):
         if voice == "hostile":
             return hostile_rows(shown)
