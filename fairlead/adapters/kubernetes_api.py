@@ -167,9 +167,12 @@ class KubernetesApi:
         await self._spare(time.monotonic() + self._timeout_s, path)
         self.calls += 1
         try:
-            async with self._opened().get(
+            asking = self._opened().get(
                 self._access.server + path, params=query, headers=self._access.headers(), timeout=limit
-            ) as answer:
+            )
+            async with asyncio.timeout(self._timeout_s):  # a server begins to answer before there is anything to tell
+                answer = await asking
+            async with answer:
                 if answer.status == 410:
                     yield Expired()
                     return

@@ -38,6 +38,8 @@ class ApiStub:
         """Status of the answer by the beginning of a path; 429 comes with `Retry-After: 86400`."""
         self.garbled: dict[str, list[object]] = {"GET": [], "WATCH": []}
         """What the next lists and watches of pods are answered instead."""
+        self.silent = False
+        """Whether it takes calls and never answers."""
         self.asked: list[tuple[str, str]] = []
         """Method and path of each call, watches as `WATCH`, with their query."""
         self.graces: list[int | None] = []
@@ -81,6 +83,8 @@ class ApiStub:
         watching = "watch" in request.query
         method = "WATCH" if watching else request.method
         self.asked.append((method, request.path_qs))
+        if self.silent:
+            await asyncio.Event().wait()
         for path, status in self.troubled.items():
             if request.path.startswith(path):
                 said = {"retry-after": "86400"} if status == 429 else {}
@@ -168,14 +172,14 @@ def _selected(request: web.BaseRequest, found: Object) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def stubbed() -> AsyncIterator[tuple[ApiStub, KubernetesApi]]:
+async def stubbed(timeout_s: float = 5.0) -> AsyncIterator[tuple[ApiStub, KubernetesApi]]:
     """Give a server and a client of it."""
     stub = ApiStub()
     runner = web.ServerRunner(web.Server(stub.handle), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     stub.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    api = KubernetesApi(Access(stub.url, None), timeout_s=5.0)
+    api = KubernetesApi(Access(stub.url, None), timeout_s=timeout_s)
     try:
         yield stub, api
     finally:

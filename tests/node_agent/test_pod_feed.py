@@ -39,6 +39,23 @@ async def test_nonsense_from_a_proxy_is_waited_out() -> None:
         await feed.leave("n1")
 
 
+async def test_a_watch_that_is_never_answered_is_asked_for_again() -> None:
+    """As long as a call may take it is waited for; what happened meanwhile is told once there are answers again."""
+    async with stubbed(timeout_s=0.2) as (stub, api):
+        heard: list[Put | Vanished] = []
+        stub.garbled["WATCH"] = [{"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "0"}}}]
+        feed = stub_feed(api)
+        assert await feed.join("n1", heard.append) == ()
+        stub.silent = True
+        asked = len(stub.asked)
+        await until(lambda: len(stub.asked) >= asked + 3, "the watch is asked for again and again")
+        put(stub, "a")
+        stub.silent = False
+        await until(lambda: [one.object["metadata"]["name"] for one in heard] == ["a"], "the pod is told")
+        assert [method for method, _ in stub.asked].count("GET") == 1
+        await feed.leave("n1")
+
+
 async def test_who_comes_after_the_last_has_left_hears_of_the_pods() -> None:
     """The watch goes on where it stood."""
     async with stubbed() as (stub, api):
