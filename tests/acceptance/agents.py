@@ -48,12 +48,14 @@ QUICK = Gate(
 )
 """The twin judges on few and short demands: at speed 30 a slot is a second, and it has a part of that."""
 
+LENIENT = "0.5"
+"""Margin of a gate that refuses real harm alone: where the endpoint is what is tried, what it says acts."""
+
 SEEDS = ("1", "4242")
 """Hash seeds under which decisions are executed again."""
 
 SCRIPTED_S = 60
 HOME3_S = 300
-OUTAGE_S = 40
 BUDGET_S = 25
 QUIET_S = 12
 """More than an epoch of 10 s: the planner asks in it too."""
@@ -178,8 +180,10 @@ def _outage() -> str:
     """Kill, restore, hang and release the server during a run."""
     compiled()
     with scripted("good=1") as server:
-        options = (*CITY7, "--duration", str(OUTAGE_S), "--llm", server.url, "--mode", "auto")
-        with up(*options, FAIRLEAD_LLM__BREAKER_OPEN_S="2", **QUICK) as system:
+        options = (*CITY7, "--llm", server.url, "--mode", "auto")
+        with up(
+            *options, FAIRLEAD_LLM__BREAKER_OPEN_S="2", FAIRLEAD_CONTROLLER__GATE__MARGIN_RATIO=LENIENT, **QUICK
+        ) as system:
             system.works()
             took = [_acts(system, "a reply acted")]
             server.kill()
@@ -190,7 +194,7 @@ def _outage() -> str:
             took.append(_fails(system, ("late",), "hung"))
             server.go_on()
             took.append(_acts(system, "a reply acted again after the server went on"))
-            report = report_of(system, OUTAGE_S)
+            report = report_of(system, None)
     codes = report["llm"]["by_code"]
     hold(codes.get("late", 0) > 0 and codes.get("breaker-open", 0) > 0, f"not all was seen: {codes}")
     words = ", ".join(f"{one:.1f} s" for one in took)

@@ -159,9 +159,9 @@ def compiled() -> None:
     hold(ended.status == 0, f"twin compile: exit status {ended.status}: {ended.err[-600:]}")
 
 
-def report_of(system: Up, duration_s: float) -> dict[str, Any]:
-    """Return what a run reports that ends by itself; raises `Broken` unless it ended well and left nothing."""
-    ended = system.wait(duration_s + 120.0)
+def report_of(system: Up, duration_s: float | None) -> dict[str, Any]:
+    """Return what a run reports at its end, without a duration now; raises `Broken` unless all is well and gone."""
+    ended = system.end() if duration_s is None else system.wait(duration_s + 120.0)
     hold(ended.status == 0, f"exit status {ended.status}: {ended.err[-600:]}")
     hold("Traceback" not in ended.err, f"a traceback: {ended.err[-600:]}")
     until(lambda: not system.left(), f"nothing left behind, but {system.left()}", 5)

@@ -13,8 +13,6 @@ from tests.acceptance.case import Case, hold
 from tests.acceptance.live import START_S, Up, until, up
 from tests.acceptance.scripted import compiled, report_of, said, scripted
 
-TWIN_S = 50
-KEPT_S = 35
 AGENTS = ("planner", "slot-agent")
 JUDGED = ("no-worse", "worse", "wrong")
 """What the twin's verdict is where it has played anything."""
@@ -24,7 +22,7 @@ def _twin() -> str:
     """Stop, release and kill the slot agent's twin, and let its predictions be wrong by any measure."""
     compiled()
     with scripted("good=1") as server:
-        options = (*CITY7, "--duration", str(TWIN_S), "--llm", server.url, "--mode", "auto")
+        options = (*CITY7, "--llm", server.url, "--mode", "auto")
         with up(*options, FAIRLEAD_LLM__WATCHDOG__ERROR_RATIO="0.001", **QUICK) as system:
             system.works()
             _verdict(system, JUDGED, "the twin judges")
@@ -37,7 +35,7 @@ def _twin() -> str:
             killed = _verdict(system, ("absent",), "a twin that was killed is absent")
             _verdict(system, JUDGED, "another twin judges")
             wrong = _verdict(system, ("wrong",), "a twin that is wrong is not believed")
-            report = report_of(system, TWIN_S)
+            report = report_of(system, None)
     return f"hung: {hung!r}; killed: {killed!r}; wrong: {wrong!r}; {report['slots']}; {said(report)}"
 
 
@@ -71,18 +69,16 @@ def _child(system: Up) -> psutil.Process:
 def _kept() -> str:
     """Kill both agents amid a run: what their dialogues were worth is counted on from there."""
     compiled()
-    with scripted("good=1") as server:
-        options = (*CITY7, "--duration", str(KEPT_S), "--llm", server.url, "--mode", "shadow")
-        with up(*options, **QUICK) as system:
-            system.works()
-            before = [_held(system, name) for name in AGENTS]
-            for name in AGENTS:
-                os.kill(system.named()[name], signal.SIGKILL)
-            after = [_goes_on(system, name, count) for name, count in zip(AGENTS, before, strict=True)]
-            ended = system.wait(KEPT_S + 60.0)
-            hold(ended.status == 0, f"exit status {ended.status}: {ended.err[-600:]}")
-            requests = json.loads(ended.out)["requests"]
-            hold(requests["lost"] == 0 and requests["failed"] == 0, f"lost or failed: {requests}")
+    with scripted("good=1") as server, up(*CITY7, "--llm", server.url, "--mode", "shadow", **QUICK) as system:
+        system.works()
+        before = [_held(system, name) for name in AGENTS]
+        for name in AGENTS:
+            os.kill(system.named()[name], signal.SIGKILL)
+        after = [_goes_on(system, name, count) for name, count in zip(AGENTS, before, strict=True)]
+        ended = system.end()
+        hold(ended.status == 0, f"exit status {ended.status}: {ended.err[-600:]}")
+        requests = json.loads(ended.out)["requests"]
+        hold(requests["lost"] == 0 and requests["failed"] == 0, f"lost or failed: {requests}")
     return "; ".join(after)
 
 
