@@ -129,9 +129,9 @@ def _playing(source: "ScenarioAt", wanted: Wanted) -> "AbstractContextManager[Ga
 
     if STAND_IN not in wanted.llm:
         return asking(source, wanted.seed, counselled(wanted))
-    if len(wanted.llm) > 1 or wanted.model is not None or wanted.seconds is not None or wanted.mode != "auto":
-        raise ConfigError(f"--llm {STAND_IN} stands alone: leave out other --llm, --llm-model, --llm-seconds, --mode")
-    return standing_in(source, wanted.seed)
+    if len(wanted.llm) > 1 or wanted.model is not None or wanted.mode != "auto":
+        raise ConfigError(f"--llm {STAND_IN} stands alone: leave out other --llm, --llm-model, --mode")
+    return standing_in(source, wanted.seed, wanted.seconds)
 
 
 def _evaluation(told: dict[str, Any]) -> list[tuple[str, str]]:

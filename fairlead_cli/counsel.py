@@ -34,8 +34,8 @@ LlmSeconds = Annotated[
     typer.Option(
         "--llm-seconds",
         min=0.0,
-        help="Every answer takes so long on the virtual clock, whatever it took here; as measured without (a "
-        f"{SCRIPTED} one 2 s).",
+        help="Every answer takes so long on the virtual clock, whatever it took here; as measured without (a rule's "
+        "2 s).",
         show_default=False,
     ),
 ]

@@ -8,6 +8,7 @@ from typing import Any
 from fairlead.contracts.cluster import ModelSpec
 from fairlead.contracts.errors import InputError
 from fairlead.studies import statistics
+from fairlead.studies.asking import taking
 from fairlead.studies.cells import Cell, CellResult, ScenarioAt, game_of, playable, result_of, run_cell
 from fairlead.studies.references import recorded_reference_s
 from fairlead.studies.replay import FIGURES
@@ -114,9 +115,16 @@ def asking(source: ScenarioAt, seed: int, counsel: AbstractContextManager[Counse
         yield replace(game, policy=replace(game.policy, asks=True), counsel=asked)
 
 
-def standing_in(source: ScenarioAt, seed: int) -> AbstractContextManager[Game]:
-    """Give the game of a seed in which a rule answers in place of a language model."""
-    return playable(Cell(source, STAND_IN, seed))
+@contextmanager
+def standing_in(source: ScenarioAt, seed: int, seconds: float | None = None) -> Generator[Game]:
+    """Give the game of a seed in which a rule answers in place of a language model.
+
+    Its answers take so many `seconds` of virtual time; without, what they take in every run.
+    """
+    with playable(Cell(source, STAND_IN, seed)) as game:
+        assert game.counsel is not None  # the rule's
+        ask = game.counsel.ask if seconds is None else taking(game.counsel.ask, seconds)
+        yield replace(game, counsel=replace(game.counsel, ask=ask))
 
 
 def share(part: float, whole: float) -> float | None:

@@ -23,11 +23,23 @@ def test_an_evaluation_has_gain_shares_and_costs(capsys: pytest.CaptureFixture[s
     assert told["money"] == 0.0
 
 
+@pytest.mark.parametrize(("seconds", "unanswered"), [(9.0, 0.0), (1000.0, 1.0)])
+def test_the_stand_in_takes_the_seconds_that_are_asked_for(
+    capsys: pytest.CaptureFixture[str], seconds: float, unanswered: float
+) -> None:
+    """On the virtual clock, which runs out on the slower one at its deadline."""
+    assert invoke([*SHORT, "--warm-up", "0", "--llm", "stand-in", "--llm-seconds", f"{seconds:g}", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["llm_seconds"] == seconds
+    assert told["unanswered_ratio"] == unanswered
+    assert told["took_s"] >= told["questions"] * min(seconds, 15.0)
+
+
 def test_the_stand_in_is_named_and_stands_alone(capsys: pytest.CaptureFixture[str]) -> None:
     """It is asked as a policy of its own; options of a real model do not go with it."""
     assert invoke([*SHORT, "--llm", "stand-in"]) == 0
     assert "stand-in, mode auto, city7-event at 0.6" in capsys.readouterr().out
-    assert invoke([*SHORT, "--llm", "stand-in", "--llm-seconds", "9"]) == 2
+    assert invoke([*SHORT, "--llm", "stand-in", "--mode", "shadow"]) == 2
     assert "stands alone" in capsys.readouterr().err
     assert invoke([*SHORT, "--llm", "scripted:good=1", "--scenario", "nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
