@@ -17,7 +17,7 @@ from fairlead.contracts.cluster import ModelSpec
 from fairlead.contracts.containers import MANAGED_BY, MANAGED_BY_LABEL
 from fairlead.contracts.errors import Conflict, KubernetesRefused, NotFound, foreign
 from fairlead.contracts.plans import EpochPlan
-from node_agent.pod_objects import LOST_TOLERATIONS, Place, bound_to, owners_of
+from node_agent.pod_objects import Place, bound_to, owners_of, tolerations_of
 from node_agent.pod_reading import sign_of
 
 PULL_LABEL = "fairlead.dev/pull"
@@ -138,7 +138,7 @@ def _pod(image: str, place: Place, node_uid: str) -> Object:
         "spec": {
             "restartPolicy": "Never",
             "affinity": bound_to(place.kubernetes_node),
-            "tolerations": list(LOST_TOLERATIONS),
+            "tolerations": tolerations_of(place),
             "activeDeadlineSeconds": PULL_S,
             "terminationGracePeriodSeconds": 1,
             "enableServiceLinks": False,

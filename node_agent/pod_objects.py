@@ -19,6 +19,7 @@ from fairlead.contracts.containers import (
     MODEL_LABEL,
     NODE_LABEL,
     Container,
+    Toleration,
     WeightsVolume,
 )
 from fairlead.contracts.errors import PodFault
@@ -60,6 +61,8 @@ class Place:
     namespace: str
     node: NodeSpec
     service_account: str | None
+    tolerations: tuple[Toleration, ...] = ()
+    """Of the taints of the node, beside those by which it would be left while it is not heard."""
     routed: bool = False
     """Routes are exported: the cluster's own gateway may send pods here requests that no keeper counts."""
 
@@ -105,7 +108,7 @@ def pod_of(order: PodOrder, place: Place, node_uid: str, ordered_at_s: float) ->
         "spec": {
             "restartPolicy": "Never",
             "affinity": bound_to(place.kubernetes_node),
-            "tolerations": list(LOST_TOLERATIONS),
+            "tolerations": tolerations_of(place),
             "terminationGracePeriodSeconds": grace_of(container),
             "enableServiceLinks": False,
             "automountServiceAccountToken": False,  # an account is for what it may pull; a model server needs no API
@@ -125,6 +128,11 @@ def grace_of(container: Container) -> int:
 def owners_of(place: Place, node_uid: str) -> list[Object]:
     """Return the owner of a pod of ours: its Node, as its controller, without which `kubectl drain` refuses it."""
     return [{"apiVersion": "v1", "kind": "Node", "name": place.kubernetes_node, "uid": node_uid, "controller": True}]
+
+
+def tolerations_of(place: Place) -> list[Object]:
+    """Return the taints that do not keep a pod of ours away."""
+    return [*LOST_TOLERATIONS, *(one.model_dump(exclude_none=True) for one in place.tolerations)]
 
 
 def bound_to(kubernetes_node: str) -> Object:

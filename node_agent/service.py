@@ -81,7 +81,7 @@ def _runtime(
         return ProcessRuntime(spec, directory / "pods", clock, settings.node_agent.warm_parent), None, None
     mine = settings.kubernetes
     api = KubernetesApi(access_of(mine), timeout_s=mine.timeout_s)
-    place = Place(mine.namespace, spec, mine.service_account, routed=mine.gateway is not None)
+    place = Place(mine.namespace, spec, mine.service_account, mine.tolerations, routed=mine.gateway is not None)
     feed = feed_of(api, mine, spec.id, f"{settings.seed}/{spec.id}")
     return KubernetesRuntime(place, api, feed, clock, mine.stuck_s), ImagePuller(place, api, mine.stuck_s), api
 

@@ -69,6 +69,30 @@ class WeightsVolume(Message):
         return self
 
 
+class Toleration(Message):
+    """A taint of nodes that does not keep a pod away, field by field as Kubernetes has it (`core/v1` Toleration)."""
+
+    key: Annotated[str, StringConstraints(min_length=1, max_length=317)] | None = None
+    """The taint's; None with `Exists` is every taint, also that of a cordoned node."""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: Annotated[str, StringConstraints(max_length=63)] | None = None
+    """The taint's, where the operator is `Equal`; None is the empty one."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """None is every effect."""
+    tolerationSeconds: Annotated[int, Field(ge=0)] | None = None
+    """Wall seconds for which a `NoExecute` taint is tolerated; None is for ever."""
+
+    @model_validator(mode="after")
+    def _api_takes_it(self) -> Self:
+        if self.operator == "Exists" and self.value:
+            raise ValueError(f"a toleration of {self.key!r} with Exists has the value {self.value!r}: leave it out")
+        if self.operator == "Equal" and self.key is None:
+            raise ValueError("a toleration without key is of every taint: let its operator be Exists")
+        if self.tolerationSeconds is not None and self.effect != "NoExecute":
+            raise ValueError(f"a toleration of {self.key!r} has seconds: let its effect be NoExecute")
+        return self
+
+
 class Container(Message):
     """How a pod of a model runs as a container that serves HTTP.
 

@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints
 
 from fairlead.contracts.base import Bytes, Count, Many, Message, Positive, Seconds, Text
 from fairlead.contracts.cluster import Cluster, Url
-from fairlead.contracts.containers import Subdomain
+from fairlead.contracts.containers import Subdomain, Toleration
 from fairlead.contracts.dialogue import BudgetLimits
 from fairlead.contracts.tuning import PolicyName, PolicySettings, WatchdogSettings
 
@@ -101,6 +101,8 @@ class KubernetesSettings(Message):
     """Wall seconds that a pod may be unschedulable, crashing or without its image before its start is given up."""
     service_account: Subdomain | None = None
     """Of the pods of models; None mounts no token."""
+    tolerations: Many[Toleration] = ()
+    """Of the pods of models, and of those that pull their images: where nodes that hold models have taints."""
     lease: bool = False
     """Of several planners, slot agents or kube-syncs only the one that holds the Lease of its kind acts."""
     gateway: Subdomain | None = None

@@ -197,5 +197,5 @@ def stub_runtime(
     api: KubernetesApi, feed: PodFeed | None = None, id_: str = "n1", *, routed: bool = False
 ) -> KubernetesRuntime:
     """Return the runtime of a node, which Kubernetes knows as `node-1`."""
-    place = Place(NAMESPACE, node().model_copy(update={"id": id_}), None, routed)
+    place = Place(NAMESPACE, node().model_copy(update={"id": id_}), None, routed=routed)
     return KubernetesRuntime(place, api, feed or stub_feed(api, id_), ScaledClock(), stuck_s=2.0)

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 import pytest
 
 from fairlead.adapters.kubernetes_api import PODS, KubernetesApi
+from fairlead.contracts.containers import Toleration
 from node_agent.image_pulls import PULL_LABEL, ImagePuller
-from node_agent.pod_objects import Place
+from node_agent.pod_objects import Place, tolerations_of
 from tests.node_agent.api_stub import NAMESPACE, PODS_PATH, ApiStub, stubbed
 from tests.node_agent.pods import contained, node
 from tests.waiting import until
 
 STUCK_S = 0.3
+EDGE = Toleration(key="edge", operator="Exists")
 
 
 @dataclass
@@ -45,7 +47,7 @@ class Scene:
 async def scene() -> AsyncIterator[Scene]:
     """Give a puller at work."""
     async with stubbed() as (stub, api):
-        puller = ImagePuller(Place(NAMESPACE, node(), "puller"), api, STUCK_S)
+        puller = ImagePuller(Place(NAMESPACE, node(), "puller", (EDGE,)), api, STUCK_S)
         one = Scene(stub, api, puller, asyncio.create_task(puller.expect((contained("a"),))))
         yield one
         one.asking.cancel()
@@ -56,6 +58,13 @@ async def test_a_pull_has_the_account_that_pods_of_models_have(scene: Scene) -> 
     """What names the credentials of the registry; it has no token."""
     spec = scene.stub.objects[await scene.path()]["spec"]
     assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("puller", False)
+
+
+async def test_a_pull_goes_where_pods_of_models_go(scene: Scene) -> None:
+    """On a node with taints, too."""
+    spec = scene.stub.objects[await scene.path()]["spec"]
+    assert spec["tolerations"] == tolerations_of(Place(NAMESPACE, node(), "puller", (EDGE,)))
+    assert spec["tolerations"][-1]["key"] == "edge"
 
 
 async def test_a_pull_belongs_to_its_node(scene: Scene) -> None:

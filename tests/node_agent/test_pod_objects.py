@@ -1,12 +1,14 @@
 """The Pod that an order becomes, and what a Pod says in the words of a runtime."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from fairlead.contracts.containers import Container, GpuShare, Variable, WeightsVolume
+from fairlead.contracts.containers import Container, GpuShare, Toleration, Variable, WeightsVolume
 from fairlead.contracts.errors import PodFault
 from fairlead.contracts.plans import EpochPlan, Intent, Warm
 from fairlead.contracts.ports import PodOrder
@@ -70,6 +72,32 @@ def test_a_pod_is_bound_to_its_node_and_outlives_its_silence() -> None:
     assert (model_of(pod), instance_of(pod)) == ("a", "a-1")
     assert annotated(pod, "fairlead.dev/ordered-at-s", 0.0) == 7.5
     assert annotated(pod, "fairlead.dev/absent", 3.0) == 3.0
+
+
+def test_taints_that_are_set_keep_no_pod_away() -> None:
+    """In the API's own words; the silence of a node never does."""
+    edge = Toleration(key="edge", operator="Exists", effect="NoSchedule")
+    gpu = Toleration(key="nvidia.com/gpu", value="present")
+    pod = a_pod(place=replace(PLACE, tolerations=(edge, gpu)))
+    assert pod["spec"]["tolerations"][2:] == [
+        {"key": "edge", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "nvidia.com/gpu", "operator": "Equal", "value": "present"},
+    ]
+    assert pod["spec"]["tolerations"][:2] == a_pod()["spec"]["tolerations"]
+
+
+@pytest.mark.parametrize(
+    ("field", "refused"),
+    [
+        ({"key": "edge", "operator": "Exists", "value": "yes"}, "has the value 'yes'"),
+        ({"value": "yes"}, "without key"),
+        ({"key": "edge", "tolerationSeconds": 30}, "let its effect be NoExecute"),
+    ],
+)
+def test_a_toleration_that_the_api_would_refuse_is_no_setting(field: dict[str, Any], refused: str) -> None:
+    """Each start would fail by it."""
+    with pytest.raises(ValidationError, match=refused):
+        Toleration(**field)
 
 
 def test_what_a_container_takes_is_asked_for() -> None:
