@@ -1,68 +1,32 @@
 """The chart and the plain manifests: taken by a real API server, settings that load, pods without rights, upgrades."""
 
-import os
+import asyncio
 import secrets
-import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import typer.main
 import yaml
 
 from fairlead.contracts.cluster import Cluster
+from fairlead.contracts.ports import PodOrder
 from fairlead_cli.main import app
 from fairlead_cli.settings import load
 from tests.kubernetes.definitions import CHART, LOADER
+from tests.kubernetes.helm import Tools
+from tests.kubernetes.lab import Playground, runtime_of
+from tests.node_agent.pods import contained
 from tests.waiting import until
 
 PLAIN = CHART.parents[1] / "kustomize"
 FULL = Path(__file__).with_name("chart_values.yaml")
-LIMIT_S = 120.0
-"""Wall seconds for one command of helm or kubectl: two are usual, an upgrade that waits for pods takes ten."""
 
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """helm and kubectl, on a cluster."""
-
-    environment: dict[str, str]
-
-    def run(self, *words: str, given: str = "") -> str:
-        """Return what a command says; fails with its errors."""
-        done = subprocess.run(
-            words, env=self.environment, input=given, capture_output=True, text=True, timeout=LIMIT_S, check=False
-        )
-        assert done.returncode == 0, f"{' '.join(words)}: {done.stderr[-3000:]}"
-        return done.stdout
-
-    def rendered(self, *options: str) -> list[dict[str, Any]]:
-        """Return the objects of the chart."""
-        text = self.run("helm", "template", "fairlead", str(CHART), "--namespace", "edge", *options)
-        return [one for one in yaml.load_all(text, Loader=LOADER) if one]
-
-    def tried(self, objects: list[dict[str, Any]], namespace: str) -> int:
-        """Return how many objects the API server would take; none is stored."""
-        words = ("kubectl", "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict")
-        said = self.run(*words, "--namespace", namespace, "-f", "-", given=yaml.safe_dump_all(objects))
-        return len(said.splitlines())
-
-    def json(self, *words: str) -> Any:
-        """Return what kubectl gets."""
-        return yaml.load(self.run("kubectl", "get", *words, "--output", "json"), Loader=LOADER)
-
-
-@pytest.fixture(scope="module")
-def tools(defined: str) -> Tools:
-    """Give helm and kubectl of the lab, or those of this machine; the cluster has the definitions already."""
-    found = f"{Path(defined).parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    missing = [name for name in ("helm", "kubectl") if shutil.which(name, path=found) is None]
-    if missing:
-        pytest.skip(f"{' and '.join(missing)} cannot be found: neither in PATH nor beside {defined}")
-    return Tools({**os.environ, "KUBECONFIG": defined, "PATH": found})
+BEFORE = Path(__file__).with_name("fairlead-0.1.0.tgz")
+"""The chart before this one, as `helm package` made it of the tree in which that was the newest."""
 
 
 @pytest.fixture
@@ -87,7 +51,11 @@ def templates(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-@pytest.mark.parametrize("options", [(), ("--values", str(FULL))], ids=["as-it-is", "all-set"])
+@pytest.mark.parametrize(
+    "options",
+    [("--dry-run=server", "--set", "keys.secret="), ("--values", str(FULL))],
+    ids=["as-it-is", "all-set"],
+)
 def test_the_api_server_takes_every_object_of_the_chart(tools: Tools, namespace: str, options: tuple[str, ...]) -> None:
     """By its own schemas, strictly; a ServiceMonitor, whose definition is not Kubernetes', is looked at by eye."""
     objects = tools.rendered(*options)
@@ -120,11 +88,16 @@ def test_settings_of_the_chart_are_settings(tools: Tools, tmp_path: Path) -> Non
 
 
 def test_values_that_make_no_sense_are_refused(tools: Tools) -> None:
-    """By the schema of the values, before anything is rendered; so is a chart without a database."""
+    """By the schema of the values, before anything is rendered; so is a chart without a database.
+
+    So are keys that would be others at each rendering, where nobody can look for those that are there.
+    """
     for option, said in (
         ("nodes[0].id=A", "does not match pattern"),
-        ("control.replica=3", "additional properties"),
+        ("control.replica=3", "at '/control': additional properties 'replica' not allowed"),
+        ("agentGuard.hostPaths[0]=weights", "does not match pattern"),
         ("mongodb.trial.enabled=false", "no database"),
+        ("keys.secret=", "set keys.secret=fairlead-keys"),
     ):
         with pytest.raises(AssertionError, match=said):
             tools.rendered("--set", option)
@@ -165,31 +138,49 @@ def test_plain_manifests_are_the_charts_and_are_taken(tools: Tools, namespace: s
     assert tools.tried(objects, namespace) == len(objects)
 
 
-async def test_an_upgrade_keeps_running_pods_keys_and_declarations(
-    tools: Tools, namespace: str, tmp_path: Path
-) -> None:
+def test_a_rollout_cuts_no_site_and_no_keeper_is_cut_off(tools: Tools) -> None:
+    """A gateway that is replaced ends what it has while the next one serves; keepers know their callers' nodes."""
+    objects = tools.rendered("--values", str(FULL), "--set", "gateway.drainSeconds=40")
+    gateways = [one["spec"] for one in of_kind(objects, "Deployment") if "-gateway-" in one["metadata"]["name"]]
+    for one in gateways:
+        assert one["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+        pod = one["template"]["spec"]
+        assert pod["containers"][0]["lifecycle"]["preStop"] == {"sleep": {"seconds": 40}}
+        assert pod["terminationGracePeriodSeconds"] == 55
+    assert len(gateways) == 2
+    (keeper,) = [one for one in of_kind(objects, "NetworkPolicy") if one["metadata"]["name"] == "fairlead-edge"]
+    let_in = {peer["ipBlock"]["cidr"] for peer in keeper["spec"]["ingress"][0]["from"] if "ipBlock" in peer}
+    assert {"10.0.0.1/32", "10.0.0.2/32", "192.168.0.0/16"} <= let_in
+
+
+async def test_an_upgrade_keeps_running_pods_keys_and_declarations(tools: Tools, playground: Playground) -> None:
     """From the version before, with other settings: what serves is not touched; people cannot write the mirrors."""
-    before = tmp_path / "fairlead"
-    shutil.copytree(CHART, before)
-    text = (before / "Chart.yaml").read_text("utf-8").replace("version: 0.1.0", "version: 0.0.9", 1)
-    (before / "Chart.yaml").write_text(text, "utf-8")
+    namespace = playground.namespace
     place = ("--namespace", namespace, "--set", "mongodb.uri=mongodb://db:27017")
-    tools.run("helm", "install", "fairlead", str(before), *place)
-    labels = {"app.kubernetes.io/managed-by": "fairlead", "fairlead.dev/model": "text", "fairlead.dev/node": "node-1"}
-    spec = {"nodeName": "node-1", "containers": [{"name": "model", "image": "registry.example.com/text:1"}]}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "text", "labels": labels}, "spec": spec}
-    model = {"kind": "text", "memory_bytes": 1, "work_s": 1.0, "start_delay_s": 1.0, "container": {"image": "a"}}
-    declared = {"apiVersion": "fairlead.dev/v1alpha1", "kind": "EdgeModel", "metadata": {"name": "text"}, "spec": model}
-    tools.run("kubectl", "apply", "-n", namespace, "-f", "-", given=yaml.safe_dump_all([pod, declared]))
-    watched = ("pod/text", "edgemodel/text", "secret/fairlead-keys")
+    await asyncio.to_thread(tools.run, "helm", "install", "fairlead", str(BEFORE), *place)
+    runtime = runtime_of(playground)
+    await runtime.adopt()
+    await runtime.start(PodOrder("n1", contained("text"), "a"))
+    url = await anext(one.url async for one in runtime.watch() if one.state == "ready")
+    spec = {"kind": "text", "memory_bytes": 1, "work_s": 1.0, "start_delay_s": 1.0, "container": {"image": "a"}}
+    declared = {"apiVersion": "fairlead.dev/v1alpha1", "kind": "EdgeModel", "metadata": {"name": "text"}, "spec": spec}
+    tools.run("kubectl", "apply", "-n", namespace, "-f", "-", given=yaml.safe_dump(declared))
+    kept = ("edgemodel/text", "secret/fairlead-keys")
 
-    def seen() -> list[tuple[str, Any]]:
-        found = [tools.json("--namespace", namespace, one) for one in watched]
-        return [(one["metadata"]["uid"], one.get("data") or one["spec"]) for one in found]
+    async def serves() -> list[Any]:
+        """Return who serves and with which keys; the pod answers."""
+        async with aiohttp.ClientSession() as client, client.get(f"{url}/health") as answer:
+            assert answer.status == 200
+        selected = ("--namespace", namespace, "--selector", "fairlead.dev/model", "pods")
+        objects = tools.json(*selected)["items"] + [tools.json("--namespace", namespace, one) for one in kept]
+        process = playground.kubelet.of_model("text").process
+        assert process is not None
+        return [process.pid, *((one["metadata"]["uid"], one.get("data") or one["spec"]) for one in objects)]
 
-    first = seen()
-    tools.run("helm", "upgrade", "fairlead", str(CHART), *place, "--set", "settings.controller.slot_s=20")
-    assert seen() == first
+    first = await serves()
+    changed = ("--set", "settings.controller.slot_s=20")
+    await asyncio.to_thread(tools.run, "helm", "upgrade", "fairlead", str(CHART), *place, *changed)
+    assert await serves() == first
     plan = {"apiVersion": "fairlead.dev/v1alpha1", "kind": "EdgePlan", "metadata": {"name": "mine"}, "spec": PLAN}
     words = ("kubectl", "create", "--dry-run=server", "-n", namespace, "-f", "-")
 
@@ -200,8 +191,9 @@ async def test_an_upgrade_keeps_running_pods_keys_and_declarations(
         return "a mirror of what Fairlead has decided" in done.stderr
 
     await until(is_guarded, "a person cannot write a mirror")
-    tools.run("helm", "uninstall", "fairlead", "--namespace", namespace)
-    assert seen() == first
+    await asyncio.to_thread(tools.run, "helm", "uninstall", "fairlead", "--namespace", namespace)
+    assert await serves() == first
+    await runtime.close()
 
 
 PLAN = {

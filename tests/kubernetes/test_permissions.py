@@ -20,7 +20,7 @@ from fairlead.contracts.containers import Container
 from fairlead.contracts.errors import KubernetesRefused, NotFound
 from fairlead.contracts.ports import PodOrder
 from fairlead.contracts.settings import KubernetesSettings
-from kube_sync.kinds import MODELS, ROUTES, SERVICES, TABLES
+from kube_sync.kinds import MODELS, OURS, ROUTES, SERVICES, TABLES
 from kube_sync.metrics import SyncMetrics
 from kube_sync.sync import Sync
 from tests.adapters import store_examples as some
@@ -74,12 +74,12 @@ def used(proxy: Proxy, who: str) -> set[Right]:
 
 
 @contextlib.asynccontextmanager
-async def allowed(ground: Playground, who: str) -> AsyncIterator[tuple[KubernetesApi, Proxy]]:
-    """Give a client with the rights of a process, by way of a proxy that notes its calls."""
-    api, space = ground.api, ground.namespace
-    meta = {"name": who}
+async def allowed(ground: Playground, who: str, node: str = "node-1") -> AsyncIterator[tuple[KubernetesApi, Proxy]]:
+    """Give a client with the rights of a process in a pod on a node, by way of a proxy that notes its calls."""
+    api, space, account = ground.api, ground.namespace, f"fairlead-{who}"
+    meta = {"name": account}
     await api.create(ACCOUNTS.path(space), {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta})
-    subject = {"kind": "ServiceAccount", "name": who, "namespace": space}
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": space}
     cluster_wide = f"{space}-{who}"
     made: list[tuple[str, str, str | None, str, list[dict[str, list[str]]]]] = [
         ("roles", "Role", space, who, RULES[who]["role"])
@@ -92,8 +92,7 @@ async def allowed(ground: Playground, who: str) -> AsyncIterator[tuple[Kubernete
         reference = {"apiGroup": ROLES.split("/")[0], "kind": kind, "name": name}
         body = {**head, "kind": binding, "roleRef": reference, "subjects": [subject]}
         await api.create(Kind(ROLES, plural_binding, binding).path(where), body)
-    asked = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
-    token = (await api.create(ACCOUNTS.path(space, who, "token"), asked))["status"]["token"]
+    token = await token_of(ground, account, node)
     try:
         async with proxied(_trusting(ground.settings, token)) as proxy:
             client = KubernetesApi(Access(proxy.url, None, token=token), timeout_s=5.0)
@@ -102,6 +101,18 @@ async def allowed(ground: Playground, who: str) -> AsyncIterator[tuple[Kubernete
     finally:
         await api.delete(Kind(ROLES, "clusterroles", "").path(None, cluster_wide))
         await api.delete(Kind(ROLES, "clusterrolebindings", "").path(None, cluster_wide))
+
+
+async def token_of(ground: Playground, account: str, node: str) -> str:
+    """Return a token as the kubelet mounts it: bound to a pod, and by it to the pod's node."""
+    spec = {"serviceAccountName": account, "nodeName": node, "containers": [{"name": "it", "image": "it:1"}]}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "it-"}, "spec": spec}
+    meta = (await ground.api.create(PODS.path(ground.namespace), body))["metadata"]
+    bound = {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "uid": meta["uid"]}
+    asked = {"spec": {"expirationSeconds": 600, "boundObjectRef": bound}}
+    head = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest"}
+    made = await ground.api.create(ACCOUNTS.path(ground.namespace, account, "token"), {**head, **asked})
+    return str(made["status"]["token"])
 
 
 def _trusting(settings: KubernetesSettings, token: str) -> Access:
@@ -161,8 +172,8 @@ async def hold_a_lease(client: KubernetesApi, namespace: str, who: str) -> None:
         await lease.release()
 
 
-async def test_each_right_of_a_node_agent_is_used(playground: Playground) -> None:
-    """A pod is started, found in the way of another, labelled again and stopped."""
+async def test_each_right_of_a_node_agent_is_used(playground: Playground, guarded: None) -> None:
+    """A pod is started, found in the way of another, labelled again and stopped: all that the guard lets through."""
     async with allowed(playground, "node-agent") as (client, proxy):
         runtime, other = runtime_of(playground, client), runtime_of(playground, client)
         await runtime.adopt()
@@ -175,7 +186,7 @@ async def test_each_right_of_a_node_agent_is_used(playground: Playground) -> Non
             return "running" in {one["status"].get("phase", "").lower() for one in await pods()}
 
         async def pods() -> tuple[dict[str, Any], ...]:
-            return (await playground.api.items(PODS.path(playground.namespace)))[0]
+            return (await playground.api.items(PODS.path(playground.namespace), labels=OURS))[0]
 
         async def labelled() -> bool:
             return [one["metadata"]["labels"].get("fairlead.dev/node") for one in await pods()] == ["n1"]
