@@ -21,6 +21,12 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
 {{ .Values.keys.secret | default (printf "%s-keys" .Release.Name) }}
 {{- end }}
 
+{{- define "fairlead.noKeys" -}}
+keys are made once and found again later, but this rendering cannot look into the cluster (helm template, --dry-run=client, Argo CD) and would make others each time. Make them yourself:
+  kubectl -n {{ .Release.Namespace }} create secret generic fairlead-keys $(for key in admin agent gateway keeper; do echo "--from-literal=$key.token=fl-$(openssl rand -hex 24)"; done)
+and set keys.secret=fairlead-keys; or render with --dry-run=server.
+{{- end }}
+
 {{- define "fairlead.mongoSecret" -}}
 {{ .Values.mongodb.secret | default (printf "%s-mongodb" .Release.Name) }}
 {{- end }}
@@ -76,6 +82,25 @@ http://{{ .Release.Name }}-control.{{ .Release.Namespace }}:8700
 {{- define "fairlead.databaseEnv" -}}
 - name: FAIRLEAD_MONGODB_URI
   valueFrom: {secretKeyRef: {name: {{ include "fairlead.mongoSecret" . }}, key: uri}}
+{{- end }}
+
+{{/* A probe: dict "root" . "of" "liveness" "path" "/healthz" "port" "http" */}}
+{{- define "fairlead.probe" -}}
+httpGet: {path: {{ .path }}, port: {{ .port }}}
+{{ toYaml (get .root.Values.probes .of) }}
+{{- end }}
+
+{{/* Where processes of the core run. */}}
+{{- define "fairlead.scheduling" -}}
+{{- with .Values.core.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.core.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.core.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* How images are pulled, and how important the pods are. */}}
