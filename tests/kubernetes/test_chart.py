@@ -81,6 +81,7 @@ def test_settings_of_the_chart_are_settings(tools: Tools, tmp_path: Path) -> Non
     assert settings.cluster.nodes[0].memory_bytes == 80_000_000_000
     assert [site.id for site in settings.cluster.sites] == ["back-door", "front-door"]
     assert (settings.kubernetes.lease, settings.kubernetes.gateway_namespace) == (True, "infra")
+    assert [one.key for one in settings.kubernetes.tolerations] == ["edge"]
     assert settings.controller.slot_s == 20.0
     commands: Any = typer.main.get_command(app)
     assert {one["args"][0] for one in ours} <= set(commands.commands)
