@@ -62,9 +62,13 @@ def tools(defined: str) -> Tools:
 
 @pytest.fixture
 async def guarded(tools: Tools, playground: Playground) -> AsyncIterator[None]:
-    """Have the chart's guard of node agents be in force in the playground, for a release named fairlead."""
+    """Have the chart's guard of node agents be in force in the playground, for a release named fairlead.
+
+    Weights may lie in /srv/models of the machines.
+    """
     space = ("--namespace", playground.namespace)
-    guard = yaml.safe_dump_all(tools.rendered(*space, "--show-only", "templates/agentguard.yaml"))
+    paths = ("--set", "agentGuard.hostPaths[0]=/srv/models")
+    guard = yaml.safe_dump_all(tools.rendered(*space, *paths, "--show-only", "templates/agentguard.yaml"))
     tools.run("kubectl", "apply", "--server-side", "-f", "-", given=guard)
     agent = f"system:serviceaccount:{playground.namespace}:fairlead-node-agent"
     words = ("kubectl", "create", "--dry-run=server", "--as", agent, "--as-group", "system:masters", *space, "-f", "-")

@@ -55,6 +55,8 @@ REFUSED: tuple[tuple[str, Callable[[Pod], None], str], ...] = (
     ("secrets-in-env", container(envFrom=[{"secretRef": {"name": "fairlead-keys"}}]), "reads no Secret"),
     ("secret-as-file", volume(secret={"secretName": "fairlead-keys"}), "hostPaths"),
     ("root-of-machine", volume(hostPath={"path": "/"}), "hostPaths"),
+    ("beside-weights", volume(hostPath={"path": "/srv/models-of-others"}), "hostPaths"),
+    ("above-weights", volume(hostPath={"path": "/srv/models/../../etc"}), "hostPaths|must not contain"),
     ("writes-claim", volume(persistentVolumeClaim={"claimName": "weights"}), "hostPaths"),
     (
         "database",
@@ -83,6 +85,10 @@ async def test_a_node_agent_makes_pods_of_models_on_its_own_node_alone(playgroun
     """With its own token, on the real API server; each other pod is refused with its reason."""
     path = PODS.path(playground.namespace)
     own, other = [pod_on(name, await uid_of(playground.api, name)) for name in ("node-1", "node-2")]
+    weighty = copy.deepcopy(own)
+    weighty["metadata"]["name"] = "weighty"
+    volume(hostPath={"path": "/srv/models/a"})(weighty)
+    container(volumeMounts=[{"name": "weights", "mountPath": "/weights", "readOnly": True}])(weighty)
     async with allowed(playground, "node-agent") as (client, _):
         with pytest.raises(KubernetesRefused, match="its own node"):
             await client.create(path, other)
@@ -92,6 +98,7 @@ async def test_a_node_agent_makes_pods_of_models_on_its_own_node_alone(playgroun
             change(bad)
             with pytest.raises(KubernetesRefused, match=said):
                 await client.create(path, bad)
+        await client.create(path, weighty)
         good = await client.create(path, own)
         labels = {"metadata": {"labels": {"fairlead.dev/instance": "other"}}}
         await client.merge(f"{path}/{good['metadata']['name']}", labels)
