@@ -14,11 +14,17 @@ Kept = TypeVar("Kept", bound=Message)
 
 
 def keep(path: Path, message: Message) -> None:
-    """Write a message so that a reader finds the old or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a message so that a reader finds the old or the new one, never half of one.
+
+    A disk that does not take it holds nobody up: what was kept is for a successor that cannot ask.
+    """
     fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(message.to_json())
-    fresh.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh.write_text(message.to_json())
+        fresh.replace(path)
+    except OSError as error:
+        structlog.get_logger().warning("what is new could not be kept", path=str(path), error=foreign(error))
 
 
 def kept(path: Path, kind: type[Kept]) -> Kept | None:

@@ -18,7 +18,7 @@ import structlog
 from fairlead.adapters import process_table
 from fairlead.adapters.pod_statuses import PodStatuses
 from fairlead.contracts.cluster import NodeSpec
-from fairlead.contracts.errors import PodFault
+from fairlead.contracts.errors import PodFault, foreign
 from fairlead.contracts.ports import Clock, PodOrder, PodStatus
 from node_agent.launchers import OWNER, Launched, WarmParentClient, launch_of, run_command
 from node_agent.pod_record import PodRecord, PodRecords
@@ -95,19 +95,26 @@ class ProcessRuntime:
             start_ticks=None,
             port=None,
         )
-        self._records.put(record)
-        self._live[record.model] = _Live(record, self._status(record, "starting", "spawn"))
-        self._say(record.model)
         try:
+            self._records.put(record)
+            self._live[record.model] = _Live(record, self._status(record, "starting", "spawn"))
             launched = await self._launch(order, record)
-        except BaseException:
+        except BaseException as error:
             self._live.pop(record.model, None)
             self._records.remove(record)
+            if isinstance(error, OSError):
+                raise PodFault(f"{record.model} on {order.node} cannot be written down: {foreign(error)}") from error
             raise
+        self._say(record.model)
         record = record.model_copy(
             update={"pid": launched.pid, "start_ticks": launched.start_ticks, "port": launched.port}
         )
-        self._records.put(record)
+        try:
+            self._records.put(record)
+        except OSError as error:
+            self._log.warning(
+                "a pod is not written down: a successor ends it", model=record.model, error=foreign(error)
+            )
         self._enter(record, launched)
 
     async def stop(self, model: str, *, grace_s: float) -> None:

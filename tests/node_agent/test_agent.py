@@ -1,5 +1,6 @@
 """The agent: placements in, pods, declarations and reports out; on fakes, at a hundred times the wall's speed."""
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -195,6 +196,18 @@ async def test_a_start_that_cannot_begin_backs_off_and_says_why(world: World) ->
     await until(lambda: any(p.reason for r in world.control.node_reports for p in r.pods), "it was reported")
     world.runtime.broken.clear()
     await world.phase("a", "ready")
+
+
+async def test_a_disk_that_takes_nothing_holds_nobody_up(world: World) -> None:
+    """What a successor would want is not kept; the placement is followed, the cluster's new models are known."""
+    for name in ("placement", "cluster"):
+        (world.directory / f"{name}.{os.getpid()}").mkdir()
+    new = model("new", start_s=1.0)
+    world.control.replace_cluster(Cluster(nodes=CLUSTER.nodes, models=(*MODELS, new), sites=()))
+    world.control.publish(lasting(1, "a", "new"))
+    await world.phase("a", "ready")
+    await world.phase("new", "ready")
+    assert world.agent.faults == {}
 
 
 async def test_invariant_04_an_expired_placement_stops_nothing(world: World) -> None:

@@ -233,11 +233,31 @@ async def test_who_listens_late_hears_the_present_first(bench: Bench) -> None:
 
 
 async def test_a_program_that_is_not_there_is_a_fault(tmp_path: Path) -> None:
-    """Named, and without a trace."""
+    """Named, and without a trace: whoever listens hears of no pod that would have to end."""
     runtime = ProcessRuntime(node(), tmp_path, ScaledClock(), None)
-    with pytest.raises(PodFault, match="/nowhere/to-be-found"):
-        await runtime.start(PodOrder("n1", missing_program("a"), "a-1"))
-    assert PodRecords(tmp_path).all() == ()
+    bench = Bench(lambda: runtime, model, crash_process(tmp_path))
+    bench.begin()
+    bench.listen()
+    for other in ("b", "c"):  # it listens by the second time
+        with pytest.raises(PodFault, match="/nowhere/to-be-found"):
+            await bench.start(missing_program("a"))
+        assert PodRecords(tmp_path).all() == ()
+        await bench.start(model(other, manner="crash"))
+        await bench.reached(other, "gone")
+    assert bench.states("a") == []
+    await bench.end()
+
+
+async def test_a_disk_that_takes_nothing_is_a_fault(tmp_path: Path) -> None:
+    """Nobody would know of the pod afterwards."""
+    directory = tmp_path / "pods"
+    runtime = ProcessRuntime(node(), directory, ScaledClock(), None)
+    directory.rmdir()
+    with pytest.raises(PodFault, match="cannot be written down"):
+        await runtime.start(PodOrder("n1", model("a"), "a-1"))
+    directory.mkdir()
+    await runtime.start(PodOrder("n1", model("a"), "a-2"))
+    crash_process(directory)(runtime, "a")
     await runtime.close()
 
 
