@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from fairlead.contracts.plans import NodePlacement
 from fairlead.contracts.tuning import PolicyName, PolicySettings
 from fairlead.policy.fairness import ModelStats, Readings, readings
 from fairlead.policy.measuring import Latency, Window, after_changes, latencies, model_stats
+from fairlead.twin.doubting import Doubt
 from fairlead.twin.engine import Engine
 from fairlead.twin.forging import IDLE, liar
 from fairlead.twin.requests import Fate, Request
@@ -178,7 +179,16 @@ def engine_of(game: Game) -> Engine:
         raise InputError(
             f"policy {game.policy}: a language model is asked by {AGENTS} and nobody else: give --llm to it"
         )
-    engine = assembled(setup_of(game), subject.demand())
+    counsel = game.counsel
+
+    def met(from_s: float, until_s: float) -> tuple[int, float]:
+        ended = [(one.ended_at_s, one.arrival.at_s) for one in engine.ended if one.fate == "finished"]
+        took_s = [end_s - at_s for end_s, at_s in ended if end_s is not None and from_s <= at_s < until_s]
+        return len(took_s), sum(took_s)
+
+    if counsel is not None:
+        counsel = replace(counsel, arbiter=Doubt(counsel.arbiter, met))
+    engine = assembled(setup_of(replace(game, counsel=counsel)), subject.demand())
     for at_s, mishap in subject.mishaps:
         engine.happen(at_s, mishap)
     if game.policy.forged:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fairlead.policy.believing import FASTER_MOST
-from fairlead.studies.cells import Cell, ScenarioAt, run_cell
+from fairlead.studies.cells import Cell, CellResult, ScenarioAt, playable, run_cell
 from fairlead.studies.references import recorded_reference_s
 from fairlead.studies.replay import FIGURES
 from fairlead.twin.engine import Engine
@@ -18,6 +18,9 @@ CITY7 = subject_of(scenario("city7-rotating"), 0.8, 1, 100.0, 700.0)
 LIAR = next(node for node in CITY7.cluster.nodes if node.id == liar(CITY7.cluster))
 
 SOURCE = ScenarioAt("city7-rotating", 0.8, 300.0, 1500.0)
+
+AGENTS_MOST = 1.02
+"""F of agents in `auto` over that of the fallback, at most."""
 
 COSTS_MOST = FASTER_MOST * len(CITY7.cluster.sites)
 """How many times as long as it says anybody may wait at a liar: each of the ingresses knows of its own tickets alone,
@@ -41,18 +44,50 @@ def test_a_lie_beyond_the_bounds_is_worth_what_the_bounds_are(state: str) -> Non
     assert boast != ends(Tale(), state)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_what_a_liar_costs_is_bounded(seed: int) -> None:
+def found(policy: str) -> CellResult:
+    """Return what a policy comes to."""
+    return run_cell(Cell(SOURCE, policy, 1))
+
+
+def figure(name: str, result: CellResult) -> float:
+    """Return a figure of a run."""
+    reference_s = recorded_reference_s(ScenarioAt(SOURCE.name, SOURCE.load))
+    assert reference_s is not None
+    value = FIGURES[name](result, reference_s)
+    assert value is not None
+    return value
+
+
+@pytest.fixture(scope="module")
+def forged() -> CellResult:
+    """Return what the fallback makes of a node that lies."""
+    return found("forged@5s")
+
+
+@pytest.mark.parametrize("name", ["mean", "objective"])
+def test_what_a_liar_costs_is_bounded(name: str, forged: CellResult) -> None:
     """Mean latency and F of the same demand are less than so many times the honest ones.
 
     Where the word of a node is taken as it comes, the same lie makes the mean latency forty times as long.
     """
-    honest, forged = (run_cell(Cell(SOURCE, policy, seed)) for policy in ("marginal-dpp@5s", "forged@5s"))
-    reference_s = recorded_reference_s(ScenarioAt(SOURCE.name, SOURCE.load))
-    assert reference_s is not None
-    assert honest.arrived == forged.arrived
-    for figure in ("mean", "objective"):
-        before, after = (FIGURES[figure](one, reference_s) for one in (honest, forged))
-        assert before is not None
-        assert after is not None
-        assert before < after <= COSTS_MOST * before
+    honest = figure(name, found("marginal-dpp@5s"))
+    assert honest < figure(name, forged) <= COSTS_MOST * honest
+
+
+def test_agents_add_nothing_to_a_lie(forged: CellResult) -> None:
+    """In `auto`, by prompts that the liar's word is in and a gate whose branches begin with it."""
+    agents = found("agents:forged@5s")
+    assert agents.arrived == forged.arrived
+    assert figure("objective", agents) <= AGENTS_MOST * figure("objective", forged)
+
+
+def test_a_gate_whose_predictions_do_not_come_is_not_believed() -> None:
+    """The twin begins with what the liar says, and is off by more than it foretells; an honest node's it is not."""
+    codes = []
+    for name in ("forged@5s", "hostile@5s"):
+        with playable(Cell(SOURCE, f"agents:{name}", 1)) as game:
+            engine = engine_of(game)
+            engine.run(600.0)
+        codes.append({step.code for one in engine.spoken for step in one.steps if step.name == "twin"})
+    assert "wrong" in codes[0]
+    assert codes[1] == {"worse", "no-worse"}
