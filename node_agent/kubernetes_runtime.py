@@ -16,11 +16,12 @@ from fairlead.adapters.kubernetes_api import NODES, PODS, KubernetesApi, Object,
 from fairlead.adapters.pod_statuses import PodStatuses
 from fairlead.contracts.errors import Conflict, FairleadError, KubernetesUnavailable, NotFound, PodFault, foreign
 from fairlead.contracts.ports import Clock, PodOrder, PodStatus
+from node_agent.image_pulls import PULL_S
 from node_agent.orders import Orders
 from node_agent.pod_errands import PodErrands
 from node_agent.pod_feed import PodFeed
 from node_agent.pod_objects import MEMORY, ORDERED_AT, START_DELAY, Place, labels_of, pod_name, pod_of
-from node_agent.pod_reading import annotated, grace_in, instance_of, model_of, sign_of
+from node_agent.pod_reading import PodSign, annotated, grace_in, instance_of, model_of, sign_of
 
 GIVE_UP_GRACE_S = 1
 """Of a pod that never served; 0 would forget it without the kubelet's word."""
@@ -39,6 +40,8 @@ class _Live:
     task: asyncio.Task[None] | None = None
     """The order that is being carried out: a start, a stop, or a look at what vanished."""
     patience: asyncio.TimerHandle | None = None
+    limit_s: float | None = None
+    """What `patience` was begun with."""
     ordered_stop: bool = False
     given_up: str = ""
     """Why its start was ended before it was ready."""
@@ -51,13 +54,20 @@ class _Live:
 class KubernetesRuntime:
     """The port `Runtime` on one node of a cluster."""
 
-    def __init__(self, place: Place, api: KubernetesApi, feed: PodFeed, clock: Clock, stuck_s: float) -> None:
-        """Keep the pods of `place`; a start that hangs for `stuck_s` wall seconds is given up."""
+    def __init__(
+        self, place: Place, api: KubernetesApi, feed: PodFeed, clock: Clock, stuck_s: float, made_s: float = PULL_S
+    ) -> None:
+        """Keep the pods of `place`; a start that hangs for `stuck_s` wall seconds is given up.
+
+        So is one whose container is not made within `made_s`, though nobody says why: volumes are mounted, the network
+        is set up and the image is pulled without a word in the pod.
+        """
         self._place = place
         self._api = api
         self._feed = feed
         self._clock = clock
         self._stuck_s = stuck_s
+        self._made_s = made_s
         self._live: dict[str, _Live] = {}
         self._statuses = PodStatuses(lambda: [live.status for live in self._live.values()])
         self._orders = Orders(place.node.id)
@@ -148,7 +158,7 @@ class KubernetesRuntime:
             self._turn(live, state="stopping", stage="", since_at_s=self._clock.now_s(), reason=sign.reason)
         elif sign.state == "starting" and live.status.state == "starting":
             self._turn(live, stage=sign.stage, url=sign.url, reason=sign.reason)
-            self._weigh(live, sign.reason, sign.patience)
+            self._weigh(live, sign)
 
     def _vanished(self, pod: Object) -> None:
         """Take that a pod is gone, or that somebody took our labels from it."""
@@ -181,15 +191,20 @@ class KubernetesRuntime:
         self._say(live)
         return live
 
-    def _weigh(self, live: _Live, reason: str, patience: str) -> None:
+    def _weigh(self, live: _Live, sign: PodSign) -> None:
         """Give a start up that cannot succeed, at once or after a while."""
-        if patience == "none":
-            self._give_up(live, reason)
-        elif patience == "wait":
-            self._calm(live)
-        elif live.patience is None:
+        if sign.patience == "none":
+            self._give_up(live, sign.reason)
+            return
+        limit_s = self._stuck_s if sign.patience == "soon" else self._made_s if sign.stage == "spawn" else None
+        if limit_s == live.limit_s:
+            return
+        self._calm(live)
+        if limit_s is not None:
+            late = f"its container was not made within {limit_s:g} s: `kubectl describe pod` may say why"
             loop = asyncio.get_running_loop()
-            live.patience = loop.call_later(self._stuck_s, lambda: self._give_up(live, live.status.reason or reason))
+            live.patience = loop.call_later(limit_s, lambda: self._give_up(live, live.status.reason or late))
+            live.limit_s = limit_s
 
     def _give_up(self, live: _Live, reason: str) -> None:
         if live.given_up or live.ordered_stop or self._live.get(live.model) is not live:
@@ -202,7 +217,7 @@ class KubernetesRuntime:
     def _calm(live: _Live) -> None:
         if live.patience is not None:
             live.patience.cancel()
-            live.patience = None
+        live.patience = live.limit_s = None
 
     # --- what is asked of the API server
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_api import KubernetesApi
 from fairlead.contracts.cluster import Cluster
 from fairlead.contracts.containers import INSTANCE_LABEL, MANAGED_BY_LABEL, MODEL_LABEL, NODE_LABEL
@@ -15,8 +16,8 @@ from fairlead.contracts.ports import PodOrder, PodStatus
 from fairlead.policy.reconcile import Limits
 from node_agent.books import Books
 from node_agent.kubernetes_runtime import KubernetesRuntime
-from node_agent.pod_objects import labels_of, pod_name
-from tests.node_agent.api_stub import BUDGETS_PATH, PODS_PATH, ApiStub, stub_feed, stub_runtime, stubbed
+from node_agent.pod_objects import Place, labels_of, pod_name
+from tests.node_agent.api_stub import BUDGETS_PATH, NAMESPACE, PODS_PATH, ApiStub, stub_feed, stub_runtime, stubbed
 from tests.node_agent.pods import contained, node
 from tests.waiting import until
 
@@ -152,6 +153,24 @@ async def test_a_runtime_that_is_closed_asks_for_nothing_more(scene: Scene) -> N
     await second.stop("a", grace_s=1.0)
     await second.close()
     assert [task for task in asyncio.all_tasks() if "KubernetesRuntime" in repr(task.get_coro())] == []
+
+
+async def test_a_container_that_is_never_made_is_given_up(scene: Scene) -> None:
+    """A volume that cannot be mounted has no word in the pod."""
+    place = Place(NAMESPACE, node(), None)
+    runtime = KubernetesRuntime(place, scene.api, stub_feed(scene.api), ScaledClock(), stuck_s=60.0, made_s=0.3)
+    await runtime.adopt()
+    statuses = runtime.watch()
+    await runtime.start(PodOrder("n1", contained("a"), "a-1"))
+    await until(lambda: POD in scene.stub.objects, "the pod is there")
+    creating = {"name": "model", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    scene.stub.become(POD, phase="Pending", containerStatuses=[creating])
+    said = [await anext(statuses)]
+    while said[-1].state != "gone":
+        said.append(await anext(statuses))
+    assert said[-1].reason.startswith("its container was not made within 0.3 s")
+    assert {one.reason for one in said[:-1]} == {""}
+    await runtime.close()
 
 
 # --- how long a stop may take
