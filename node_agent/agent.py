@@ -52,6 +52,9 @@ DRAIN_POLL_LEAST_S = 0.025
 CLUSTER_S = 10.0
 """Wall seconds between looks at the cluster's definition, which people change."""
 
+STEM_CHARS = 50
+"""Of the model's id in a pod's instance, which is a label of Kubernetes, too: 63 at most."""
+
 KEEPER_S = 2.0
 """Wall seconds for the keeper's answer: it stands on the same machine."""
 
@@ -187,7 +190,7 @@ class NodeAgent:
 
     async def _start(self, model: str, now_s: float) -> None:
         books = self._books
-        order = PodOrder(books.node.id, books.models[model], f"{model}-{uuid4().hex[:12]}")
+        order = PodOrder(books.node.id, books.models[model], f"{model[:STEM_CHARS]}-{uuid4().hex[:12]}")
         books.begin(order.model, order.instance, now_s)
         try:
             await self._ports.runtime.start(order)

@@ -198,6 +198,15 @@ async def test_a_start_that_cannot_begin_backs_off_and_says_why(world: World) ->
     await world.phase("a", "ready")
 
 
+async def test_an_instance_can_be_a_label(world: World) -> None:
+    """However long the model's id is."""
+    longest = model("m" * 63, start_s=1.0)
+    world.control.replace_cluster(Cluster(nodes=CLUSTER.nodes, models=(*MODELS, longest), sites=()))
+    world.control.publish(lasting(1, longest.id))
+    await world.phase(longest.id, "ready")
+    assert len(world.books.pods[longest.id].instance) == 63
+
+
 async def test_a_disk_that_takes_nothing_holds_nobody_up(world: World) -> None:
     """What a successor would want is not kept; the placement is followed, the cluster's new models are known."""
     for name in ("placement", "cluster"):
