@@ -25,11 +25,20 @@ class PickyApi:
         """Names, in the order of calls."""
         self.objects: dict[str, dict[str, Any]] = {}
         """By name."""
+        self.listed: dict[str, list[dict[str, Any]]] = {}
+        """What lists of a kind have, by its plural; nothing changes there."""
         self.most_at_once = 0
         self._at_once = 0
 
-    async def answer(self, request: web.BaseRequest) -> web.Response:
-        """Take an object, or not."""
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Take an object, or not; tell what is there, and of a watch nothing."""
+        if request.method == "GET":
+            if "watch" in request.query:
+                watch = web.StreamResponse()
+                await watch.prepare(request)
+                await asyncio.Event().wait()
+            items = self.listed.get(request.path.rsplit("/", 1)[1], [])
+            return web.json_response({"items": items, "metadata": {"resourceVersion": "1"}})
         name = request.path.removesuffix("/status").rsplit("/", 1)[1]
         self.asked.append(name)
         self._at_once += 1
