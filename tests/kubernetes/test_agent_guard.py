@@ -11,7 +11,7 @@ from fairlead.contracts.errors import KubernetesRefused
 from fairlead.contracts.ports import PodOrder
 from node_agent.pod_objects import Place, budget_of, pod_of
 from tests.kubernetes.lab import Playground
-from tests.kubernetes.test_permissions import allowed
+from tests.kubernetes.test_permissions import ACCOUNTS, allowed
 from tests.node_agent.pods import contained, node
 
 Pod = dict[str, Any]
@@ -42,26 +42,26 @@ SECRET = {"valueFrom": {"secretKeyRef": {"name": "fairlead-keys", "key": "admin.
 REFUSED: tuple[tuple[str, Callable[[Pod], None], str], ...] = (
     ("elsewhere", spec(nodeName="node-2"), "its own node"),
     ("anywhere", spec(affinity={}), "its own node"),
-    ("in-place-of-control", labelled(name="fairlead", component="control"), "labels for pods of models"),
-    ("nobodys", lambda pod: pod["metadata"].update(labels={}), "labels for pods of models"),
-    ("as-planner", spec(serviceAccountName="fairlead-planner"), "accounts default"),
+    ("in-place-of-control", labelled(name="fairlead", component="control"), "labels for models"),
+    ("nobodys", lambda pod: pod["metadata"].update(labels={}), "labels for models"),
+    ("as-planner", spec(serviceAccountName="fairlead-planner"), "without a token, as default"),
     ("with-token", spec(automountServiceAccountToken=True), "without a token"),
     ("host-network", spec(hostNetwork=True), "no share in the machine"),
     ("host-pid", spec(hostPID=True), "no share in the machine"),
     ("init", spec(initContainers=[{"name": "first", "image": "a:1"}]), "no share in the machine"),
     ("privileged", container(securityContext={"privileged": True}), "no share in the machine"),
     ("host-port", container(ports=[{"containerPort": 1, "hostPort": 8711}]), "no share in the machine"),
-    ("secret-in-env", container(env=[{"name": "A", **SECRET}]), "reads no Secret"),
-    ("secrets-in-env", container(envFrom=[{"secretRef": {"name": "fairlead-keys"}}]), "reads no Secret"),
-    ("secret-as-file", volume(secret={"secretName": "fairlead-keys"}), "hostPaths"),
-    ("root-of-machine", volume(hostPath={"path": "/"}), "hostPaths"),
-    ("beside-weights", volume(hostPath={"path": "/srv/models-of-others"}), "hostPaths"),
-    ("above-weights", volume(hostPath={"path": "/srv/models/../../etc"}), "hostPaths|must not contain"),
-    ("writes-claim", volume(persistentVolumeClaim={"claimName": "weights"}), "hostPaths"),
+    ("secret-in-env", container(env=[{"name": "A", **SECRET}]), "lets pods read no"),
+    ("secrets-in-env", container(envFrom=[{"secretRef": {"name": "fairlead-keys"}}]), "lets pods read no"),
+    ("secret-as-file", volume(secret={"secretName": "fairlead-keys"}), "mounts claims"),
+    ("root-of-machine", volume(hostPath={"path": "/"}), "mounts claims"),
+    ("beside-weights", volume(hostPath={"path": "/srv/models-of-others"}), "mounts claims"),
+    ("above-weights", volume(hostPath={"path": "/srv/models/../../etc"}), "mounts claims|must not contain"),
+    ("writes-claim", volume(persistentVolumeClaim={"claimName": "weights"}), "mounts claims"),
     (
         "database",
         volume(persistentVolumeClaim={"claimName": "data-fairlead-mongodb-0", "readOnly": True}),
-        "trial database",
+        "not the database's",
     ),
 )
 """What a pod is, how it differs from one that an agent makes, and what is said of it."""
@@ -85,6 +85,9 @@ async def test_a_node_agent_makes_pods_of_models_on_its_own_node_alone(playgroun
     """With its own token, on the real API server; each other pod is refused with its reason."""
     path = PODS.path(playground.namespace)
     own, other = [pod_on(name, await uid_of(playground.api, name)) for name in ("node-1", "node-2")]
+    meta = {"name": "fairlead-planner"}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta}
+    await playground.api.create(ACCOUNTS.path(playground.namespace), account)
     weighty = copy.deepcopy(own)
     weighty["metadata"]["name"] = "weighty"
     volume(hostPath={"path": "/srv/models/a"})(weighty)
@@ -116,15 +119,15 @@ async def test_a_node_agent_touches_no_pod_but_models_of_its_own_node(playground
         await api.create(path, pod)
     async with allowed(playground, "node-agent") as (client, _):
         for name in (other["metadata"]["name"], "daemon", "core"):
-            with pytest.raises(KubernetesRefused, match=r"its own node|that the Node owns"):
+            with pytest.raises(KubernetesRefused, match=r"its own node|its Node owns"):
                 await client.delete(f"{path}/{name}")
-            with pytest.raises(KubernetesRefused, match=r"its own node|that the Node owns"):
+            with pytest.raises(KubernetesRefused, match=r"its own node|its Node owns"):
                 await client.merge(
                     f"{path}/{name}", {"metadata": {"labels": {"app.kubernetes.io/managed-by": "fairlead"}}}
                 )
         mine = f"{path}/{own['metadata']['name']}"
         await api.merge(mine, {"metadata": {"labels": {"team": "blue", "fairlead.dev/node": None}}})
-        with pytest.raises(KubernetesRefused, match="labels for pods of models"):
+        with pytest.raises(KubernetesRefused, match="labels for models"):
             await client.merge(mine, {"metadata": {"labels": {"app.kubernetes.io/component": "control"}}})
         found = await client.merge(mine, {"metadata": {"labels": {"fairlead.dev/node": "n1"}}})
         assert found["metadata"]["labels"]["team"] == "blue"
@@ -143,5 +146,5 @@ async def test_a_node_agent_keeps_budgets_of_models_alone(playground: Playground
         await client.apply(f"{path}/fairlead-a", budget_of("a", playground.namespace), force=True)
         with pytest.raises(KubernetesRefused, match="last ready pod of one model"):
             await client.apply(f"{path}/fairlead-b", wide, force=True)
-        with pytest.raises(KubernetesRefused, match="not those of Fairlead's own"):
+        with pytest.raises(KubernetesRefused, match="budgets of models, not"):
             await client.apply(f"{path}/fairlead-control", budget_of("control", playground.namespace), force=True)

@@ -96,8 +96,10 @@ async def allowed(ground: Playground, who: str, node: str = "node-1") -> AsyncIt
     try:
         async with proxied(_trusting(ground.settings, token)) as proxy:
             client = KubernetesApi(Access(proxy.url, None, token=token), timeout_s=5.0)
-            yield client, proxy
-            await client.close()
+            try:
+                yield client, proxy
+            finally:
+                await client.close()
     finally:
         await api.delete(Kind(ROLES, "clusterroles", "").path(None, cluster_wide))
         await api.delete(Kind(ROLES, "clusterrolebindings", "").path(None, cluster_wide))
