@@ -11,7 +11,7 @@ export VENV PYTHON
 # What `make run` shows; `make run ARGS="--scenario home3"` shows something else.
 ARGS ?= --scenario city7-rotating --load 0.8 --speed 30
 
-.PHONY: help install run test acceptance check format bench lock scoreboard docs docs-check images
+.PHONY: help install run test acceptance check compiled format bench lock scoreboard docs docs-check images
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -26,7 +26,8 @@ run: $(stamp)  ## a 7-node edge cluster on this machine, until Ctrl-C (ARGS="…
 	@echo "run: fairlead up $(ARGS)"
 	@exec $(bin)/fairlead up $(ARGS)
 
-test: $(stamp) check  ## format, lint, types, layers, then all tests with coverage floors (under 10 min)
+test: $(stamp)  ## format, lint, types, layers, then all tests with coverage floors (about 10 min)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check compiled
 	@tests/run.sh
 
 acceptance: $(stamp)  ## what must hold of the whole system, resumable (CASE=name for some, FRESH=1 for all again)
@@ -38,6 +39,10 @@ check: $(stamp)  ## format, lint, layers, types
 	@echo "check: layers";  $(bin)/lint-imports --no-logo
 	@echo "check: types";   $(bin)/mypy --no-error-summary
 	@echo "check: ok"
+
+# The twin's core, once for all processes of the tests: each would compile it for itself.
+compiled: $(stamp)
+	@$(bin)/fairlead twin compile
 
 format: $(stamp)  ## put the code into the one format
 	@$(bin)/ruff format . && $(bin)/ruff check --fix --quiet .

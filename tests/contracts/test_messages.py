@@ -16,7 +16,7 @@ from fairlead.contracts.plans import PlanDraft
 from tests.contracts.strategies import MESSAGES, a_message
 
 EACH = pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
-FEW = settings(max_examples=10, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
 
 def test_there_are_messages() -> None:
@@ -38,7 +38,7 @@ def test_json_reads_back_the_same(kind: type[Message], data: st.DataObject) -> N
 
 
 @EACH
-@settings(FEW, max_examples=3)
+@settings(FEW, max_examples=2)
 @given(data=st.data())
 def test_nothing_loose_gets_in(kind: type[Message], data: st.DataObject) -> None:
     """Unknown keys, numbers as text, NaN and infinity are refused; a message cannot be changed."""

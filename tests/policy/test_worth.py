@@ -95,9 +95,9 @@ def test_dialogues_that_go_alike_in_stretches_say_less_than_as_many_that_do_not(
 
 def test_what_is_long_ago_counts_ever_less() -> None:
     """A day of dialogues without gain, then half a day with one: more than a third of the estimate is the newest."""
-    sums = Gains()
+    sums, nothing, something, asked = Gains(), [judged(0.0)], [judged(0.03)], exchanges()[:1]
     for k in range(MOST + MOST // 2):
-        sums = added(sums, [judged(0.03 if k >= MOST else 0.0)], exchanges()[:1])
+        sums = added(sums, something if k >= MOST else nothing, asked)
     found = worth(sums, "shadow")
     assert found.dialogues == MOST
     assert found.gain == pytest.approx(0.015)
