@@ -14,7 +14,7 @@ Mood = Literal["well", "away", "silent", "slow", "busy", "lossy", "forgetful"]
 """`away` resets connections, `silent` never answers, `slow` takes `SLOW_S` a call, `busy` answers 429, `lossy` does
 what it is asked and never says so, `forgetful` answers each watch 410."""
 
-SLOW_S = 1.0
+SLOW_S = 2.0
 BUSY_S = 1
 """Wall seconds that a busy server asks to be spared."""
 
@@ -35,9 +35,12 @@ class Proxy:
         self._open: set[asyncio.Task[object]] = set()
 
     def become(self, mood: Mood) -> None:
-        """Change the mood; a server that goes away, or falls silent, breaks off its watches."""
-        self.mood = mood
-        if mood in ("away", "silent", "forgetful"):
+        """Change the mood; one that goes away, or falls silent, breaks off its watches, and so does one that comes back.
+
+        From silence, that is: what it was asked meanwhile it never answers.
+        """
+        before, self.mood = self.mood, mood
+        if before == "silent" or mood in ("away", "silent", "forgetful"):
             for task in list(self._open):
                 task.cancel()
 
@@ -46,8 +49,6 @@ class Proxy:
         self.calls += 1
         mood = self.mood
         watching = "watch" in request.query
-        if mood == "silent":
-            await asyncio.Event().wait()
         if mood == "slow":
             await asyncio.sleep(SLOW_S)
         if mood == "busy" and not watching:
@@ -59,6 +60,8 @@ class Proxy:
             return _broken(request)
         self._open.add(task)
         try:
+            if mood == "silent":
+                await asyncio.Event().wait()
             return await self._pass(request, lost=mood == "lossy" and request.method != "GET")
         except asyncio.CancelledError:
             if task.cancelling() and request.transport is not None:

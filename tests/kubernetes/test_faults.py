@@ -57,6 +57,10 @@ class Scene:
         """Return every pod that is there, whoever may know of it."""
         return (await self.ground.api.items(PODS.path(self.ground.namespace)))[0]
 
+    async def failed(self) -> bool:
+        """Whether the pod of model a has failed, as the API server has it."""
+        return bool((await self.ground.api.get(self.path))["status"]["phase"] == "Failed")
+
     async def gone(self) -> None:
         """Wait until no pod is there."""
         async with asyncio.timeout(20.0):
@@ -92,19 +96,21 @@ async def scene(playground: Playground) -> AsyncIterator[Scene]:
 
 @pytest.mark.parametrize("mood", ["away", "silent"])
 async def test_a_pod_serves_on_while_the_api_is_not_there(scene: Scene, mood: str) -> None:
-    """Nothing is concluded from silence; what happened meanwhile is told afterwards."""
+    """Nothing is concluded from silence, neither at once nor later; what happened meanwhile is told afterwards."""
     await scene.start()
-    await scene.reached("ready")
+    ready = await scene.reached("ready")
     scene.proxy.become(mood)  # type: ignore[arg-type]
-    count = len(scene.said)
-    if mood == "away":
-        calls = scene.proxy.calls
-        await until(lambda: scene.proxy.calls >= calls + 3, "the watch is tried again")
+    calls = scene.proxy.calls
+    await until(lambda: scene.proxy.calls >= calls + 2, "the watch is tried again and again")
+    process = scene.ground.kubelet.of_model("a").process
+    assert process is not None
+    assert not process.ended.done()
     scene.ground.kubelet.kill("a")
-    assert len(scene.said) == count
-    scene.proxy.become("away")
+    await until(scene.failed, "the API server knows of its end")
+    assert scene.said[-1] == ready
     scene.proxy.become("well")
     assert "ended by itself" in (await scene.reached("gone")).reason
+    assert scene.states() == ["starting", "ready", "gone"]
 
 
 async def test_a_start_while_the_api_is_away_comes_true_once(scene: Scene) -> None:
@@ -119,13 +125,43 @@ async def test_a_start_while_the_api_is_away_comes_true_once(scene: Scene) -> No
 
 
 async def test_a_start_that_is_taken_back_while_the_api_is_away_leaves_nothing(scene: Scene) -> None:
-    """Neither before nor after the API is back."""
+    """Neither before nor after the API is back: it has been tried, and is not tried any more."""
     scene.proxy.become("away")
     await scene.start()
+    await until(lambda: "got no answer" in scene.reason, "it has been tried")
     await scene.runtime.stop("a", grace_s=1.0)
+    await scene.reached("stopping")
+    calls = scene.proxy.calls
+    await until(lambda: scene.proxy.calls > calls + 1, "the stop has been tried")
     scene.proxy.become("well")
     assert (await scene.reached("gone")).reason == ""
+    assert [method for method, _, _ in scene.proxy.answered if method == "POST"] == []
     assert await scene.pods() == ()
+
+
+async def test_a_start_whose_answer_is_lost_can_be_taken_back(scene: Scene) -> None:
+    """The pod is found by its name, and goes by its uid."""
+    scene.proxy.become("lossy")
+    await scene.start()
+    await until(lambda: any(method == "POST" for method, _, _ in scene.proxy.answered), "the pod has been made")
+    await scene.runtime.stop("a", grace_s=1.0)
+    assert (await scene.reached("gone")).reason == ""
+    await scene.gone()
+
+
+async def test_a_stop_whose_answer_is_lost_is_a_stop(scene: Scene) -> None:
+    """The next try finds the pod going, or gone; nobody else is said to stop it, and its model can start again."""
+    await scene.start()
+    await scene.reached("ready")
+    scene.proxy.become("lossy")
+    await scene.runtime.stop("a", grace_s=1.0)
+    assert (await scene.reached("gone")).reason == ""
+    assert ("DELETE", scene.path, 200) in scene.proxy.answered
+    scene.proxy.become("well")
+    await scene.start("a-2")
+    assert (await scene.reached("ready")).instance == "a-2"
+    assert len(await scene.pods()) == 1
+    assert scene.states() == ["starting", "ready", "stopping", "gone", "starting", "ready"]
 
 
 async def test_an_answer_that_is_lost_makes_no_second_pod(scene: Scene) -> None:
