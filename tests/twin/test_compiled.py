@@ -12,6 +12,7 @@ from fairlead.contracts.plans import Override
 from fairlead.policy.measuring import Window
 from fairlead.twin.calendar import NodeBack, NodeLost, SpeedTurned
 from fairlead.twin.compiled.native import installed
+from fairlead.twin.compiled.setting import ROOM
 from fairlead.twin.compiled.world import FAILED, FINISHED, REFUSED
 from fairlead.twin.engines import player, supported
 from fairlead.twin.play import Game, engine_of, policy_at
@@ -173,8 +174,8 @@ def test_the_compiled_core_measures_what_the_reference_measures(name: str, polic
 
 
 def test_room_is_made_where_a_run_turns_out_to_need_more_than_was_laid_out() -> None:
-    """Three thousand requests at one instant, all on their way at once: the calendar grows, nothing is lost."""
-    demand = asks(*((1.0, "a", 0.01) for _ in range(3000)))
+    """More requests at one instant than there is room for, all on their way at once: it grows, nothing is lost."""
+    demand = asks(*((1.0, "a", 0.01) for _ in range(ROOM + 300)))
     shape = cluster(MODELS[:1], gb=4)
     subject = Subject("crowd", shape, at_once(shape), lambda: iter(demand), Window(0.0, END_S))
     game = Game(subject, policy_at("sed-static@fresh"), 1, placed((("a",),)))
