@@ -35,9 +35,9 @@ class Proxy:
         self._open: set[asyncio.Task[object]] = set()
 
     def become(self, mood: Mood) -> None:
-        """Change the mood; one that goes away, or falls silent, breaks off its watches, and so does one that comes back.
+        """Change the mood; a server that goes away, or falls silent, breaks off its watches.
 
-        From silence, that is: what it was asked meanwhile it never answers.
+        One that is silent no more breaks off what it was asked meanwhile.
         """
         before, self.mood = self.mood, mood
         if before == "silent" or mood in ("away", "silent", "forgetful"):
