@@ -9,6 +9,7 @@ import pytest
 from fairlead.adapters.kubernetes_api import BUDGETS, NODES, PODS, KubernetesApi
 from fairlead.contracts.errors import KubernetesRefused
 from fairlead.contracts.ports import PodOrder
+from node_agent.image_pulls import ImagePuller
 from node_agent.pod_objects import Place, budget_of, pod_of
 from tests.kubernetes.lab import Playground
 from tests.kubernetes.test_permissions import ACCOUNTS, allowed
@@ -101,6 +102,9 @@ async def test_a_node_agent_makes_pods_of_models_on_its_own_node_alone(playgroun
             change(bad)
             with pytest.raises(KubernetesRefused, match=said):
                 await client.create(path, bad)
+        puller = ImagePuller(Place(playground.namespace, node(), None), client, stuck_s=5.0)
+        await puller.expect([contained("a")])
+        assert puller.pulled == {"small:1"}
         await client.create(path, weighty)
         good = await client.create(path, own)
         labels = {"metadata": {"labels": {"fairlead.dev/instance": "other"}}}
