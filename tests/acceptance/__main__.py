@@ -22,6 +22,7 @@ from tests.acceptance import (
     loop,
     real_model,
     replay,
+    runtimes,
     start,
     twin,
 )
@@ -36,6 +37,7 @@ CASES: tuple[Case, ...] = (
     *comparisons.CASES,
     *earning.CASES,
     *faults.CASES,
+    *runtimes.CASES,
     *agents.CASES,
     *twin.CASES,
     *loop.CASES,
