@@ -126,12 +126,21 @@ def parent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield socket
 
 
+Made = contextlib.AbstractAsyncContextManager[Bench]
+
+
 @pytest.fixture(params=[memory, commands, forks, kubernetes], ids=["memory", "commands", "forks", "kubernetes"])
-async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
-    """Give each runtime in turn; at the end no process of it is left."""
-    make: Callable[[Path, str], contextlib.AbstractAsyncContextManager[Bench]] = request.param
+def make(request: pytest.FixtureRequest) -> Callable[[Path], Made]:
+    """Give what makes each runtime in turn; what it needs is there already, for to get it no loop may run."""
     needs = {"forks": "parent", "kubernetes": "kubeconfig"}.get(request.param.__name__)
-    async with make(tmp_path, request.getfixturevalue(needs) if needs else "") as one:
+    needed = request.getfixturevalue(needs) if needs else ""
+    return lambda directory: request.param(directory, needed)
+
+
+@pytest.fixture
+async def bench(make: Callable[[Path], Made], tmp_path: Path) -> AsyncIterator[Bench]:
+    """Give each runtime in turn; at the end no process of it is left."""
+    async with make(tmp_path) as one:
         one.begin()
         assert await one.runtime.adopt() == ()
         one.listen()
