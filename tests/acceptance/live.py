@@ -86,10 +86,10 @@ class Up:
         own = {MARK: self.mark, "XDG_STATE_HOME": str(self.folder / "xdg"), "TMPDIR": str(self.temporary)}
         return kept | own | more
 
-    def pointer(self) -> dict[str, Any]:
+    def pointer(self, limit_s: float = START_S) -> dict[str, Any]:
         """Return what the system left for commands to find it: control URL, token, state directory, sites."""
         files = until(lambda: list((self.folder / "xdg" / "fairlead").glob("up-*.json")), "the system said where it is",
-                      START_S, self.alive)  # fmt: skip
+                      limit_s, self.alive)  # fmt: skip
         found: dict[str, Any] = json.loads(files[0].read_text("utf-8"))
         return found
 
@@ -126,6 +126,7 @@ class Up:
             return bool(answer.json()["choices"][0]["message"]["content"])
 
         try:
+            self.pointer(limit_s)
             until(answered, "a prompt was answered", limit_s, self.alive)
         except Broken as error:
             raise Broken(f"{error}; it said: {self.said()[-600:]}") from error

@@ -10,7 +10,7 @@ import psutil
 
 from tests.acceptance.agents import BACK_S, CITY7, QUICK, advices
 from tests.acceptance.case import Case, hold
-from tests.acceptance.live import START_S, Up, until, up
+from tests.acceptance.live import Up, until, up
 from tests.acceptance.scripted import compiled, report_of, said, scripted
 
 AGENTS = ("planner", "slot-agent")
@@ -84,7 +84,7 @@ def _kept() -> str:
 
 def _held(system: Up, agent: str) -> int:
     """Return over how many dialogues an agent's worth is known, once it is."""
-    return until(lambda: int(_status(system, agent)["worth"]["dialogues"]), f"{agent} was asked", START_S, system.alive)
+    return until(lambda: int(_status(system, agent)["worth"]["dialogues"]), f"{agent} was asked", BACK_S, system.alive)
 
 
 def _goes_on(system: Up, agent: str, before: int) -> str:
@@ -96,7 +96,7 @@ def _goes_on(system: Up, agent: str, before: int) -> str:
         goes_on = 0 < own < known and known > before
         return f"{agent}: {before} dialogues before, {known} since, {own} of them its own" if goes_on else ""
 
-    return until(more, f"{agent} goes on after {before} dialogues", START_S, system.alive)
+    return until(more, f"{agent} goes on after {before} dialogues", BACK_S, system.alive)
 
 
 def _status(system: Up, agent: str) -> dict[str, Any]:
