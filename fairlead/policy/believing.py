@@ -1,11 +1,11 @@
-"""How far an ingress believes what a node says of itself: nothing in its own favour that the ingress knows better.
+"""How far an ingress believes what a node says of its queues: it has tickets there itself.
 
-A node that says it is fast, or that nobody waits there, is sent requests. It is taken for at most so much faster than
-it was declared, and an ingress's own tickets wait where they were sent until they are answered, whatever the node says.
-Against itself a node may say what it likes: it gets less to do. The words of an honest node stay as they are.
+A node that says that nobody waits there is sent requests. But an ingress's own tickets wait where they were sent until
+they are answered, whatever the node says. Against itself a node may say what it likes: it gets less to do. The words of
+an honest node stay as they are. How fast a node says it is cannot be held against anything: it is learned because what
+is declared may be far off.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -13,45 +13,29 @@ from fairlead.contracts.cluster import Cluster
 from fairlead.policy.backlog import LEAST_LEFT_RATIO
 from fairlead.policy.choice import NodeLoad, PodQueue
 
-FASTER_MOST = 4.0
-"""Times the declared speed that a node is taken for at most. Own choice: what completions teach strays about the truth
-by a factor of e^0.27 (v ← v·r^0.15 with exponential work: √(0.15/2)), so that five standard deviations lie within."""
-
 IN_TRANSIT = 1
 """Own tickets of a pod whose answers may still be under way when the node's word comes that no longer has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What an ingress knows of nodes and models by their definition; of what is not named everything is believed."""
+    """What an ingress knows of models by their definition; of one that is not named everything is believed."""
 
-    speed: Mapping[str, float] = field(default_factory=dict)
-    """Declared, by node."""
     inside: Mapping[str, int] = field(default_factory=dict)
-    """By model: how many requests a pod serves at once."""
+    """How many requests a pod serves at once."""
     work: Mapping[str, float] = field(default_factory=dict)
-    """b by model, seconds at speed 1."""
+    """b, seconds at speed 1."""
 
 
 def bounds_of(cluster: Cluster) -> Bounds:
     """Return what the definition of a cluster says."""
-    return Bounds(
-        {n.id: n.speed for n in cluster.nodes},
-        {m.id: m.concurrency for m in cluster.models},
-        {m.id: m.work_s for m in cluster.models},
-    )
+    return Bounds({m.id: m.concurrency for m in cluster.models}, {m.id: m.work_s for m in cluster.models})
 
 
-def believed_speed(said: float, declared: float) -> float:
-    """Return what a node is taken for that says it is so fast."""
-    return min(said, FASTER_MOST * declared)
-
-
-def believed(load: NodeLoad, node: str, own: Mapping[str, int], bounds: Bounds) -> NodeLoad:
+def believed(load: NodeLoad, own: Mapping[str, int], bounds: Bounds) -> NodeLoad:
     """Return what is believed of a node's word; `own` are the ingress's own tickets that its pods have, by model."""
-    speed = believed_speed(load.speed, bounds.speed.get(node, math.inf))
     pods = tuple([_with_own(pod, own[pod.model], bounds) if pod.model in own else pod for pod in load.pods])
-    return NodeLoad(speed, load.observed_at_s, pods, load.pausing)
+    return NodeLoad(load.speed, load.observed_at_s, pods, load.pausing)
 
 
 def _with_own(pod: PodQueue, own: int, bounds: Bounds) -> PodQueue:
