@@ -1,6 +1,7 @@
 """What agents must be worth before a careful operator switches them on; docs/planning.md has runs with more seeds."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.acceptance.case import Case, hold
@@ -17,8 +18,8 @@ NEAR_MOST = 0.8
 PLACEBO_LEAST = 1.0
 """Of a placebo: what is less would be the gain of any stir."""
 
-ELSEWHERE = (("city7-rotating", 0.8, 4), ("catalogue-roomy", 0.6, 4), ("catalogue-crowded-cycle", 0.6, 12))
-"""With seeds: on the crowded cycle runs of one seed differ by a tenth."""
+ELSEWHERE = (("city7-rotating", 0.8, 4), ("catalogue-roomy", 0.6, 2), ("catalogue-crowded-cycle", 0.6, 12))
+"""With seeds: on the crowded cycle runs of one seed differ by a tenth; where nothing is told they are the fallback's."""
 NOWHERE_WORSE = 1.02
 """Mean latency of the stand-in over the fallback's, at most, wherever it is."""
 
@@ -30,6 +31,19 @@ HARM_SEEDS = 5
 
 LOCAL_LIMIT_S = 600.0
 """A minute on a free core."""
+
+LATE = (
+    ("clean", "good=1", 2.0),
+    ("at 25 s", "good=1", 25.0),
+    ("a fifth malformed", "good=0.8,bad=0.2", 2.0),
+)
+"""What answers, and after how many seconds of the virtual clock; 25 are past each agent's deadline of 0.6 of a slot."""
+LATE_SEEDS = 3
+LATE_WORDS = ("--scenario", "city7-rotating", "--load", "0.8", "--warm-up", "300", "--duration", "900")
+LATE_MOST = 1.05
+"""F over that of the clean one, at most."""
+MALFORMED = (0.05, 0.35)
+"""Share of the questions that get no usable reply, of which a fifth is spoilt."""
 
 NOTED = (
     ("catalogue-roomy-switch", 0.6, 2),
@@ -95,6 +109,39 @@ def _harm() -> str:
     return f"{', '.join(said)}; {took_s:.0f} s"
 
 
+def _late() -> str:
+    """Ask a rule in place of a language model that is quick and well, that is too late, and that is often malformed."""
+    with ThreadPoolExecutor() as pool:
+        clean, late, spoilt = pool.map(lambda one: _evaluated(one[1], one[2]), LATE)
+    hold(clean["fallback_ratio"] < 1.0, f"nothing of the clean one ever acts: {clean}")
+    hold(clean["malformed_ratio"] == clean["unanswered_ratio"] == 0.0, f"the clean one is not clean: {clean}")
+    hold(late["unanswered_ratio"] == late["fallback_ratio"] == 1.0, f"what comes too late acts: {late}")
+    for one in late["runs"]:
+        ours, theirs = one["objective"]["agents"], one["objective"]["fallback"]
+        hold(ours == theirs, f"seed {one['seed']}: waiting for what is late changes F from {theirs} to {ours}")
+    unusable = 1.0 - (1.0 - spoilt["unanswered_ratio"]) * (1.0 - spoilt["malformed_ratio"])
+    hold(MALFORMED[0] <= unusable <= MALFORMED[1], f"{unusable:.3f} of the replies are unusable: {spoilt}")
+    hold(spoilt["fallback_ratio"] < 1.0, f"nothing of it ever acts: {spoilt}")
+    said = []
+    for (name, _, _), found in zip(LATE, (clean, late, spoilt), strict=True):
+        ratio = _sum_of(found) / _sum_of(clean)
+        hold(ratio <= LATE_MOST, f"{name}: F is {ratio:.4f} of the clean one's, allowed are {LATE_MOST}")
+        said.append(f"{name} F {ratio:.3f} of the clean one's, {_said('of the fallback', found['ratio']['objective'])}")
+    return f"{'; '.join(said)}; {unusable:.0%} unusable"
+
+
+def _evaluated(mix: str, seconds: float) -> dict[str, Any]:
+    words = ("--llm", f"scripted:{mix}", "--llm-seconds", f"{seconds:g}", *LATE_WORDS, "--seeds", str(LATE_SEEDS))
+    ended = run("agents", "evaluate", *words, "--json", limit_s=LOCAL_LIMIT_S)
+    hold(ended.status == 0, f"agents evaluate {' '.join(words)}: status {ended.status}: {ended.err[-600:]}")
+    told: dict[str, Any] = json.loads(ended.out)
+    return told
+
+
+def _sum_of(told: dict[str, Any]) -> float:
+    return float(sum(one["objective"]["agents"] for one in told["runs"]))
+
+
 def _local() -> str:
     """Ask the small model of this machine: what it says is worth nothing, what it costs is told."""
     if missing():
@@ -135,6 +182,7 @@ CASES = (
     Case("earning-stand-in", "what is known of recurring demand pays, told through prompt and reply", _stand_in),
     Case("earning-elsewhere", "where there is nothing to know, or little, knowing does no harm", _elsewhere),
     Case("earning-local", "a real language model asked in the twin: shares, tokens and seconds are told", _local),
+    Case("agents-late", "a language model that is late or often malformed costs next to nothing", _late),
     Case("earning-notes", "a note that comes true gains, one that does not costs next to nothing", _notes),
     Case("earning-harm", "agents that mean harm, or nothing, cost next to none", _harm),
 )
