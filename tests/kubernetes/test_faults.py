@@ -6,14 +6,17 @@ import itertools
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import aiohttp
 import pytest
 
+from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_access import Access, access_of
 from fairlead.adapters.kubernetes_api import NODES, PODS, Kind, KubernetesApi, Object
 from fairlead.contracts.errors import FairleadError
 from fairlead.contracts.ports import PodOrder, PodStatus
 from node_agent.image_pulls import ImagePuller
 from node_agent.kubernetes_runtime import KubernetesRuntime
+from node_agent.pod_feed import feed_of
 from node_agent.pod_objects import Place, pod_name
 from tests.kubernetes.lab import Playground, runtime_of
 from tests.kubernetes.proxy import BUSY_S, Proxy, proxied
@@ -286,6 +289,35 @@ async def test_two_agents_of_a_node_have_one_pod(scene: Scene) -> None:
     ready = await scene.reached("ready")
     assert [p["metadata"]["labels"]["fairlead.dev/instance"] for p in await scene.pods()] == [ready.instance]
     await other.close()
+
+
+async def test_a_pod_to_which_routes_lead_answers_while_its_endpoint_is_withdrawn(playground: Playground) -> None:
+    """Who still sends it requests after its deletion has them answered; a keeper that cannot be asked is not needed."""
+    spec = contained("a")
+    assert spec.container is not None
+    spec = spec.model_copy(update={"container": spec.container.model_copy(update={"stop_grace_s": 6.0})})
+    place = Place(playground.namespace, node(keeper_url="http://keeper.fairlead.svc:8711"), None, routed=True)
+    feed = feed_of(playground.api, playground.settings, "n1", "tests")
+    runtime = KubernetesRuntime(place, playground.api, feed, ScaledClock(), stuck_s=20.0)
+    await runtime.adopt()
+    statuses = runtime.watch()
+    await runtime.start(PodOrder("n1", spec, "a-1"))
+    ready = await anext(statuses)
+    while ready.state != "ready":
+        ready = await anext(statuses)
+    await runtime.stop("a", grace_s=1.0)
+    path = PODS.path(playground.namespace, pod_name("a", "n1"))
+
+    async def going() -> bool:
+        return "deletionTimestamp" in (await playground.api.get(path))["metadata"]
+
+    await until(going, "the pod is deleted")
+    async with aiohttp.ClientSession() as client, client.get(ready.url or "") as answer:
+        assert answer.status == 200
+    assert (await playground.api.get(path))["metadata"]["deletionGracePeriodSeconds"] == 6
+    while (await anext(statuses)).state != "gone":
+        pass
+    await runtime.close()
 
 
 # --- starts that cannot succeed
