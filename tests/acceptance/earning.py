@@ -19,7 +19,7 @@ PLACEBO_LEAST = 1.0
 """Of a placebo: what is less would be the gain of any stir."""
 
 ELSEWHERE = (("city7-rotating", 0.8, 4), ("catalogue-roomy", 0.6, 2), ("catalogue-crowded-cycle", 0.6, 12))
-"""With seeds: on the crowded cycle runs of one seed differ by a tenth; where nothing is told they are the fallback's."""
+"""With seeds: on the crowded cycle runs of one seed differ by a tenth; where nothing is told they are all the same."""
 NOWHERE_WORSE = 1.02
 """Mean latency of the stand-in over the fallback's, at most, wherever it is."""
 
