@@ -76,7 +76,7 @@ async def test_invariant_06_moves_under_load_lose_nothing_and_serve_nothing_twic
     async with scene(tmp_path, small_cluster(nodes=3, sites=2, models=(model("alpha", work_s=5.0),))) as s:
         for gateway in (("n0", "s0"), ("n1", "s1"), ("n2", None)):
             await s.gateway(*gateway)
-        pods = [await s.pod(n, "alpha", work_s=w, pieces=3) for n, w in zip(names, (0.001, 0.004, 0.012), strict=True)]
+        pods = [await s.pod(n, "alpha", work_s=w, pieces=3) for n, w in zip(names, (0.01, 0.03, 0.09), strict=True)]
         for site in ("n0", "n1"):
             await until(lambda site=site: reaches(s, site, *names))  # type: ignore[misc]
             assert s.gateways[site].view.steer_by(table(1, dict.fromkeys(names, 1 / 3), work_s=5.0))
