@@ -113,6 +113,8 @@ class Access:
         self._known: dict[str, TokenRecord] = {}
         self._read_at_s: float | None = None
         self._reading = asyncio.Lock()
+        self._forgotten = 0
+        """How often what was read has been said to be out of date."""
 
     async def check(self, operation: str, authorization: str | None, peer: str | None) -> str:
         """Return who the caller is, in words for an audit, if that one may; raises `Unauthenticated`, `Denied`."""
@@ -148,16 +150,19 @@ class Access:
         return self._clock.wall_s() - self._read_at_s > (FRESH_S if sha256 in self._known else UNKNOWN_EVERY_S)
 
     async def _read(self, sha256: str) -> None:
-        self._read_at_s = self._clock.wall_s()  # before the store is asked: a `forget` meanwhile has the last word
+        """Read the tokens; until they are there nobody judges by the time of this reading."""
+        at_s, forgotten = self._clock.wall_s(), self._forgotten
         try:
             self._known = {record.sha256: record for record in await self._store.tokens()}
         except StoreUnavailable:
             if sha256 not in self._known:
                 self._read_at_s = None
                 raise
+        self._read_at_s = at_s if forgotten == self._forgotten else None
 
     def forget(self) -> None:
         """Read the tokens again with the next call."""
+        self._forgotten += 1
         self._read_at_s = None
 
 

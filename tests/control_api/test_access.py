@@ -90,6 +90,30 @@ async def test_known_tokens_go_on_while_the_store_is_away() -> None:
         await access.check("list_nodes", "Bearer abc", None)
 
 
+async def test_a_token_is_known_to_who_comes_while_they_are_read_for_another() -> None:
+    """As right after it was made, where somebody else was the first to come."""
+    going, hold = asyncio.Event(), asyncio.Event()
+
+    class Slow(MemoryStore):
+        async def tokens(self) -> list[TokenRecord]:
+            going.set()
+            await hold.wait()
+            return await super().tokens()
+
+    store = Slow()
+    access = Access(store, VirtualClock(), auth=True)
+    await store.add_token(some.token("t1").model_copy(update={"sha256": digest("abc")}))
+    access.forget()
+    other = asyncio.create_task(access.check("list_nodes", "Bearer unknown", None))
+    await going.wait()
+    made = asyncio.create_task(access.check("list_nodes", "Bearer abc", None))
+    await asyncio.sleep(0)  # it has come, the other one still reads
+    hold.set()
+    assert "t1" in await made
+    with pytest.raises(Unauthenticated):
+        await other
+
+
 async def test_a_token_made_while_others_are_read_is_known_at_once() -> None:
     """Whoever comes while another call still waits for the store waits for it too, and is not judged by what was."""
     going, hold = asyncio.Event(), asyncio.Event()
