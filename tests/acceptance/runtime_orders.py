@@ -47,9 +47,10 @@ def fencing(scene: Scene) -> str:
     system, former = scene.system, scene.former
     assert former is not None
     node, before = former.node, {where: one for where, one in scene.ready().items() if where[0] == former.node}
+    hold(bool(before), f"{node} has no pod that an old word could put out of service")
     token = system.call("POST", "tokens", {"role": "agent", "note": "tests"}).json()["token"]
     repeated = system.call("POST", "reports/node", former.to_document(), token=token)
-    hold(repeated.status == 200 and not repeated.json()["accepted"], f"taken twice: {repeated.body!r}")
+    hold(repeated.status == 200 and not repeated.json()["accepted"], f"a report of before: {repeated.body!r}")
     late = {"sequence": former.sequence + LATER, "observed_at_s": former.observed_at_s + 0.001, "pods": ()}
     empty = former.model_copy(update=late).to_document()
     hold(system.call("POST", "reports/node", empty, token=token).status == 200, "a late report is no error")

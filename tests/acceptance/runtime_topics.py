@@ -138,10 +138,10 @@ def _busy(scene: Scene) -> list[tuple[Where, int]]:
 
 def orphan(scene: Scene) -> str:
     """Hold that pods outlive a killed agent and its successor has the same ones, none twice, and can stop them."""
-    system, node = scene.system, scene.having(MODEL)[0]
+    system, serving = scene.system, scene.ready()
+    node = max(scene.having(MODEL), key=lambda one: sum(at == one for at, _ in serving))
     hold(len(scene.having(MODEL)) > 1, f"{MODEL} has no second pod")
     agent, former = f"node-agent-{node}", agent_reports(scene.settings)[node]
-    serving = scene.ready()
     before = {where: one for where, one in scene.processes().items() if where[0] == node and where in serving}
     since_s = now_s(scene.settings)
     pid = system.named()[agent]
