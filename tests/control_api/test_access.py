@@ -95,7 +95,7 @@ async def test_a_token_is_known_to_who_comes_while_they_are_read_for_another() -
     going, hold = asyncio.Event(), asyncio.Event()
 
     class Slow(MemoryStore):
-        async def tokens(self) -> list[TokenRecord]:
+        async def tokens(self) -> tuple[TokenRecord, ...]:
             going.set()
             await hold.wait()
             return await super().tokens()
@@ -119,7 +119,7 @@ async def test_a_token_made_while_others_are_read_is_known_at_once() -> None:
     going, hold = asyncio.Event(), asyncio.Event()
 
     class Slow(MemoryStore):
-        async def tokens(self) -> list[TokenRecord]:
+        async def tokens(self) -> tuple[TokenRecord, ...]:
             found = await super().tokens()
             going.set()
             await hold.wait()
