@@ -116,7 +116,7 @@ class View:
             return False
         at_s, wall_s = state.observed_at_s, self._clock.wall_s()
         own = Counter(sent.model for sent in known.there if sent.seen_at_s < at_s)
-        before, known.load = known.load, believed(observed(state), own, self._steering.bounds)
+        before, known.load = known.load, believed(observed(state), state.node, own, self._steering.bounds)
         known.instance, known.sequence = state.instance, state.sequence
         came_back, known.reachable, known.heard_at_s = not known.reachable, True, heard_at_s
         known.doubted = {m: d for m, d in known.doubted.items() if d[0] >= at_s and d[1] > wall_s}

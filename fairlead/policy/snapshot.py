@@ -15,6 +15,7 @@ from fairlead.contracts.errors import foreign
 from fairlead.contracts.events import Wake
 from fairlead.contracts.readings import GatewayReport, KeeperState, NodeReport, PodLoad, PodReading
 from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.believing import believed_speed
 from fairlead.policy.choice import PodQueue, drained, observed
 
 REPORTS_ALLOWED = 3
@@ -141,7 +142,9 @@ def _node(
     if max(abs(now_s - agent.observed_at_s), abs(now_s - keeper.observed_at_s)) > limit_s:
         return NodeView(node=spec.id, up=False, observed_at_s=observed_at_s, speed=spec.speed, pods=())
     work = {m.id: m.work_s for m in specs.values()}
-    queues = {q.model: q for q in drained(replace(observed(keeper), pausing=spec.pausing), now_s, work).pods}
+    speed = believed_speed(keeper.speed, spec.speed)
+    load = replace(observed(keeper), speed=speed, pausing=spec.pausing)
+    queues = {q.model: q for q in drained(load, now_s, work).pods}
     loads = {p.model: p for p in keeper.pods}
     pods = tuple(
         _pod(now_s, pod, queues.get(pod.model), loads.get(pod.model), specs[pod.model])
@@ -149,9 +152,7 @@ def _node(
         if pod.model in specs and (pod.phase != "off" or _is_blocked(now_s, pod))
     )
     troubles = tuple(foreign(f"{pod.model}: {pod.reason}") for pod in agent.pods if pod.reason)
-    return NodeView(
-        node=spec.id, up=True, observed_at_s=observed_at_s, speed=keeper.speed, pods=pods, troubles=troubles
-    )
+    return NodeView(node=spec.id, up=True, observed_at_s=observed_at_s, speed=speed, pods=pods, troubles=troubles)
 
 
 def _pod(now_s: float, pod: PodReading, queue: PodQueue | None, load: PodLoad | None, spec: ModelSpec) -> PodView:

@@ -152,7 +152,7 @@ class FreshView:
     def _loads(self, now_s: float) -> dict[str, NodeLoad]:
         said = {name: node.load(now_s) for name, node in self._nodes.items() if node.up}
         there, bounds = self._there, self._steering.bounds
-        loads = {name: believed(load, there.at(name), bounds) for name, load in said.items()}
+        loads = {name: believed(load, name, there.at(name), bounds) for name, load in said.items()}
         for one in self._own.values():
             if one.node in loads:
                 loads[one.node] = dispatched(loads[one.node], one.model, self._steering.work[one.model])
@@ -232,7 +232,7 @@ class ReportedView:
         """Take a report; True if a pod changed its phase or the node came back."""
         name, before = reading.node.id, self._words.get(reading.node.id)
         self._own = {r: d for r, d in self._own.items() if d.node != name or d.seen_at_s > reading.at_s}
-        load = believed(reading.load, self._there.at(name), self._steering.bounds)
+        load = believed(reading.load, name, self._there.at(name), self._steering.bounds)
         for one in self._own.values():
             if one.node == name:
                 load = dispatched(load, one.model, self._steering.work[one.model])

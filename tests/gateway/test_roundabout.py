@@ -11,7 +11,7 @@ import pytest
 
 from fairlead.adapters.clock import VirtualClock
 from fairlead.contracts.readings import KeeperState, PodLoad
-from fairlead.policy.believing import Bounds
+from fairlead.policy.believing import FASTER_MOST, Bounds
 from gateway.view import View
 from tests.gateway.scene import free_port, scene, small_cluster
 from tests.gateway.test_clusters import reaches
@@ -138,18 +138,19 @@ async def test_a_reports_age_counts_against_its_use() -> None:
     assert "n1" not in one.loads(clock.now_s())
 
 
-async def test_a_keeper_that_hides_its_queue_is_not_believed() -> None:
+async def test_a_keeper_that_hides_its_queue_and_boasts_is_not_believed() -> None:
     """The tickets that it has acknowledged and not begun to answer wait there, but one that may be on its way."""
     clock = VirtualClock(100.0)
     one = view(clock)
-    one.bounded(Bounds({"alpha": 1}, {"alpha": 1.0}))
+    one.bounded(Bounds({"n1": 1.0}, {"alpha": 1}, {"alpha": 1.0}))
     assert one.heard(state(1, 100.0))
     sent = [one.sent("n1", "alpha") for _ in range(5)]
     for each in sent:
         one.acknowledged(each)
     await clock.advance(0.1)
-    assert one.heard(state(2, clock.now_s()))
+    assert one.heard(state(2, clock.now_s()).model_copy(update={"speed": 1e6}))
     load = one.loads(clock.now_s())["n1"]
+    assert load.speed == FASTER_MOST
     assert load.pods[0].count == 4
     assert load.pods[0].work_s == pytest.approx(3.1)
     one.answered(sent[0])

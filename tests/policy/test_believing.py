@@ -1,4 +1,4 @@
-"""What an ingress makes of a node's word: honest ones stay as they are, a hidden queue is seen."""
+"""What an ingress makes of a node's word: an honest one stays as it is, a queue is not hidden, a boast not believed."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from fairlead.contracts.readings import KeeperState, PodLoad
 from fairlead.policy.backlog import Backlog
-from fairlead.policy.believing import Bounds, believed, bounds_of
+from fairlead.policy.believing import FASTER_MOST, Bounds, believed, believed_speed, bounds_of
 from fairlead.policy.choice import NodeLoad, PodQueue, price
 from tests.twin.scene import cluster, model
 
@@ -59,7 +59,7 @@ def played(course: Course) -> tuple[NodeLoad, dict[str, int]]:
 def test_the_word_of_an_honest_node_stays_as_it_is(course: Course) -> None:
     """Also to an ingress all of whose tickets are there, and to which an answer of each pod is still on its way."""
     load, counts = played(course)
-    found = believed(load, {name: count + 1 for name, count in counts.items()}, BOUNDS)
+    found = believed(load, "n2", {name: count + 1 for name, count in counts.items()}, BOUNDS)
     assert [p.count for p in found.pods] == [p.count for p in load.pods]
     assert [p.work_s for p in found.pods] == pytest.approx([p.work_s for p in load.pods])
     assert found.speed == load.speed
@@ -81,22 +81,23 @@ def test_own_tickets_wait_where_they_were_sent(
     own: int, work_s: float, count: int, expected: tuple[float, int]
 ) -> None:
     """One may have been answered, one of the others may be nearly done; what is said beyond that counts."""
-    [pod] = believed(said(work_s, count), {"a": own}, BOUNDS).pods
+    [pod] = believed(said(work_s, count), "n1", {"a": own}, BOUNDS).pods
     assert (pod.work_s, pod.count) == pytest.approx(expected)
 
 
 def test_of_what_is_not_known_everything_is_believed() -> None:
-    """A model that is not in the definition any more."""
-    load = said(0.0, 0, speed=50.0)
-    assert believed(load, {"a": 9}, Bounds()) == load
+    """A node or a model that is not in the definition any more."""
+    load = said(0.0, 0, speed=5000.0)
+    assert believed(load, "n9", {"a": 9}, Bounds()) == load
 
 
-@given(work_s=st.floats(0.0, 1e9), count=st.integers(0, 10**9), own=st.integers(2, 99))
-def test_no_word_hides_the_tickets_of_who_hears_it(work_s: float, count: int, own: int) -> None:
-    """A request is never expected earlier than behind the ingress's own ones."""
-    load = believed(said(work_s, count), {"a": own}, BOUNDS)
-    least_s = (own - 2) * 4.0 + 0.1 * 4.0 + 4.0
+@given(speed=st.floats(1e-3, 1e300), work_s=st.floats(0.0, 1e9), count=st.integers(0, 10**9), own=st.integers(2, 99))
+def test_no_word_makes_a_node_cheaper_than_its_bounds(speed: float, work_s: float, count: int, own: int) -> None:
+    """A request is never expected earlier than behind the ingress's own ones, at so many times the declared speed."""
+    load = believed(said(work_s, count, speed), "n1", {"a": own}, BOUNDS)
+    least_s = ((own - 2) * 4.0 + 0.1 * 4.0 + 4.0) / (FASTER_MOST * 0.5)
     assert price("n1", load, load.pods[0], WORK, 0.0).delay_s >= least_s * (1.0 - 1e-12)
+    assert load.speed == believed_speed(speed, 0.5) <= FASTER_MOST * 0.5
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from fairlead.contracts.decisions import ModelView, NodeView, PodView, Snapshot
 from fairlead.contracts.events import Wake
 from fairlead.contracts.readings import GatewayReport, NodeReport
 from fairlead.contracts.tuning import PolicySettings
+from fairlead.policy.believing import FASTER_MOST
 from fairlead.policy.snapshot import allowed_age_s, fold, outdated, totals, with_wakes
 from tests.slot_agent.edge import ORIGIN_S, Edge, cluster
 
@@ -65,6 +66,14 @@ def pod(snapshot: Snapshot, of: str, name: str) -> PodView:
 def changed(message: Message, **fields: Any) -> Any:
     """Return `message` with other values, checked like any that arrives."""
     return type(message).model_validate({**dict(message), **fields})
+
+
+@pytest.mark.parametrize(("said", "believed"), [(1e6, FASTER_MOST), (2.0, 2.0), (1e-6, 1e-6)])
+def test_a_keepers_boast_of_its_speed_is_believed_within_bounds(said: float, believed: float) -> None:
+    """Of nodes that were declared at speed 1; what a keeper says against itself counts as it is."""
+    reports = edge().gateway_reports()
+    lies = [r if r.keeper is None else changed(r, keeper=changed(r.keeper, speed=said)) for r in reports]
+    assert [n.speed for n in folded(edge(), gateways=lies).nodes if n.up] == [believed] * 3
 
 
 def test_agents_and_keepers_readings_of_a_pod_are_joined() -> None:

@@ -2,11 +2,13 @@
 
 import pytest
 
+from fairlead.policy.believing import FASTER_MOST
 from fairlead.studies.cells import Cell, CellResult, ScenarioAt, playable, run_cell
 from fairlead.studies.references import recorded_reference_s
 from fairlead.studies.replay import FIGURES
-from fairlead.twin.forging import BOAST
-from fairlead.twin.play import engine_of
+from fairlead.twin.engine import Engine
+from fairlead.twin.forging import BOAST, Tale, liar
+from fairlead.twin.play import Game, engine_of, policy_at
 from fairlead.twin.scenarios import scenario
 from fairlead.twin.subjects import subject_of
 
@@ -45,6 +47,23 @@ def test_what_a_liar_costs_is_bounded(name: str, forged: CellResult) -> None:
     """
     honest = figure(name, found("marginal-dpp@5s"))
     assert honest < figure(name, forged) <= COSTS_MOST * honest
+
+
+@pytest.mark.parametrize("state", ["5s", "fresh"])
+def test_a_boast_beyond_the_bounds_is_worth_what_the_bounds_are(state: str) -> None:
+    """A speed a thousand times beyond all belief ends the same requests at the same instants as one just beyond."""
+    some, more = (ends(Tale(10.0 * k * FASTER_MOST, 0.0, 0.0), state) for k in (1.0, 1000.0))
+    assert some == more
+    assert some != ends(Tale(), state)
+
+
+def ends(tale: Tale, state: str) -> list[tuple[int, str, float | None]]:
+    """Return who was served where until when, in a short run in which a node tells a tale."""
+    subject = subject_of(scenario(SOURCE.name), SOURCE.load, 1, 60.0, 300.0)
+    engine: Engine = engine_of(Game(subject, policy_at(f"marginal-dpp@{state}"), 1))
+    engine.nodes[liar(subject.cluster)].tale = tale
+    engine.run(subject.window.end_at_s)
+    return [(one.number, one.node, one.ended_at_s) for one in engine.ended]
 
 
 def test_a_gate_whose_predictions_do_not_come_is_not_believed() -> None:
