@@ -74,7 +74,7 @@ async def journal(store: MongoStore, agent: AgentName) -> list[DecisionRecord]:
 async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
     mongo_settings: MongoSettings, mongo_store: MongoStore, tmp_path: Path
 ) -> None:
-    """Every slot is decided, proposals act, each question of the journal is in the server's log, all of it replays."""
+    """Every slot is decided, proposals act, each answer of the journal is in the server's log, all of it replays."""
     script = Script(mix_of("good=0.6,bad=0.4"), seed=5, slot_s=30.0 / JUDGED_SPEED)
 
     async def lived() -> bool:
@@ -93,7 +93,8 @@ async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
         dialogues = [r.dialogue for r in records if r.dialogue is not None]
         assert len({d.id for d in dialogues}) == len(dialogues)
         asked = [e for d in dialogues for e in d.exchanges if e.answer.attempts]
-        assert {e.id for e in asked} <= {line.ask for line in server.lines}
+        answered = {e.id for e in asked if e.answer.code != "late"}  # one that gave up early may never have come there
+        assert answered <= {line.ask for line in server.lines}
         assert {e.answer.model for e in asked} == {"scripted"}
         slots = [r.input.slot for r in records if r.kind == "slot" and isinstance(r.input, SlotInput)]
         assert slots == list(range(slots[0], slots[-1] + 1))
