@@ -16,7 +16,7 @@ from fairlead.contracts.plans import PlanDraft
 from tests.contracts.strategies import MESSAGES, a_message
 
 EACH = pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
-FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
+FEW = settings(max_examples=4, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow])
 
 
 def test_there_are_messages() -> None:
