@@ -9,6 +9,8 @@ import argparse
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from tests.acceptance import (
     agents,
@@ -68,38 +70,43 @@ def main() -> int:
 
 
 def _run(cases: list[Case], ledger: Ledger, *, again: bool) -> int:
-    """Run cases in order, say how each went, and return 0 if all passed."""
+    """Run cases in order, those that may run side by side at the end, and return 0 if all passed."""
     begun_s = time.monotonic()
-    print(
-        f"acceptance: {len(cases)} of {len(CASES)} cases at {ledger.folder.name}; all take an hour",
-        flush=True,
-    )
-    failed, skipped = [], 0
-    for case in cases:
-        known = ledger.read(f"case-{case.name}")
-        if known is not None and not again:
-            print(f"passed {case.name}, {known['took_s']:.0f} s before: {known['found']}", flush=True)
-            continue
-        print(f"...    {case.name}: {case.claim}", flush=True)
-        at_s = time.monotonic()
-        try:
-            found = case.run()
-        except Skipped as why:
-            skipped += 1
-            print(f"skipped {case.name}: {why}", flush=True)
-            continue
-        except Exception as error:
-            failed.append(case.name)
-            words = str(error) if isinstance(error, Broken) else traceback.format_exc()
-            print(f"FAILED {case.name}, {time.monotonic() - at_s:.0f} s: {words}", flush=True)
-            continue
-        took_s = time.monotonic() - at_s
-        ledger.write(f"case-{case.name}", {"took_s": took_s, "found": found})
-        print(f"passed {case.name}, {took_s:.0f} s: {found}", flush=True)
+    print(f"acceptance: {len(cases)} of {len(CASES)} cases at {ledger.folder.name}; all take an hour", flush=True)
+    fates = {case.name: _fate(case, ledger, again=again) for case in cases if case.pace == "alone"}
+    with ThreadPoolExecutor(1) as beside:
+        slow = {case.name: beside.submit(_fate, case, ledger, again=again) for case in cases if case.pace == "slow"}
+        fates |= {case.name: _fate(case, ledger, again=again) for case in cases if case.pace == "offline"}
+        fates |= {name: fate.result() for name, fate in slow.items()}
+    failed = [case.name for case in cases if fates[case.name] == "failed"]
+    skipped = sum(fate == "skipped" for fate in fates.values())
     print(f"acceptance: {time.monotonic() - begun_s:.0f} s" + (f"; failed: {', '.join(failed)}" if failed else ""))
     rest = f", {skipped} skipped" if skipped else ""
     print(f"{len(cases) - len(failed) - skipped} passed, {len(failed)} failed{rest}", flush=True)
     return bool(failed)
+
+
+def _fate(case: Case, ledger: Ledger, *, again: bool) -> Literal["passed", "skipped", "failed"]:
+    """Run a case that has not passed at this revision, and say how it went."""
+    known = ledger.read(f"case-{case.name}")
+    if known is not None and not again:
+        print(f"passed {case.name}, {known['took_s']:.0f} s before: {known['found']}", flush=True)
+        return "passed"
+    print(f"...    {case.name}: {case.claim}", flush=True)
+    at_s = time.monotonic()
+    try:
+        found = case.run()
+    except Skipped as why:
+        print(f"skipped {case.name}: {why}", flush=True)
+        return "skipped"
+    except Exception as error:
+        words = str(error) if isinstance(error, Broken) else traceback.format_exc()
+        print(f"FAILED {case.name}, {time.monotonic() - at_s:.0f} s: {words}", flush=True)
+        return "failed"
+    took_s = time.monotonic() - at_s
+    ledger.write(f"case-{case.name}", {"took_s": took_s, "found": found})
+    print(f"passed {case.name}, {took_s:.0f} s: {found}", flush=True)
+    return "passed"
 
 
 if __name__ == "__main__":

@@ -307,10 +307,12 @@ def _answered(behaviour: str, text: str) -> Answer:
 
 
 CASES = (
-    Case("agents-fuzz", "100 000 spoilt replies and the scripted ones: each ends in a valid decision", _fuzz),
+    Case(
+        "agents-fuzz", "100 000 spoilt replies and the scripted ones: each ends in a valid decision", _fuzz, "offline"
+    ),
     Case("agents-scripted", "40 % bad replies: slots in time, none lost, ladder and log agree ask by ask", _scripted),
     Case("agents-replay", "decisions by a model identical under two hash seeds; live replay counts Diverged", _replay),
     Case("agents-budget", "10 000 tokens an hour: not one more, the fallback acts, the status says why", _budget),
     Case("agents-outage", "the endpoint killed, hung and restored: fallback, then the agent again", _outage),
-    Case("agents-home3", "a real local model is asked every slot and epoch, no slot late", _home3),
+    Case("agents-home3", "a real local model is asked every slot and epoch, no slot late", _home3, "slow"),
 )

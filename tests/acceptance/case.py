@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ROOT = Path(__file__).parents[2]
 STATE = ROOT / ".acceptance"
@@ -37,6 +37,9 @@ class Case:
     """What it shows, in words."""
     run: Callable[[], str]
     """Returns the figures found; raises `Broken`, or anything else, where it does not hold."""
+    pace: Literal["alone", "offline", "slow"] = "alone"
+    """Whether others may run meanwhile: of an `offline` case no clock measures anything, a `slow` one does little for
+    long; these two run side by side."""
 
 
 @functools.cache

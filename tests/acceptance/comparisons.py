@@ -116,6 +116,11 @@ def _fidelity() -> str:
 
 CASES = (
     Case("twin-compare", "the twin on the demand of a short live run has its mean latency", _fidelity),
-    Case("replay-city7", "marginal-dpp against sed-static and random-static on city7-rotating, in 5 min", _city7),
-    Case("replay-catalogue", "marginal-dpp against lru where the models do not fit", _catalogue),
+    Case(
+        "replay-city7",
+        "marginal-dpp against sed-static and random-static on city7-rotating, in 5 min",
+        _city7,
+        "offline",
+    ),
+    Case("replay-catalogue", "marginal-dpp against lru where the models do not fit", _catalogue, "offline"),
 )

@@ -150,6 +150,9 @@ CASES = (
         _recorded,
     ),
     Case(
-        "episode-traces", "the ratios of city7-rotating hold on real traces, on stretches nobody tuned on", _real_traces
+        "episode-traces",
+        "the ratios of city7-rotating hold on real traces, on stretches nobody tuned on",
+        _real_traces,
+        "offline",
     ),
 )
