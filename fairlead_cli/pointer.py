@@ -27,14 +27,14 @@ def directory(environ: Mapping[str, str]) -> Path:
 
 
 def write(pointer: Pointer, environ: Mapping[str, str]) -> Path:
-    """Write a pointer and return its file; raises `OSError` where the directory cannot be written."""
+    """Write a pointer and return its file, which is there whole or not; raises `OSError` if it cannot be written."""
     where = directory(environ)
     where.mkdir(parents=True, exist_ok=True, mode=0o700)
-    file = where / f"up-{pointer.pid}.json"
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    partial = where / f"up-{pointer.pid}.partial"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
         json.dump(asdict(pointer), stream)
-    return file
+    return partial.replace(where / f"up-{pointer.pid}.json")
 
 
 def read(environ: Mapping[str, str]) -> tuple[Pointer, ...]:
