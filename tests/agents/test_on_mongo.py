@@ -25,6 +25,9 @@ from tests.slot_agent.test_on_mongo import report, reporting, within
 JUDGED_SPEED = 15.0
 """A slot lasts two seconds: two reference twins and what else the tests of a machine do leave no time in one."""
 
+LENIENT = GateSettings(scenarios=2, variations=False, margin_ratio=1.0, plan_margin_ratio=1.0, disbelief_ratio=1.0)
+"""A gate that plays little and refuses real harm alone: what is tried here is the way of a reply, not its worth."""
+
 AGENTS: tuple[AgentName, ...] = ("planner", "slot-agent")
 
 
@@ -62,7 +65,7 @@ def settings_of(url: str, mongodb: MongoSettings, state_dir: Path, speed: float)
         mongodb=mongodb,
         state_dir=str(state_dir),
         llm=LlmSettings(endpoints=(LlmEndpoint(url=url, key_variable=None),), gate_engine="reference"),
-        controller=PolicySettings(gate=GateSettings(scenarios=2, variations=False)),
+        controller=PolicySettings(gate=LENIENT),
     )
 
 
