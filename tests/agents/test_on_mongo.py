@@ -81,6 +81,7 @@ async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
     script = Script(mix_of("good=0.6,bad=0.4"), seed=5, slot_s=30.0 / JUDGED_SPEED)
 
     async def lived() -> bool:
+        await asyncio.sleep(0.25)  # to read whole journals takes from the time of the agents, which run in this loop
         planned, routed = await journal(mongo_store, "planner"), await journal(mongo_store, "slot-agent")
         acted = any(r.source == "llm" for r in planned) and any(r.source == "llm" for r in routed)
         return acted and sum(r.kind == "advice" for r in routed) >= 6
