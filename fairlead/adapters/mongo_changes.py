@@ -98,6 +98,7 @@ async def changes(driver: Driver, clock: Clock, kinds: Sequence[EventKind]) -> A
                         yield _event(change, sequence, clock)
             raise StoreUnavailable("MongoDB ended the change stream: its database was dropped")
         except PyMongoError as error:
+            cancellation.heed()
             broken_at_s = clock.wall_s() if broken_at_s is None else broken_at_s
             lost = isinstance(error, OperationFailure) and error.code in HISTORY_LOST
             if lost or clock.wall_s() - broken_at_s > BROKEN_FOR_S:

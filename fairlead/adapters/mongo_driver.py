@@ -110,13 +110,12 @@ class Driver:
             with pymongo.timeout(self.timeout_s):
                 async with asyncio.timeout(2 * self.timeout_s):
                     yield
-            cancellation.heed()
         except PyMongoError as error:
-            cancellation.heed()
             raise StoreUnavailable(f"MongoDB could not {what}: {foreign(error)}") from error
         except TimeoutError as error:
-            cancellation.heed()
             raise StoreUnavailable(f"MongoDB did not {what} within {2 * self.timeout_s:g} s") from error
+        finally:
+            cancellation.heed()  # also where a `Conflict` is on its way, after which others try again
 
     async def atomically(self, what: str, work: Callable[[Session], Awaitable[Result]]) -> Result:
         """Return what `work` returns, all of whose writes happen or none; run again where it met another writer."""
