@@ -65,6 +65,7 @@ class View:
         self._clock = clock
         self._steering = Steering(site, slot_s)
         self._silence_s = silence_s
+        self._bounds = Bounds()
         self._nodes: dict[str, _Known] = {}
         self._locals: dict[str, Callable[[float], NodeLoad | None]] = {}
 
@@ -80,7 +81,7 @@ class View:
 
     def bounded(self, bounds: Bounds) -> None:
         """Take what the words of keepers are held against; the one in this process is believed."""
-        self._steering.bounds = bounds
+        self._bounds = bounds
 
     def reaches(self, network_s: Mapping[str, float]) -> None:
         """Take τ to each node, domain seconds; 0 where it is not named."""
@@ -116,7 +117,7 @@ class View:
             return False
         at_s, wall_s = state.observed_at_s, self._clock.wall_s()
         own = Counter(sent.model for sent in known.there if sent.seen_at_s < at_s)
-        before, known.load = known.load, believed(observed(state), state.node, own, self._steering.bounds)
+        before, known.load = known.load, believed(observed(state), state.node, own, self._bounds)
         known.instance, known.sequence = state.instance, state.sequence
         came_back, known.reachable, known.heard_at_s = not known.reachable, True, heard_at_s
         known.doubted = {m: d for m, d in known.doubted.items() if d[0] >= at_s and d[1] > wall_s}

@@ -176,9 +176,7 @@ class Advisor:
         counsel = self._counsel
         left_s = (question.ends_at_s - self._clock.now_s()) / self._clock.speed
         left_s = min(left_s, until_s - self._clock.wall_s())
-        said = await counsel.judging.judge(question.asked, judge, deadline_s=left_s)
-        wrong = counsel.follower.error.wrong()
-        return said.model_copy(update={"code": "wrong", "text": wrong}) if wrong and said.trials else said
+        return counsel.follower.error.doubted(await counsel.judging.judge(question.asked, judge, deadline_s=left_s))
 
     async def _permitted(self, name: str, question: Question, briefing: Briefing, held: Held) -> Talk:
         """Return a dialogue with the mode as it stands now, and with a person's answer where that mode asks for it."""

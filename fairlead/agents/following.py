@@ -15,7 +15,7 @@ from fairlead.agents.advice import Settled
 from fairlead.agents.metrics import DialogueMetrics
 from fairlead.agents.waiting import Insisting
 from fairlead.contracts.agent_memory import Acting, AgentMemory, Prediction, Trip, Vitals
-from fairlead.contracts.dialogue import AgentName, Judgement, ModeName, Trial, WatchdogStatus, Worth
+from fairlead.contracts.dialogue import AgentName, Judgement, ModeName, WatchdogStatus, Worth
 from fairlead.contracts.errors import foreign
 from fairlead.contracts.events import Wake
 from fairlead.contracts.ports import Clock, Store
@@ -25,7 +25,7 @@ from fairlead.policy.remembrance import resumed
 from fairlead.policy.snapshot import fold
 from fairlead.policy.twin_error import TwinError
 from fairlead.policy.watchdog import Watchdog, vitals
-from fairlead.policy.worth import added, worth
+from fairlead.policy.worth import added, chosen_trial, worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +195,6 @@ class Follower:
         for trip in self._watchdog.state.pending:
             await self._sight.store.quarantine_cases(trip.cited, foreign(f"watchdog: {trip.text}"))
             self._watchdog.quarantined(trip)
-
-
-def chosen_trial(judgement: Judgement) -> Trial | None:
-    """Return what the twin says of what was chosen, on demand as the forecast has it; None if it played nothing."""
-    return next((t for t in judgement.trials if t.name == judgement.chosen and not t.believed), None)
 
 
 async def remembered(sight: Sight, fresh: AgentMemory) -> AgentMemory:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fairlead.contracts.plans import RoutingTable, Row
-from fairlead.policy.believing import Bounds
 from fairlead.policy.choice import NodeLoad, Pick, choose, without_table
 from fairlead.policy.moving import Costs, Move, Waiting, movable, moves
 
@@ -44,8 +43,6 @@ class Steering:
         """τ to each node, domain seconds; 0 where it is not named."""
         self.work: dict[str, float] = {}
         """b of each model."""
-        self.bounds = Bounds()
-        """What is known of the nodes that their words are held against; all is believed without."""
         self._site = site
         self._steers_on_s = STEERS_ON_SLOTS * slot_s
         self._rows: dict[str, Row] = {}

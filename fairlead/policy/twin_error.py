@@ -1,6 +1,7 @@
 """How far the twin's predictions are from what came: a twin that is wrong is not believed (CONTROL §3)."""
 
 from fairlead.contracts.agent_memory import Prediction, Predictions
+from fairlead.contracts.dialogue import Judgement
 from fairlead.contracts.tuning import WatchdogSettings
 
 REMEMBERED = 24
@@ -55,3 +56,8 @@ class TwinError:
         if error is None or error <= self._settings.error_ratio:
             return ""
         return f"predictions were off by {error:.2f} of what they said, at most {self._settings.error_ratio:.2f} is let"
+
+    def doubted(self, said: Judgement) -> Judgement:
+        """Return a judgement as it counts: `wrong` where the twin played something and is not believed."""
+        why = self.wrong()
+        return said.model_copy(update={"code": "wrong", "text": why}) if why and said.trials else said

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Literal, assert_never
 
 from fairlead.contracts.agent_memory import Gains
-from fairlead.contracts.dialogue import Exchange, Judgement, ModeName, Worth
+from fairlead.contracts.dialogue import Exchange, Judgement, ModeName, Trial, Worth
 
 LEAST = 30
 """Dialogues without which there is no interval: the normal distribution stands for Student's, 4 % off by then."""
@@ -27,9 +27,13 @@ MOST = 2880
 
 def gain_of(judgement: Judgement) -> float:
     """Return what a proposal gains in F where it may act, on demand as the forecast has it; 0 where it may not."""
-    if judgement.code != "no-worse":
-        return 0.0
-    return next((t.gain for t in judgement.trials if t.name == judgement.chosen and not t.believed), 0.0)
+    chosen = chosen_trial(judgement)
+    return 0.0 if chosen is None or judgement.code != "no-worse" else chosen.gain
+
+
+def chosen_trial(judgement: Judgement) -> Trial | None:
+    """Return what the twin says of what was chosen, on demand as the forecast has it; None if it played nothing."""
+    return next((t for t in judgement.trials if t.name == judgement.chosen and not t.believed), None)
 
 
 def added(sums: Gains, judgements: Sequence[Judgement], exchanges: Sequence[Exchange]) -> Gains:

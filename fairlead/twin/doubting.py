@@ -11,6 +11,7 @@ from fairlead.contracts.decisions import EpochInput, SlotInput
 from fairlead.contracts.dialogue import Judge, Judgement
 from fairlead.contracts.tuning import WatchdogSettings
 from fairlead.policy.twin_error import TwinError
+from fairlead.policy.worth import chosen_trial
 from fairlead.twin.talking import Arbiter
 
 Met = Callable[[float, float], tuple[int, float]]
@@ -31,10 +32,8 @@ class Doubt:
         error = self._slot if isinstance(asked, SlotInput) else self._epoch
         for one in error.due(asked.now_s - asked.settings.slot_s):
             error.measured(one, *self._met(one.at_s, one.until_s))
-        found = self._judge(asked, proposal, fresh)
-        if found.trials and (wrong := error.wrong()):
-            found = found.model_copy(update={"code": "wrong", "text": wrong})
-        said = next((one for one in found.trials if one.name == found.chosen and not one.believed), None)
+        found = error.doubted(self._judge(asked, proposal, fresh))
+        said = chosen_trial(found)
         latency_s = None if said is None else said.latency_s if found.code == "no-worse" else said.fallback_latency_s
         if latency_s is not None:
             until_s = asked.now_s + found.horizon_s

@@ -74,6 +74,8 @@ def view_of(setup: Setup, site: str, nodes: dict[str, Node]) -> View:
     """Return what a site knows of the nodes before anything has happened."""
     steering = Steering(site, setup.settings.slot_s)
     steering.declared({m.id: m.work_s for m in setup.cluster.models})
-    steering.bounds = bounds_of(setup.cluster)
     steering.network_s = {name: 2.0 * far_s for name, far_s in setup.network.between_s[site].items()}
-    return FreshView(steering, nodes) if setup.fresh else ReportedView(steering, allowed_age_s(setup.settings))
+    bounds = bounds_of(setup.cluster)
+    if setup.fresh:
+        return FreshView(steering, nodes, bounds)
+    return ReportedView(steering, allowed_age_s(setup.settings), bounds)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from fairlead.contracts.plans import RoutingTable
-from fairlead.policy.believing import believed
+from fairlead.policy.believing import Bounds, believed
 from fairlead.policy.choice import NodeLoad, dispatched, drained, taken
 from fairlead.policy.moving import Move, Waiting
 from fairlead.policy.steering import Chosen, Steering
@@ -94,9 +94,10 @@ class _Tickets:
 class FreshView:
     """State on change: what nodes say now, tickets on their way are added."""
 
-    def __init__(self, steering: Steering, nodes: Mapping[str, Node]) -> None:
-        """Look at `nodes`."""
+    def __init__(self, steering: Steering, nodes: Mapping[str, Node], bounds: Bounds | None = None) -> None:
+        """Look at `nodes`, whose words are held against `bounds`; without, all is believed."""
         self._steering = steering
+        self._bounds = bounds or Bounds()
         self._nodes = nodes
         self._own: dict[int, _Dispatch] = {}
         self._there = _Tickets()
@@ -151,8 +152,7 @@ class FreshView:
 
     def _loads(self, now_s: float) -> dict[str, NodeLoad]:
         said = {name: node.load(now_s) for name, node in self._nodes.items() if node.up}
-        there, bounds = self._there, self._steering.bounds
-        loads = {name: believed(load, name, there.at(name), bounds) for name, load in said.items()}
+        loads = {name: believed(load, name, self._there.at(name), self._bounds) for name, load in said.items()}
         for one in self._own.values():
             if one.node in loads:
                 loads[one.node] = dispatched(loads[one.node], one.model, self._steering.work[one.model])
@@ -172,9 +172,13 @@ class _Word:
 class ReportedView:
     """State every few seconds: the last report, drained by time-slicing, with own dispatches since."""
 
-    def __init__(self, steering: Steering, allowed_age_s: float) -> None:
-        """Know nothing; what is older than `allowed_age_s` is not used (DESIGN §8, invariant 10)."""
+    def __init__(self, steering: Steering, allowed_age_s: float, bounds: Bounds | None = None) -> None:
+        """Know nothing; what is older than `allowed_age_s` is not used (DESIGN §8, invariant 10).
+
+        What nodes say is held against `bounds`; without, all is believed.
+        """
         self._steering = steering
+        self._bounds = bounds or Bounds()
         self._allowed_age_s = allowed_age_s
         self._words: dict[str, _Word] = {}
         self._own: dict[int, _Dispatch] = {}
@@ -232,7 +236,7 @@ class ReportedView:
         """Take a report; True if a pod changed its phase or the node came back."""
         name, before = reading.node.id, self._words.get(reading.node.id)
         self._own = {r: d for r, d in self._own.items() if d.node != name or d.seen_at_s > reading.at_s}
-        load = believed(reading.load, name, self._there.at(name), self._steering.bounds)
+        load = believed(reading.load, name, self._there.at(name), self._bounds)
         for one in self._own.values():
             if one.node == name:
                 load = dispatched(load, one.model, self._steering.work[one.model])

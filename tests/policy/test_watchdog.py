@@ -4,6 +4,7 @@ import pytest
 
 from fairlead.contracts.agent_memory import Acting, Prediction, Predictions, Vitals, Watch
 from fairlead.contracts.cases import ModelTally
+from fairlead.contracts.dialogue import Judgement, Trial
 from fairlead.contracts.tuning import WatchdogSettings
 from fairlead.policy.twin_error import TwinError
 from fairlead.policy.watchdog import Watchdog, vitals
@@ -186,8 +187,17 @@ def test_the_twin_s_error_is_the_mean_of_what_was_measured() -> None:
     error.measured(due[6], 40, 40 * 15.0)
     assert error.due(300.0) == ()
     assert error.error == pytest.approx((1.0 + 5 * 0.5) / 6)
+    trial = Trial(
+        name="proposal", believed=False, scenarios=8, objective=0.3, fallback=0.4, gain=0.1, low=0.0, high=1.0
+    )
+    judged = Judgement(code="no-worse", text="gain 0.1", chosen="proposal", trials=(trial,))
     assert error.wrong() == ""
+    assert error.doubted(judged) is judged
     for _ in range(24):
         error.measured(due[1], 20, 20 * 31.0)
     assert error.error == pytest.approx(2.1)
-    assert error.wrong() == "predictions were off by 2.10 of what they said, at most 1.00 is let"
+    why = "predictions were off by 2.10 of what they said, at most 1.00 is let"
+    assert error.wrong() == why
+    assert error.doubted(judged) == judged.model_copy(update={"code": "wrong", "text": why})
+    idle = Judgement(code="no-worse", text="it changes nothing")
+    assert error.doubted(idle) is idle  # nothing was played
