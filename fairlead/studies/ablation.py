@@ -74,7 +74,7 @@ CYCLE, CROWDED_CYCLE = "catalogue-roomy-cycle", "catalogue-crowded-cycle"
 
 ADDITIONS = (
     Section(CYCLE, (0.6,), (FALLBACK, *AGENTS), 12),
-    Section(CROWDED_CYCLE, (0.6,), (FALLBACK, STAND_IN, PLACEBO), 4),
+    Section(CROWDED_CYCLE, (0.6,), (FALLBACK, STAND_IN, PLACEBO), 12),
     Section(CITY7, (0.8,), (FALLBACK, *AGENTS, *HARMFUL), 4),
 )
 """Where there is something to know and room to act on it, no room, and next to nothing to know; a run that asks takes
