@@ -1,8 +1,9 @@
 """Keys as files: what `fairlead setup` writes, `fairlead edge` reads, and FAIRLEAD_TOKEN_FILE names."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
+
+from fairlead_cli import private_file
 
 AGENT, GATEWAY, KEEPER = "agent.token", "gateway.token", "keeper.token"
 """In the folder of an edge's keys: bearer tokens of node agent and gateway, and the secret of the keepers."""
@@ -34,12 +35,7 @@ def write(file: Path, key: str) -> None:
     """Write a key for its user alone, whole or not at all. Raises `ConfigError`."""
     from fairlead.contracts.errors import ConfigError, foreign
 
-    partial = file.with_suffix(".partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(f"{key}\n")
-        partial.replace(file)
+        private_file.write(file, f"{key}\n")
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {foreign(error)}: name a folder of this user's") from error

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fairlead_cli import private_file
+
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
@@ -28,13 +30,9 @@ def directory(environ: Mapping[str, str]) -> Path:
 
 def write(pointer: Pointer, environ: Mapping[str, str]) -> Path:
     """Write a pointer and return its file, which is there whole or not; raises `OSError` if it cannot be written."""
-    where = directory(environ)
-    where.mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = where / f"up-{pointer.pid}.partial"
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(asdict(pointer), stream)
-    return partial.replace(where / f"up-{pointer.pid}.json")
+    file = directory(environ) / f"up-{pointer.pid}.json"
+    private_file.write(file, json.dumps(asdict(pointer)))
+    return file
 
 
 def read(environ: Mapping[str, str]) -> tuple[Pointer, ...]:

@@ -24,6 +24,9 @@ STREAM_TYPE = "text/event-stream"
 DRAINED = re.compile(r"/pods/([a-z0-9-]{1,63})/drained")
 """Asked by the `preStop` hook of a pod of Kubernetes."""
 
+AFTER = re.compile(r"[0-9]{1,3}")
+"""Whole wall seconds before which the hook is not answered; none asks for as many as it may wait."""
+
 DRAINED_S = 600.0
 """Wall seconds that the hook may wait, as a drain of our own may (`NodeAgentSettings.drain_limit_s`)."""
 
@@ -128,8 +131,8 @@ class KeeperApi:
 
         A kubelet waits for it, which has no token and learns nothing else.
         """
-        if not after_s.isdecimal():
-            return _problem(400, "bad-input", f"after_s is {foreign(after_s)!r}: whole seconds are allowed")
+        if not AFTER.fullmatch(after_s):
+            return _problem(400, "bad-input", f"after_s is {foreign(after_s)!r}: whole seconds are allowed, to 999")
         try:
             async with asyncio.timeout(DRAINED_S):
                 await asyncio.sleep(int(after_s))

@@ -81,7 +81,6 @@ async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
     script = Script(mix_of("good=0.6,bad=0.4"), seed=5, slot_s=30.0 / JUDGED_SPEED)
 
     async def lived() -> bool:
-        await asyncio.sleep(0.25)  # to read whole journals takes from the time of the agents, which run in this loop
         planned, routed = await journal(mongo_store, "planner"), await journal(mongo_store, "slot-agent")
         acted = any(r.source == "llm" for r in planned) and any(r.source == "llm" for r in routed)
         return acted and sum(r.kind == "advice" for r in routed) >= 6
@@ -91,7 +90,8 @@ async def test_good_and_bad_replies_over_http_are_journaled_ask_by_ask(
         async with edge_of_three(settings, mongo_store, "auto"):
             services = (slot_agent.service.serve(settings), planner.service.serve(settings))
             tasks = [asyncio.create_task(service) for service in services]
-            await within(60.0, lived)
+            # to read whole journals takes from the time of the agents, which run in this loop
+            await within(60.0, lived, every_s=0.25)
             await cancelled(*tasks)
         records = [r for agent in AGENTS for r in await journal(mongo_store, agent)]
         dialogues = [r.dialogue for r in records if r.dialogue is not None]

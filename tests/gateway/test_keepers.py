@@ -392,7 +392,8 @@ async def test_who_waits_for_a_drain_is_answered_once_the_pod_is_free(tmp_path: 
                     return answer.status
 
             assert await hook("absent") == 204
-            assert await hook("absent", "soon") == 400
+            for bad in ("soon", "-1", "1000", "9" * 5000):
+                assert await hook("absent", bad) == 400
             paused = asyncio.create_task(hook("absent", "1"))
             began_s = time.monotonic()
             pod.gate.clear()

@@ -18,12 +18,12 @@ from tests.slot_agent.edge import Edge, cluster
 SPEED = 30.0
 
 
-async def within(seconds: float, holds: Callable[[], Awaitable[bool]]) -> float:
-    """Return after how many wall seconds `holds` did; fails if it does not in time."""
+async def within(seconds: float, holds: Callable[[], Awaitable[bool]], every_s: float = 0.01) -> float:
+    """Return after how many wall seconds `holds` did, asked every so many; fails if it does not in time."""
     began = time.monotonic()
     async with asyncio.timeout(seconds):
         while not await holds():
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(every_s)
     return time.monotonic() - began
 
 
