@@ -75,7 +75,7 @@ def _heading(picture: Picture) -> Text:
         f" in {picture.wall_s:.0f} s, slot {picture.slot}   ",
         f"{clients.arrived} requests: {clients.finished} finished, {clients.open} open, ",
         (f"{clients.failed} failed", "bold red" if clients.failed else ""),
-        f", {picture.held} held   mean latency ",
+        f", {picture.held} held   last 10 min: mean latency ",
         (mean, "bold"),
         "   fairness J'(x1) ",
         (f"{clients.x1:.3f}", "bold"),
