@@ -1,9 +1,10 @@
 """Kubernetes objects as plain documents: their names, what we write into them, and whether what is there will do."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from fairlead.adapters.kubernetes_api import BUDGETS
 from fairlead.contracts.containers import API_GROUP, API_VERSION, MANAGED_BY, MANAGED_BY_LABEL, MODEL_LABEL, NODE_LABEL
 from fairlead.contracts.plans import EpochPlan
 from fairlead.contracts.resources import ModelRoutes
@@ -71,6 +72,38 @@ def service_object(model: str, node: str, port: int, namespace: str) -> Document
     }
 
 
+def budget_object(model: str, namespace: str) -> Document:
+    """Return the budget that keeps others from evicting the last ready pod of a model.
+
+    Its name ends in a digest, as that of no object of the chart does: a model may be called `control`. What it may not
+    have beside is named, so that it is taken off where somebody has put it.
+    """
+    labels = {MANAGED_BY_LABEL: MANAGED_BY, MODEL_LABEL: model}
+    return {
+        **_head("PodDisruptionBudget", name_of(model), namespace, **{MODEL_LABEL: model}),
+        "apiVersion": BUDGETS.version,
+        "spec": {
+            "minAvailable": 1,  # an integer: a share would need a controller that scales
+            "maxUnavailable": None,
+            "selector": {"matchLabels": labels},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+
+
+def needless(budgets: Mapping[str, Document], models: Collection[str], pods: Collection[str]) -> list[Document]:
+    """Return the budgets of models that are to go: of none of `models`, once it has no pod; or a second one.
+
+    A second one, as former versions named them, makes Kubernetes refuse every eviction of the pods of both.
+    """
+
+    def goes(name: str, model: str) -> bool:
+        second = name != name_of(model) and name_of(model) in budgets
+        return second or (model not in models and model not in pods)
+
+    return [found for name, found in budgets.items() if goes(name, found["metadata"]["labels"][MODEL_LABEL])]
+
+
 def route_object(
     model: str, zone: str, weights: Mapping[str, int], generation: int, gateway: tuple[str, str], namespace: str
 ) -> Document:
@@ -101,10 +134,14 @@ def route_object(
 def covers(found: Any, wanted: Any) -> bool:
     """Return whether an object has what is wanted of it; fields that others or the server added do not count.
 
-    Lists are compared item by item: an item more or less is a difference.
+    Lists are compared item by item: an item more or less is a difference. So is a label more in a `selector`, by which
+    it would select other pods.
     """
     if isinstance(wanted, dict):
-        return isinstance(found, dict) and all(covers(found.get(key), value) for key, value in wanted.items())
+        return isinstance(found, dict) and all(
+            found.get(key) == value if key == "selector" else covers(found.get(key), value)
+            for key, value in wanted.items()
+        )
     if isinstance(wanted, list):
         return (
             isinstance(found, list)

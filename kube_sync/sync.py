@@ -2,6 +2,7 @@
 
     EdgeModel ──▶ models of the store
     plan, table of the store ──▶ EdgePlan, EdgeRoutingTable
+    models of the store ──▶ PodDisruptionBudget
     table and ready pods ──▶ Service, HTTPRoute ──▶ what the gateway says of each route, to the store
 
 Everything is decided from what both hold now, so that a pass that was missed or cut off costs nothing but time.
@@ -14,7 +15,7 @@ from typing import TypeAlias
 
 import structlog
 
-from fairlead.adapters.kubernetes_api import PODS, Kind, KubernetesApi, Vanished
+from fairlead.adapters.kubernetes_api import BUDGETS, PODS, Kind, KubernetesApi, Vanished
 from fairlead.adapters.kubernetes_mirror import Current, Mirror, Wanted
 from fairlead.contracts.cluster import Cluster, ModelSpec
 from fairlead.contracts.errors import Conflict, FairleadError, InputError, NotFound, foreign
@@ -25,9 +26,9 @@ from fairlead.contracts.resources import ModelRoutes, RouteState
 from fairlead.contracts.settings import KubernetesSettings
 from kube_sync.declared import FINALIZER, NO_PODS, Declared, Pods, declared, pods_by_model, told
 from kube_sync.exporting import Exporter
-from kube_sync.kinds import MODELS, OURS, PLANS, ROUTES, SERVICES, TABLES
+from kube_sync.kinds import MODELS, OF_MODELS, OURS, PLANS, ROUTES, SERVICES, TABLES
 from kube_sync.metrics import SyncMetrics
-from kube_sync.objects import Document, condition, plan_object, table_object
+from kube_sync.objects import Document, budget_object, condition, needless, plan_object, table_object
 from kube_sync.routing import mirrored
 from kube_sync.writing import Writer
 
@@ -64,7 +65,7 @@ class Sync:
         self._look_every_s = look_every_s
         self._metrics = metrics
         self._writer = Writer(api, settings.namespace, metrics)
-        kinds = [(MODELS, ""), (PLANS, ""), (TABLES, ""), (PODS, OURS)]
+        kinds = [(MODELS, ""), (PLANS, ""), (TABLES, ""), (PODS, OURS), (BUDGETS, OF_MODELS)]
         kinds += [(SERVICES, OURS), (ROUTES, OURS)] if settings.gateway is not None else []
         self._mirrors = {
             kind.name: Mirror(api, Wanted(kind, settings.namespace, labels=labels, watch_s=settings.watch_s))
@@ -156,6 +157,8 @@ class Sync:
             parts.append(lambda: self._models(cluster, pods))
         if "EdgePlan" in self._known:
             parts.append(self._plan)
+        if {"PodDisruptionBudget", "Pod"} <= self._known:
+            parts.append(lambda: self._budgets(cluster, pods))
         if "EdgeRoutingTable" in self._known and table is not None:
             parts.append(lambda: self._table(table))
         if self._settings.gateway is not None and table is not None and {"Service", "Pod"} <= self._known:
@@ -240,6 +243,13 @@ class Sync:
                 "table_generation": seen.table,
             }
             await self._writer.tell(PLANS, there, status)
+
+    async def _budgets(self, cluster: Cluster, pods: dict[str, Pods]) -> None:
+        """Have one budget for each model that runs as a container: first those that are wanted, then none beside."""
+        models = [model.id for model in cluster.models if model.container is not None]
+        wanted = [budget_object(model, self._settings.namespace) for model in models]
+        await self._writer.put(BUDGETS, wanted, self._there(BUDGETS))
+        await self._writer.delete(BUDGETS, needless(self._there(BUDGETS), models, pods))
 
     async def _table(self, table: RoutingTable) -> None:
         found = self._there(TABLES)

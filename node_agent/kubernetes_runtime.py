@@ -16,9 +16,9 @@ from fairlead.adapters.kubernetes_api import NODES, PODS, KubernetesApi, Object,
 from fairlead.adapters.pod_statuses import PodStatuses
 from fairlead.contracts.errors import Conflict, FairleadError, KubernetesUnavailable, NotFound, PodFault, foreign
 from fairlead.contracts.ports import Clock, PodOrder, PodStatus
+from node_agent.ended_pods import EndedPods
 from node_agent.image_pulls import PULL_S
 from node_agent.orders import Orders
-from node_agent.pod_errands import PodErrands
 from node_agent.pod_feed import PodFeed
 from node_agent.pod_objects import MEMORY, ORDERED_AT, START_DELAY, Place, labels_of, pod_name, pod_of
 from node_agent.pod_reading import PodSign, annotated, grace_in, instance_of, model_of, sign_of
@@ -71,7 +71,7 @@ class KubernetesRuntime:
         self._live: dict[str, _Live] = {}
         self._statuses = PodStatuses(lambda: [live.status for live in self._live.values()])
         self._orders = Orders(place.node.id)
-        self._errands = PodErrands(place, api, self._orders)
+        self._ended = EndedPods(place, api, self._orders)
         self._log = structlog.get_logger().bind(node=place.node.id)
 
     async def adopt(self) -> tuple[PodStatus, ...]:
@@ -128,13 +128,13 @@ class KubernetesRuntime:
 
     def _put(self, pod: Object) -> None:
         """Take what a pod says of itself."""
-        if self._errands.is_swept(pod):
+        if self._ended.is_swept(pod):
             return
         sign, live, model = sign_of(pod), self._known(pod), model_of(pod) or ""
         if live is None and (model in self._live or pod["metadata"]["name"] != pod_name(model, self._place.node.id)):
             return  # one that goes before ours can come, which `_create` deals with; or none of ours
         if sign.state == "ended":
-            self._errands.sweep(pod)
+            self._ended.sweep(pod)
             if live is not None:
                 self._gone(live, live.given_up or ("" if live.ordered_stop else sign.reason))
             return
@@ -162,7 +162,7 @@ class KubernetesRuntime:
 
     def _vanished(self, pod: Object) -> None:
         """Take that a pod is gone, or that somebody took our labels from it."""
-        self._errands.vanished(pod)
+        self._ended.vanished(pod)
         live = self._known(pod)
         if live is None or live.uid is None:
             return
@@ -228,7 +228,6 @@ class KubernetesRuntime:
             try:
                 if await self._made(live, order, ordered_at_s):
                     self._carried_out(live)
-                    self._errands.keep_last_ready(live.model)
                     return
             except KubernetesUnavailable as error:
                 self._hint(live, foreign(error))
@@ -264,7 +263,7 @@ class KubernetesRuntime:
         if state == "stopping":
             self._hint(live, "the pod before it has not ended yet")
         elif state == "ended":
-            self._errands.sweep(pod)
+            self._ended.sweep(pod)
         else:
             pod = await self._relabel(pod, live.model, instance_of(pod))
             self._gone(live, f"a pod of {live.model} was there already: it is kept")

@@ -1,4 +1,4 @@
-"""The Kubernetes objects that a node agent writes, as plain values: pods of models, their disruption budgets.
+"""The Kubernetes objects that a node agent writes, as plain values: pods of models.
 
 Names follow from node and model alone, so that the API server itself refuses a second pod of the same model on the
 same node, whoever asks for it and however often.
@@ -140,24 +140,6 @@ def bound_to(kubernetes_node: str) -> Object:
     field = {"key": "metadata.name", "operator": "In", "values": [kubernetes_node]}
     terms = {"nodeSelectorTerms": [{"matchFields": [field]}]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
-
-
-def budget_of(model: str, namespace: str) -> Object:
-    """Return the budget that keeps others from evicting the last ready pod of a model."""
-    return {
-        "apiVersion": "policy/v1",
-        "kind": "PodDisruptionBudget",
-        "metadata": {
-            "name": f"fairlead-{model}",
-            "namespace": namespace,
-            "labels": {MANAGED_BY_LABEL: MANAGED_BY, MODEL_LABEL: model},
-        },
-        "spec": {
-            "minAvailable": 1,
-            "selector": {"matchLabels": {MANAGED_BY_LABEL: MANAGED_BY, MODEL_LABEL: model}},
-            "unhealthyPodEvictionPolicy": "AlwaysAllow",
-        },
-    }
 
 
 def _container(container: Container, model: ModelSpec, place: Place) -> Object:

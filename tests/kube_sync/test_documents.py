@@ -10,8 +10,9 @@ from fairlead.contracts.containers import MODEL_LABEL, NODE_LABEL, Container
 from fairlead.contracts.errors import FOREIGN_CHARS
 from fairlead.contracts.plans import Row, Share
 from kube_sync.declared import FINALIZER, NO_LAUNCH, NO_PODS, Pods, declared, pods_by_model, told
-from kube_sync.objects import conditioned, covers, name_of, service_object
+from kube_sync.objects import budget_object, conditioned, covers, name_of, needless, service_object
 from kube_sync.routing import generation_in, is_ours, mirrored, routes_of, said_of, services_in, weights_in
+from node_agent.pod_objects import labels_of
 from tests.adapters import store_examples as some
 
 GATEWAY = ("infra", "edge")
@@ -61,6 +62,28 @@ def test_what_others_add_does_not_count_and_what_they_change_does() -> None:
     assert not covers({"spec": {"ports": "80"}}, wanted)
     assert not covers(None, wanted)
     assert covers({"a": 1.0}, {"a": 1})
+    one, more = ({"selector": labels} for labels in ({"a": "b"}, {"a": "b", "c": "d"}))
+    assert covers(one, one)
+    assert not covers(more, one), "it selects other pods"
+
+
+@given(IDS, IDS)
+def test_a_budget_is_of_one_model_and_named_as_nothing_of_the_chart(model: str, release: str) -> None:
+    """It selects the pods of its model, of which one that is ready stays; the chart's own ends in `-control`."""
+    budget = budget_object(model, "edge")
+    assert budget["metadata"]["name"] != f"{release}-control"
+    assert budget["spec"]["selector"]["matchLabels"].items() <= labels_of(model, "n1", "i").items()
+    assert budget["spec"]["minAvailable"] == 1
+
+
+def test_a_budget_goes_with_the_last_pod_of_its_model_or_when_there_is_a_better_one() -> None:
+    """None is taken away before the one in its place is there; a store that has lost its models takes none at once."""
+    new, old = ({"metadata": {"labels": {MODEL_LABEL: "text"}}} for _ in range(2))
+    both = {name_of("text"): new, "fairlead-text": old}
+    assert needless(both, ["text"], []) == [old]
+    assert needless({"fairlead-text": old}, ["text"], []) == []
+    assert needless({name_of("text"): new}, [], ["text"]) == []
+    assert needless({name_of("text"): new}, [], []) == [new]
 
 
 def test_a_condition_keeps_its_instant_until_its_status_changes() -> None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from fairlead.adapters.kubernetes_api import BUDGETS, NODES, PODS, KubernetesApi
+from fairlead.adapters.kubernetes_api import NODES, PODS, KubernetesApi
 from fairlead.contracts.errors import KubernetesRefused
 from fairlead.contracts.ports import PodOrder
 from node_agent.image_pulls import ImagePuller
-from node_agent.pod_objects import Place, budget_of, pod_of
+from node_agent.pod_objects import Place, pod_of
 from tests.kubernetes.lab import Playground
 from tests.kubernetes.test_permissions import ACCOUNTS, allowed
 from tests.node_agent.pods import contained, node
@@ -136,19 +136,3 @@ async def test_a_node_agent_touches_no_pod_but_models_of_its_own_node(playground
         found = await client.merge(mine, {"metadata": {"labels": {"fairlead.dev/node": "n1"}}})
         assert found["metadata"]["labels"]["team"] == "blue"
         await client.delete(mine)
-
-
-async def test_a_node_agent_keeps_budgets_of_models_alone(playground: Playground, guarded: None) -> None:
-    """One that would hold a drain up for ever, or is the control API's, is not for it to write."""
-    path, api = BUDGETS.path(playground.namespace), playground.api
-    wide = {**budget_of("b", playground.namespace), "spec": {"minAvailable": 99, "selector": {}}}
-    core = budget_of("control", playground.namespace)
-    core["metadata"]["labels"] = {"app.kubernetes.io/component": "control"}
-    await api.create(path, core)
-    async with allowed(playground, "node-agent") as (client, _):
-        await client.apply(f"{path}/fairlead-a", budget_of("a", playground.namespace), force=True)
-        await client.apply(f"{path}/fairlead-a", budget_of("a", playground.namespace), force=True)
-        with pytest.raises(KubernetesRefused, match="last ready pod of one model"):
-            await client.apply(f"{path}/fairlead-b", wide, force=True)
-        with pytest.raises(KubernetesRefused, match="budgets of models, not"):
-            await client.apply(f"{path}/fairlead-control", budget_of("control", playground.namespace), force=True)

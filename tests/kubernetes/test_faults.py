@@ -11,8 +11,7 @@ import pytest
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_access import Access, access_of
-from fairlead.adapters.kubernetes_api import NODES, PODS, Kind, KubernetesApi, Object
-from fairlead.contracts.errors import FairleadError
+from fairlead.adapters.kubernetes_api import NODES, PODS, KubernetesApi, Object
 from fairlead.contracts.ports import PodOrder, PodStatus
 from node_agent.image_pulls import ImagePuller
 from node_agent.kubernetes_runtime import KubernetesRuntime
@@ -238,33 +237,6 @@ async def test_a_pod_that_somebody_deletes_is_told_and_can_start_again(scene: Sc
     await scene.reached("gone")
     await scene.start("a-2")
     assert (await scene.reached("ready")).instance == "a-2"
-
-
-async def test_the_last_ready_pod_is_not_evicted_and_another_one_is(scene: Scene) -> None:
-    """The model's budget refuses the eviction until there are two; then it is told as what it is."""
-    await scene.start()
-    await scene.reached("ready")
-    budgets = Kind("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget")
-    path = budgets.path(scene.ground.namespace, "fairlead-a")
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod_name("a", "n1")}}
-    brief = KubernetesApi(access_of(scene.ground.settings), timeout_s=0.5)
-    with pytest.raises(FairleadError):
-        await brief.create(scene.path + "/eviction", eviction)
-    assert (await scene.ground.api.get(path))["spec"]["minAvailable"] == 1
-    await scene.ground.api.merge(path, {"spec": {"minAvailable": 0}})
-    await asyncio.wait_for(_evicted(scene, eviction), 20.0)
-    assert "Evict" in (await scene.reached("stopping")).reason
-    await scene.reached("gone")
-    await brief.close()
-
-
-async def _evicted(scene: Scene, eviction: Object) -> None:
-    """Ask until the budget's controller has seen the change."""
-    while True:
-        with contextlib.suppress(FairleadError):
-            await scene.ground.api.create(scene.path + "/eviction", eviction)
-            return
-        await asyncio.sleep(0.1)
 
 
 async def test_labels_that_somebody_takes_away_come_back(scene: Scene) -> None:

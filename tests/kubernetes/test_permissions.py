@@ -13,7 +13,7 @@ import yaml
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_access import Access, access_of
-from fairlead.adapters.kubernetes_api import PODS, Kind, KubernetesApi
+from fairlead.adapters.kubernetes_api import BUDGETS, PODS, Kind, KubernetesApi
 from fairlead.adapters.kubernetes_lease import KubernetesLease
 from fairlead.adapters.memory_store import MemoryStore
 from fairlead.contracts.containers import Container
@@ -22,6 +22,7 @@ from fairlead.contracts.ports import PodOrder
 from fairlead.contracts.settings import KubernetesSettings
 from kube_sync.kinds import MODELS, OURS, ROUTES, SERVICES, TABLES
 from kube_sync.metrics import SyncMetrics
+from kube_sync.objects import name_of
 from kube_sync.sync import Sync
 from tests.adapters import store_examples as some
 from tests.kubernetes.definitions import CHART
@@ -184,24 +185,19 @@ async def test_each_right_of_a_node_agent_is_used(playground: Playground, guarde
             *(one.start(PodOrder("n1", contained("a"), i)) for one, i in ((runtime, "a"), (other, "b")))
         )
 
-        async def ready() -> bool:
-            return "running" in {one["status"].get("phase", "").lower() for one in await pods()}
-
         async def pods() -> tuple[dict[str, Any], ...]:
             return (await playground.api.items(PODS.path(playground.namespace), labels=OURS))[0]
 
         async def labelled() -> bool:
             return [one["metadata"]["labels"].get("fairlead.dev/node") for one in await pods()] == ["n1"]
 
-        await until(ready, "a pod runs")
+        for one in (runtime, other):  # to both of them, whoever has made it
+            await anext(status async for status in one.watch() if status.state == "ready")
         name = (await pods())[0]["metadata"]["name"]
         await playground.api.merge(
             PODS.path(playground.namespace, name), {"metadata": {"labels": {"fairlead.dev/node": None}}}
         )
         await until(labelled, "the label is back")
-        await until(
-            lambda: ("PATCH", 201) in {(m, s) for m, p, s in proxy.answered if "budgets" in p}, "there is a budget"
-        )
         await runtime.stop("a", grace_s=1.0)
         await until(lambda: "DELETE" in {method for method, _, _ in proxy.answered}, "the pod is deleted")
         await runtime.close()
@@ -265,3 +261,9 @@ async def declared_and_taken_back(scene: Scene) -> None:
         return await scene.found(MODELS, "text") is None
 
     await until(gone, "the declaration has ended")
+    await scene.api.delete(PODS.path(scene.namespace, "text-node-1"), grace_s=0)
+
+    async def unkept() -> bool:
+        return await scene.found(BUDGETS, name_of("text")) is None
+
+    await until(unkept, "the model's budget has gone with its last pod")

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from fairlead.adapters.clock import ScaledClock
 from fairlead.adapters.kubernetes_access import Access
-from fairlead.adapters.kubernetes_api import BUDGETS, NODES, PODS, KubernetesApi, Object
+from fairlead.adapters.kubernetes_api import NODES, PODS, KubernetesApi, Object
 from fairlead.adapters.kubernetes_mirror import Mirror, Wanted
 from fairlead.contracts.containers import MANAGED_BY, MANAGED_BY_LABEL, NODE_LABEL
 from node_agent.kubernetes_runtime import KubernetesRuntime
@@ -25,7 +25,6 @@ from tests.node_agent.pods import node
 
 NAMESPACE = "models"
 PODS_PATH = PODS.path(NAMESPACE)
-BUDGETS_PATH = BUDGETS.path(NAMESPACE)
 
 
 class ApiStub:
@@ -94,7 +93,7 @@ class ApiStub:
         if watching:
             return await self._watched(request)
         match request.method:
-            case "GET" if request.path in (PODS_PATH, BUDGETS_PATH):
+            case "GET" if request.path == PODS_PATH:
                 found = [o for p, o in self.objects.items() if p.startswith(request.path) and _selected(request, o)]
                 return web.json_response({"metadata": {"resourceVersion": f"{self._version}"}, "items": found})
             case "GET":

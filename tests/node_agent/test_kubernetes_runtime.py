@@ -17,7 +17,7 @@ from fairlead.policy.reconcile import Limits
 from node_agent.books import Books
 from node_agent.kubernetes_runtime import KubernetesRuntime
 from node_agent.pod_objects import Place, labels_of, pod_name
-from tests.node_agent.api_stub import BUDGETS_PATH, NAMESPACE, PODS_PATH, ApiStub, stub_feed, stub_runtime, stubbed
+from tests.node_agent.api_stub import NAMESPACE, PODS_PATH, ApiStub, stub_feed, stub_runtime, stubbed
 from tests.node_agent.pods import contained, node
 from tests.waiting import until
 
@@ -197,9 +197,8 @@ async def test_a_pod_to_which_routes_lead_has_its_models_own_grace(scene: Scene,
 # --- pods that vanish, or whose labels somebody changes
 
 
-async def test_a_pod_that_vanishes_while_its_budget_is_refused_an_answer_is_gone(scene: Scene) -> None:
-    """Removed by force, without a mark; the order that made it has not ended."""
-    scene.stub.troubled[BUDGETS_PATH] = 500
+async def test_a_pod_that_vanishes_without_a_mark_is_gone(scene: Scene) -> None:
+    """Removed by force: nobody has seen its end coming."""
     await scene.ready()
     scene.stub.put(POD, None)
     assert (await scene.reached("gone")).reason == "deleted"

@@ -13,7 +13,7 @@ from fairlead.contracts.errors import PodFault
 from fairlead.contracts.plans import EpochPlan, Intent, Warm
 from fairlead.contracts.ports import PodOrder
 from node_agent.image_pulls import expected
-from node_agent.pod_objects import Place, budget_of, pod_name, pod_of
+from node_agent.pod_objects import Place, pod_name, pod_of
 from node_agent.pod_reading import annotated, instance_of, model_of, sign_of
 from tests.node_agent.pods import contained, model, node
 
@@ -173,13 +173,6 @@ def test_a_model_without_a_container_is_a_fault() -> None:
     """Named, with what to do."""
     with pytest.raises(PodFault, match="has a launch and no container"):
         pod_of(PodOrder("n1", model("a"), "a-1"), PLACE, "uid-1", 0.0)
-
-
-def test_the_budget_keeps_one_ready_pod_of_a_model() -> None:
-    """An integer: a share would need a controller that scales."""
-    budget = budget_of("a", "models")
-    assert budget["spec"]["minAvailable"] == 1
-    assert budget["spec"]["selector"]["matchLabels"].items() <= a_pod()["metadata"]["labels"].items()
 
 
 def test_a_plan_may_start_what_it_warms_and_what_it_prefers() -> None:

@@ -1,30 +1,23 @@
-"""Errands that no pod waits for: a model's disruption budget, and the objects of pods that have ended."""
+"""The objects of pods that have ended: removed, as often as that has to be tried."""
 
 import structlog
 
-from fairlead.adapters.kubernetes_api import BUDGETS, PODS, KubernetesApi, Object
+from fairlead.adapters.kubernetes_api import PODS, KubernetesApi, Object
 from fairlead.contracts.errors import Conflict, KubernetesRefused, KubernetesUnavailable, NotFound, foreign
 from node_agent.orders import Orders
-from node_agent.pod_objects import Place, budget_of
+from node_agent.pod_objects import Place
 
 
-class PodErrands:
-    """What is done beside the pods of one place."""
+class EndedPods:
+    """Those of one place."""
 
     def __init__(self, place: Place, api: KubernetesApi, orders: Orders) -> None:
         self._place = place
         self._api = api
         self._orders = orders
-        self._budgets: set[str] = set()
         self._swept: set[str] = set()
         """Uids of ended pods whose objects are being removed: what is told of those is our own doing."""
         self._log = structlog.get_logger().bind(node=place.node.id)
-
-    def keep_last_ready(self, model: str) -> None:
-        """Have the last ready pod of a model be kept from evictions; asked for once a model."""
-        if model not in self._budgets:
-            self._budgets.add(model)
-            self._orders.begin(self._put_budget(model))
 
     def sweep(self, pod: Object) -> None:
         """Have the object of an ended pod deleted; its containers are gone already."""
@@ -39,21 +32,6 @@ class PodErrands:
     def vanished(self, pod: Object) -> None:
         """Take that a pod's object is no more."""
         self._swept.discard(pod["metadata"]["uid"])
-
-    async def _put_budget(self, model: str) -> None:
-        """See to the model's disruption budget; one that is refused is done without."""
-        budget, tries = budget_of(model, self._place.namespace), 0
-        path = BUDGETS.path(self._place.namespace, budget["metadata"]["name"])
-        while True:
-            try:
-                await self._api.apply(path, budget, force=True)
-                return
-            except (KubernetesRefused, Conflict, NotFound) as error:
-                self._log.warning("a model has no disruption budget", model=model, error=foreign(error))
-                return
-            except KubernetesUnavailable:
-                await self._orders.pause(tries)
-                tries += 1
 
     async def _delete(self, metadata: Object) -> None:
         path, tries = PODS.path(self._place.namespace, metadata["name"]), 0
