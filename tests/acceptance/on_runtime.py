@@ -133,7 +133,7 @@ def processes(system: Up, settings: Settings) -> dict[Where, Process]:
 
 
 def objects(settings: Settings, kubeconfig: str) -> dict[Where, Object]:
-    """Return every pod of a model that the API server has."""
+    """Return every pod of a model that the API server has; raises `Broken` for two of one model on a node."""
 
     async def listed() -> tuple[Object, ...]:
         api = KubernetesApi(access_of(KubernetesSettings(kubeconfig=kubeconfig)))
@@ -142,10 +142,12 @@ def objects(settings: Settings, kubeconfig: str) -> dict[Where, Object]:
         finally:
             await api.close()
 
-    found = {}
+    found: dict[Where, Object] = {}
     for pod in asyncio.run(listed()):
         labels = pod["metadata"]["labels"]
-        found[labels[NODE_LABEL], labels[MODEL_LABEL]] = pod
+        where = (labels[NODE_LABEL], labels[MODEL_LABEL])
+        hold(where not in found, f"two objects of {where}, one is {pod['metadata']['name']}")
+        found[where] = pod
     return found
 
 
@@ -179,15 +181,15 @@ def unfix(system: Up, *names: str) -> None:
 
 
 def let_go(system: Up, since_s: float) -> set[Where]:
-    """Return the pods that a placement since a domain instant has let go, as the journal has it."""
+    """Return the pods that a placement which was in force since a domain instant has let go, as the journal has it."""
     found: set[Where] = set()
     for line in system.call("GET", "decisions?agent=slot-agent&limit=200").json()["items"]:
-        if line["made_at_s"] < since_s:
-            break
         record = DecisionRecord.from_json(system.call("GET", f"decisions/{line['id']}").body)
         assert isinstance(record.output, SlotDecision)
-        placed = record.output.placement.nodes if record.output.placement is not None else ()
-        found |= {(node.node, model) for node in placed for model in node.stoppable}
+        if record.output.placement is not None:
+            found |= {(node.node, model) for node in record.output.placement.nodes for model in node.stoppable}
+            if line["made_at_s"] < since_s:
+                break
     return found
 
 
