@@ -37,7 +37,7 @@ from gateway.loops import Loops, Reporter
 from gateway.metrics import GatewayMetrics
 from gateway.moving import rest_s
 from gateway.openai import OpenAi
-from gateway.serving import Answer, Handler, listening
+from gateway.serving import Answer, Door, Handler, listening
 from gateway.view import View
 from gateway.wakes import Wakes
 
@@ -54,6 +54,9 @@ HEARTBEAT_LEAST_S = 1.0
 
 ALLOWED_PERIODS = 3
 """A reading older than three reports is not used (DESIGN §8, invariant 10)."""
+
+DRAIN_LOOK_S = 0.05
+"""Wall seconds between looks at whether a draining gateway has open requests: a fraction of the shortest answer."""
 
 SILENCE_LEAST_S = 60.0
 """Wall seconds that a pod may say nothing during an answer, at the least; the hold timeout where that is longer."""
@@ -96,6 +99,9 @@ class Gateway:
         self.ingress: Ingress | None = None
         self.ports: dict[str, int] = {}
         """Port per role (`keeper`, `ingress`), once entered."""
+        self.draining = False
+        self._door = Door()
+        """Of the ingress: keepers are asked by those who know of each other, and refuse by themselves."""
         self._settings = settings
         self._policy = settings.controller
         self._control = control
@@ -144,7 +150,8 @@ class Gateway:
         if self._site is not None and self._openai is not None:
             handlers = (self._openai.handle, *shared)
             port = URL(self._site.url).port or 80
-            opening = listening(host, port, handlers, body_limit_bytes=limit, what=f"the ingress of {self._site.id}")
+            what = f"the ingress of {self._site.id}"
+            opening = listening(host, port, handlers, body_limit_bytes=limit, what=what, door=self._door)
             self.ports["ingress"] = await self._enter(opening)
         return self
 
@@ -155,7 +162,41 @@ class Gateway:
         await self._stack.aclose()
 
     async def run(self, cache: Path | None = None) -> None:
-        """Serve until cancelled; `cache` keeps the cluster's definition for a restart without control plane."""
+        """Serve until cancelled, and drain then; cancelled once more, it ends at once.
+
+        `cache` keeps the cluster's definition for a restart without control plane.
+        """
+        working = asyncio.create_task(self._work(cache))
+        try:
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            if not working.done():
+                await self._drain()
+            raise
+        finally:
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+
+    async def _drain(self) -> None:
+        """Return when no request is open any more, or after `drain_s`: first those of the ingress, then the keeper's.
+
+        The ingress takes no new connections, and closes those that are open after their next answer.
+
+        The pods of this node serve the ingress's own to the end. Then waiting tickets of others are given back.
+        """
+        self.draining = True
+        self._door.shut()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.gateway.drain_s):
+                while self.ledger.open:
+                    await asyncio.sleep(DRAIN_LOOK_S)
+                if self.keeper is not None:
+                    self.keeper.close()
+                    while self.keeper.running:
+                        await asyncio.sleep(DRAIN_LOOK_S)
+        self._log.info("gateway has drained", gateway=self.id, left=len(self.ledger.open))
+
+    async def _work(self, cache: Path | None) -> None:
         self._log.info("gateway is up", gateway=self.id, ports=self.ports)
         gc.collect()
         gc.freeze()
@@ -276,14 +317,14 @@ class Gateway:
         if request.path != "/healthz":
             return None
         document = {
-            "status": "ok",
+            "status": "draining" if self.draining else "ok",
             "gateway": self.id,
             "instance": self.instance,
             "node": None if self._node is None else self._node.id,
             "site": None if self._site is None else self._site.id,
             "table_generation": self.view.table_generation,
         }
-        return web.json_response(document)
+        return web.json_response(document, status=503 if self.draining else 200)
 
     async def _enter(self, opening: "contextlib.AbstractAsyncContextManager[int]") -> int:
         try:

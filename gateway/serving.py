@@ -24,20 +24,44 @@ STOP_S = 1.0
 gateway has two ports, closed one after the other."""
 
 
+class Door:
+    """Who may still come to a port."""
+
+    def __init__(self) -> None:
+        self.is_shut = False
+        self.sockets: asyncio.Server | None = None
+        """What listens, once something does."""
+
+    def shut(self) -> None:
+        """Take no new connection, and close each that is open after its next answer: its client asks elsewhere."""
+        self.is_shut = True
+        if self.sockets is not None:
+            self.sockets.close()
+
+
 @asynccontextmanager
 async def listening(
-    host: str, port: int, handlers: tuple[Handler, ...], *, body_limit_bytes: int, what: str
+    host: str,
+    port: int,
+    handlers: tuple[Handler, ...],
+    *,
+    body_limit_bytes: int,
+    what: str,
+    door: Door | None = None,
 ) -> AsyncIterator[int]:
     """Serve on a port, asking each handler in turn, and yield the port; at the end, requests in flight are cancelled.
 
-    They have `STOP_S` to end by themselves.
+    They have `STOP_S` to end by themselves; whoever wants to give them more shuts the door first.
     """
+    door = door or Door()
 
     async def handle(request: web.BaseRequest) -> Answer:
         try:
             for handler in handlers:
                 answer = await handler(request)
                 if answer is not None:
+                    if door.is_shut:
+                        answer.force_close()
                     return answer
         except ConnectionError:  # the client left in the middle of a write: there is nobody to answer
             if request.transport is not None:
@@ -71,6 +95,7 @@ async def listening(
         raise ConfigError(
             f"{what} cannot listen on {host}:{port}: {error.strerror or error}; free the port or configure another"
         ) from error
+    door.sockets = sockets
     try:
         yield sockets.sockets[0].getsockname()[1]
     finally:

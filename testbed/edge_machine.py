@@ -82,7 +82,7 @@ def write_settings(settings: Settings, machine: Machine) -> Place:
 
 
 async def run(settings: Settings, machine: Machine) -> None:
-    """Keep a machine's processes running until SIGTERM or SIGINT, then end them and their pods."""
+    """Keep a machine's processes running until SIGTERM or SIGINT, then end them and their pods: its gateway first."""
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -97,4 +97,5 @@ async def run(settings: Settings, machine: Machine) -> None:
         log.info("edge is up", node=machine.node, site=machine.site, processes=sorted(supervisor.running()))
         await stop.wait()
     finally:
+        await supervisor.stop(["gateway"], grace_s=settings.gateway.drain_s + STOP_GRACE_S)
         await supervisor.close(grace_s=STOP_GRACE_S)

@@ -274,7 +274,7 @@ async def scene(tmp_path: Path, cluster: Cluster, **policy: float) -> AsyncItera
     settings = Settings(
         state_dir=str(tmp_path),
         cluster=cluster,
-        gateway=GatewaySettings(body_limit_bytes=2_000_000),
+        gateway=GatewaySettings(body_limit_bytes=2_000_000, drain_s=0.0),
         controller=PolicySettings(report_s=0.2, refresh_s=0.2, coalesce_s=0.01).model_copy(update=dict(policy)),
     )
     async with aiohttp.ClientSession() as client:

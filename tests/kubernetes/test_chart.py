@@ -146,7 +146,9 @@ def test_a_rollout_cuts_no_site_and_no_keeper_is_cut_off(tools: Tools) -> None:
     for one in gateways:
         assert one["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
         pod = one["template"]["spec"]
-        assert pod["containers"][0]["lifecycle"]["preStop"] == {"sleep": {"seconds": 40}}
+        (gateway,) = pod["containers"]
+        assert gateway["lifecycle"]["preStop"] == {"sleep": {"seconds": 5}}
+        assert {"name": "FAIRLEAD_GATEWAY__DRAIN_S", "value": "40"} in gateway["env"]
         assert pod["terminationGracePeriodSeconds"] == 55
     assert len(gateways) == 2
     (keeper,) = [one for one in of_kind(objects, "NetworkPolicy") if one["metadata"]["name"] == "fairlead-edge"]
