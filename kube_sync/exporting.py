@@ -10,7 +10,7 @@ from kube_sync.declared import Pods
 from kube_sync.kinds import ROUTES, SERVICES
 from kube_sync.metrics import SyncMetrics
 from kube_sync.objects import Document, covers, service_object
-from kube_sync.routing import Route, is_ours, routes_of, said_of, services_in, state_of
+from kube_sync.routing import Route, has_address, is_ours, routes_of, said_of, services_in, state_of
 from kube_sync.writing import Writer
 
 TELL_EVERY_S = 30.0
@@ -51,7 +51,10 @@ class Exporter:
         wanted = [route for route in asked if route.row.model in ports]
         pairs = sorted({(route.row.model, node) for route in wanted for node in route.weights})
         needed = [service_object(model, node, ports[model], self._settings.namespace) for model, node in pairs]
-        await self._writer.put(SERVICES, needed, services)
+        # services of former versions have an address, which none can lose
+        former = {name: one for name, one in services.items() if is_ours(one) and has_address(one)}
+        await self._writer.delete(SERVICES, former.values())
+        await self._writer.put(SERVICES, needed, {n: one for n, one in services.items() if n not in former})
         await self._writer.put(ROUTES, [route.document for route in wanted], routes)
         named = {route.document["metadata"]["name"] for route in wanted}
         await self._writer.delete(ROUTES, [one for name, one in routes.items() if name not in named])

@@ -63,12 +63,16 @@ def table_object(routes: ModelRoutes, namespace: str) -> Document:
 
 
 def service_object(model: str, node: str, port: int, namespace: str) -> Document:
-    """Return the service of one pod: what a route can name."""
+    """Return the service of one pod: what a route can name, without an address of its own (docs/adr/0027)."""
     labels = {MODEL_LABEL: model, NODE_LABEL: node}
     return {
         **_head("Service", name_of(model, node), namespace, **labels),
         "apiVersion": "v1",
-        "spec": {"selector": labels, "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": port}]},
+        "spec": {
+            "clusterIP": "None",
+            "selector": labels,
+            "ports": [{"name": "http", "port": SERVICE_PORT, "targetPort": port}],
+        },
     }
 
 

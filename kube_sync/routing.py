@@ -79,6 +79,11 @@ def is_ours(service: Document) -> bool:
     )
 
 
+def has_address(service: Document) -> bool:
+    """Return whether the cluster has given a service an address of its own."""
+    return bool(service["spec"].get("clusterIP", "None") != "None")
+
+
 def said_of(route: Document, gateway: Gateway, *, answered_in_time: bool) -> tuple[RouteStage, str]:
     """Return what a gateway says of a route, and why if it does not take it.
 

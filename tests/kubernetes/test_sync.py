@@ -20,7 +20,7 @@ from fairlead.contracts.plans import RoutingTable, Row, Share
 from fairlead.contracts.settings import KubernetesSettings, MongoSettings, Settings
 from kube_sync.kinds import MODELS, PLANS, ROUTES, SERVICES, TABLES
 from kube_sync.metrics import SyncMetrics
-from kube_sync.objects import CURRENT, name_of
+from kube_sync.objects import CURRENT, name_of, service_object
 from kube_sync.routing import generation_in
 from kube_sync.service import serve
 from kube_sync.sync import Sync
@@ -220,6 +220,9 @@ async def test_routes_follow_table_and_pods_and_the_gateways_word_comes_back(sce
     await scene.declare("text", container=container.to_document())
     for node in ("node-1", "node-2"):
         await scene.api.create(PODS.path(scene.namespace), pod(node))
+    former = service_object("text", "node-2", 8080, scene.namespace)
+    former["spec"]["clusterIP"] = ""  # the server gives it an address, as services of former versions have
+    await scene.api.create(SERVICES.path(scene.namespace), former)
     await scene.store.publish_slot(some.placement(1), table(1, 0.25), some.slot_record(1))
     name = name_of("text", "*")
 
@@ -247,6 +250,7 @@ async def test_routes_follow_table_and_pods_and_the_gateways_word_comes_back(sce
     service = await scene.found(SERVICES, name_of("text", "node-2"))
     assert service is not None
     assert service["spec"]["ports"][0]["targetPort"] == 8080
+    assert service["spec"]["clusterIP"] == "None"
     await tells("waiting")
     await answer(scene, name, "True")
     await tells("accepted")
