@@ -8,7 +8,7 @@ import typer
 
 from fairlead_cli import replaying
 from fairlead_cli.dialogues import tell, tell_worth
-from fairlead_cli.explained import explain, tell_head
+from fairlead_cli.explained import explain, tell_head, tell_troubles
 from fairlead_cli.forecasts import tell_forecast
 from fairlead_cli.names import an_agent
 from fairlead_cli.notes import tell_words
@@ -87,6 +87,7 @@ def show(
     tell_head(record)
     if record["agent"] == "slot-agent":
         typer.echo(f"  all of its slot: fairlead decisions slot {record['input']['slot']}")
+    tell_troubles(record["input"])
     tell_words(record["input"])
     if record["input"].get("forecast"):
         tell_forecast(record["input"]["forecast"])

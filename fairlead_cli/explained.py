@@ -19,6 +19,13 @@ def tell_head(record: dict[str, Any]) -> None:
         typer.echo(f"  {'ok ' if step['ok'] else 'no '} {step['name']}: {step['code']} {plain(step['text'])}".rstrip())
 
 
+def tell_troubles(given: dict[str, Any]) -> None:
+    """Print what nodes said of pods that were not as ordered, when a decision was made of it."""
+    for node in given["snapshot"]["nodes"]:
+        for trouble in node.get("troubles") or ():
+            typer.echo(f"  {node['node']} said of {plain(trouble)}")
+
+
 def explain(output: dict[str, Any]) -> None:
     """Print what was decided and why, and what would have been started next."""
     typer.echo("")

@@ -5,7 +5,7 @@ from typing import Any
 import typer
 
 from fairlead_cli.dialogues import tell, tell_measured, tell_worth
-from fairlead_cli.explained import explain, tell_head
+from fairlead_cli.explained import explain, tell_head, tell_troubles
 from fairlead_cli.shown import echo_table, instant
 
 
@@ -40,6 +40,7 @@ def tell_slot(account: dict[str, Any], records: list[dict[str, Any]], *, reply: 
     for record in records:
         typer.echo("")
         tell_head(record)
+        tell_troubles(record["input"])
         if record["dialogue"]:
             tell(record["dialogue"], reply=reply, prompt=prompt)
             tell_worth(worths[record["id"]])

@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field, replace
 
 from fairlead.contracts.cluster import Cluster, ModelSpec, NodeSpec
+from fairlead.contracts.errors import foreign
 from fairlead.contracts.plans import Placement
 from fairlead.contracts.ports import PodStatus
-from fairlead.contracts.readings import NodeReport
+from fairlead.contracts.readings import NodeReport, PodReading
 from fairlead.contracts.tickets import PodEndpoint, PodSet
 from fairlead.policy.reconcile import Limits, Pod, claimed_bytes, crashed, reading_of, turned
+
+TOLD_FOR_S = 60.0
+"""Domain seconds for which it is told what others did to a pod: two slots of 30 s, so that a slot's decision has it."""
 
 
 @dataclass(slots=True)
@@ -19,6 +23,8 @@ class Books:
     instance: str
     """Of the agent's process."""
     limits: Limits
+    told_for_s: float = TOLD_FOR_S
+    """For how long it is told what others did to a pod, domain seconds."""
     placement: Placement | None = None
     pods: dict[str, Pod] = field(default_factory=dict)
     starts: int = 0
@@ -27,6 +33,8 @@ class Books:
     forced_losses: int = 0
     _ready: set[str] = field(default_factory=set)
     """Instances that have answered, whatever phase the agent has put them in since."""
+    _troubles: dict[str, Pod] = field(default_factory=dict)
+    """What others last did to a model's pod, or how it ended by itself: off since then, with the reason."""
     _reports: int = 0
     _sets: int = 0
 
@@ -77,6 +85,8 @@ class Books:
             pod = self._found(status)
         elif pod.instance != status.instance:
             return False
+        if status.reason and status.state != "starting" and pod.phase != "stopping":
+            self._trouble(status, now_s)
         stage = status.stage if pod.phase == "starting" else ""
         fresh = replace(pod, url=status.url, stage=stage, reason=status.reason)
         if status.state == "ready" and status.instance not in self._ready:
@@ -113,8 +123,14 @@ class Books:
         if pod.phase == "stopping":
             del self.pods[status.model]
         else:
+            self._trouble(status, now_s)
             self.pods[status.model] = crashed(pod, status.reason, now_s, self.limits)
         return True
+
+    def _trouble(self, status: PodStatus, now_s: float) -> None:
+        """Note what nobody here has ordered, so that it is told when the pod is gone or another one has its place."""
+        reason = status.reason or "ended"
+        self._troubles[status.model] = Pod(status.model, status.instance, "off", now_s, 0, reason=reason)
 
     def strays(self) -> tuple[Pod, ...]:
         """Return the pods that live and whose model is not known."""
@@ -154,12 +170,22 @@ class Books:
             memory_bytes=self.node.memory_bytes,
             memory_used_bytes=claimed_bytes(self.pods),
             placement_generation=0 if self.placement is None else self.placement.generation,
-            pods=tuple(reading_of(pod) for pod in self._sorted()),
+            pods=self._readings(now_s),
             starts=self.starts,
             stops=self.stops,
             overruns=self.overruns,
             forced_losses=self.forced_losses,
         )
+
+    def _readings(self, now_s: float) -> tuple[PodReading, ...]:
+        """Return what is said of each pod: why it is not as ordered or, for a while, why the one before it was not."""
+        self._troubles = {m: one for m, one in self._troubles.items() if now_s - one.since_at_s < self.told_for_s}
+        said = dict(self.pods)
+        for model, trouble in self._troubles.items():
+            if model not in said or not said[model].reason:
+                reason = foreign(f"{now_s - trouble.since_at_s:.0f} s ago: {trouble.reason}")
+                said[model] = replace(said.get(model, trouble), reason=reason)
+        return tuple(reading_of(said[model]) for model in sorted(said))
 
     def _sorted(self) -> list[Pod]:
         return sorted(self.pods.values(), key=lambda p: p.model)

@@ -311,6 +311,7 @@ class KubernetesRuntime:
                     raise NotFound(f"the pod of {live.model} is another one")
                 if not self._labelled(pod, live):
                     self._log.warning("somebody changed our labels on a pod: it gets them back", model=live.model)
+                    self._hint(live, "somebody changed our labels on it: it gets them back")
                     await self._relabel(pod, live.model, live.instance)
                 self._carried_out(live)
                 return

@@ -33,6 +33,9 @@ from node_agent.process_runtime import ProcessRuntime
 KEEPER_TOKEN = "FAIRLEAD_KEEPER_TOKEN"
 """Shared secret of keepers, ingresses and node agents; without it keepers answer loopback clients only."""
 
+TOLD_SLOTS = 2
+"""For so many slots it is told what others did to a pod: the decision of one of them at least has it then."""
+
 CLUSTER_RETRY_S = 0.5
 """Wall seconds between attempts to get the first definition of the cluster."""
 
@@ -54,7 +57,8 @@ async def serve(settings: Settings, node: str, token: str) -> None:
         await control.report_node(NodeReport.from_json(message))
 
     limits = Limits(mine.drain_limit_s, mine.backoff_first_s, mine.backoff_most_s)
-    books = Books(spec, {m.id: m for m in cluster.models}, instance, limits)
+    told_for_s = TOLD_SLOTS * settings.controller.slot_s
+    books = Books(spec, {m.id: m for m in cluster.models}, instance, limits, told_for_s)
     books.placement = kept(directory / "placement.json", Placement)
     seed = f"{settings.seed}/{node}"
     ports = Ports(runtime, control, keeper, clock, Outbox(spool, deliver, settings.seed), images)

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from fairlead.contracts.decisions import NodeView
 from fairlead.contracts.hindsight import SlotAccount
 from fairlead_cli.client import locate
+from fairlead_cli.explained import tell_troubles
 from fairlead_cli.plans import tell_plan
 from tests.adapters import store_examples as some
 from tests.cli.conftest import System
@@ -56,6 +58,19 @@ def test_every_question_of_a_slot_is_answered_for_people(system: System, capsys:
     late = said(capsys, "decisions", "slot", str(SLOT - 1))
     assert "too late for what it was for" in late
     assert "fairlead decisions slot 33\n" in said(capsys, "decisions", "show", "slot-7")
+
+
+def test_what_nodes_said_of_their_pods_is_told(system: System, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a decision and with its slot: why a pod was not there. Records of before there was such a word have none."""
+    trouble = "text: 4 s ago: deleted by somebody else"
+    node = NodeView(node="node-1", up=True, observed_at_s=0.0, speed=1.0, pods=(), troubles=(trouble,))
+    for record in example.whole_slot():
+        snapshot = record.input.snapshot.model_copy(update={"nodes": (node,)})
+        journaled(system, record.model_copy(update={"input": record.input.model_copy(update={"snapshot": snapshot})}))
+    for words in (("show", "slot-7"), ("slot", str(SLOT))):
+        assert f"\n  node-1 said of {trouble}\n" in said(capsys, "decisions", *words)
+    tell_troubles({"snapshot": {"nodes": [{"node": "n1"}]}})
+    assert capsys.readouterr().out == ""
 
 
 def test_every_question_of_a_slot_is_answered_for_programs(system: System, capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,6 +117,50 @@ def test_what_a_runtime_says_of_a_pod_is_reported() -> None:
     assert (pod.phase, pod.reason) == ("stopping", "EvictionByEvictionAPI: drained")
 
 
+def served(books: Books, instance: str, at_s: float) -> PodStatus:
+    """Have a pod of model a be ready, and return what was said of it."""
+    books.begin(MODELS[0], instance, at_s)
+    status = PodStatus("a", instance, "ready", "", "http://pod", at_s, 1, "")
+    books.seen(status, at_s)
+    return status
+
+
+def reasons(books: Books, now_s: float) -> list[tuple[str, str, str]]:
+    """Return phase, instance and reason of each pod in the next report."""
+    return [(pod.phase, pod.instance, pod.reason) for pod in books.report(now_s).pods]
+
+
+def test_what_others_did_to_a_pod_is_told_for_two_slots_though_it_is_gone_or_another_is_there() -> None:
+    """Longest for a minute here; what is to be said of a pod as it is now goes first."""
+    books = Books(node(gb=4), {m.id: m for m in MODELS}, "n1-first", Limits(600.0, 5.0, 300.0), told_for_s=60.0)
+    status = served(books, "a-1", 0.0)
+    books.seen(replace(status, state="stopping", reason="deleted by somebody else"), 10.0)
+    assert reasons(books, 10.0) == [("stopping", "a-1", "deleted by somebody else")]
+    books.seen(replace(status, state="gone", reason="deleted by somebody else"), 12.0)
+    assert reasons(books, 14.0) == [("off", "a-1", "4 s ago: deleted by somebody else")]
+    assert books.pods == {}
+    status = served(books, "a-2", 15.0)
+    assert reasons(books, 16.0) == [("ready", "a-2", "6 s ago: deleted by somebody else")]
+    books.seen(replace(status, reason="somebody changed our labels on it: it gets them back"), 20.0)
+    assert reasons(books, 20.0) == [("ready", "a-2", "somebody changed our labels on it: it gets them back")]
+    books.seen(status, 21.0)
+    assert reasons(books, 30.0) == [("ready", "a-2", "10 s ago: somebody changed our labels on it: it gets them back")]
+    assert reasons(books, 80.0) == [("ready", "a-2", "")]
+
+
+def test_a_crash_is_told_when_the_next_pod_is_there_and_a_stop_of_our_own_is_not() -> None:
+    """Who ordered it knows why; what a runtime says of a stop that takes long is no trouble of others' making."""
+    books = Books(node(gb=4), {m.id: m for m in MODELS}, "n1-first", Limits(600.0, 5.0, 300.0), told_for_s=60.0)
+    status = served(books, "a-1", 0.0)
+    books.seen(replace(status, state="gone", reason="ended by itself with exit status 1"), 10.0)
+    status = served(books, "a-2", 20.0)
+    assert reasons(books, 21.0) == [("ready", "a-2", "11 s ago: ended by itself with exit status 1")]
+    books.put(replace(books.pods["a"], phase="stopping"))
+    books.seen(replace(status, state="stopping", reason="DELETE got no answer"), 71.0)
+    books.seen(replace(status, state="gone"), 72.0)
+    assert reasons(books, 73.0) == []
+
+
 async def test_a_swap_waits_for_running_requests_and_for_memory(world: World) -> None:
     """Drain, stop, then start; while a request runs the pod stays, and the memory is never exceeded."""
     world.control.publish(lasting(1, "a", "b"))

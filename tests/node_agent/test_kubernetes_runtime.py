@@ -210,10 +210,12 @@ LABELS = (MANAGED_BY_LABEL, NODE_LABEL, MODEL_LABEL, INSTANCE_LABEL)
 @pytest.mark.parametrize("word", [None, "other"], ids=["removed", "changed"])
 @pytest.mark.parametrize("label", LABELS)
 async def test_a_pod_is_known_whatever_its_labels_say(scene: Scene, label: str, word: str | None) -> None:
-    """They come back, the pod is one and the same all the while, and its end is seen."""
+    """They come back, which is told; the pod is one and the same all the while, and its end is seen."""
     await scene.ready()
     scene.stub.change(POD, labels={label: word})
     await until(lambda: scene.labels == labels_of("a", "n1", "a-1"), "the labels are back")
+    await until(lambda: scene.said[-1].reason == "" != scene.said[-2].reason, "all is well again")
+    assert scene.said[-2].reason == "somebody changed our labels on it: it gets them back"
     assert {s.instance for s in scene.said} == {"a-1"}
     await scene.runtime.stop("a", grace_s=1.0)
     await scene.reached("gone")
