@@ -339,10 +339,12 @@ async def test_the_process_takes_a_declaration_into_the_database_while_it_has_th
     scene = Scene(api, MemoryStore(), place.namespace, SyncMetrics())
     await scene.declare("text")
 
-    async def taken() -> bool:
-        return [model.id for model in (await store.cluster()).models] == ["text"]
+    async def told() -> bool:
+        found = await scene.found(MODELS, "text")
+        return found is not None and "revision" in found.get("status", {})
 
-    await until(taken, "the model is in the database")
+    await until(told, "the declaration says that it is taken")
+    assert [model.id for model in (await store.cluster()).models] == ["text"]
     held = LEASES.path(place.namespace, "fairlead-kube-sync")
     assert (await api.get(held))["spec"]["holderIdentity"]
     running.cancel()
