@@ -3,10 +3,9 @@
 It goes away, is slow, busy, or cut off from one node agent.
 """
 
-import itertools
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +14,12 @@ import psutil
 import yaml
 
 from fairlead.adapters.kubernetes_access import access_of
+from fairlead.contracts.cluster import Cluster, NodeSpec
 from fairlead.contracts.settings import KubernetesSettings, Settings
 from fairlead.twin.clusters import cluster
+from testbed.ports import Ports
 from tests.acceptance.case import Case, hold
-from tests.acceptance.live import Up, free_port, until
+from tests.acceptance.live import Up, until
 from tests.acceptance.on_runtime import (
     Process,
     Where,
@@ -26,6 +27,7 @@ from tests.acceptance.on_runtime import (
     fix,
     lab,
     let_go,
+    name_of,
     nodes,
     now_s,
     objects,
@@ -62,11 +64,15 @@ OUTAGE_START_S = 4.0
 """Start delay of every model there: at that speed `city7`'s own would take half a minute to begin with."""
 
 MOODS: dict[Mood, float] = {"slow": 8.0, "busy": 11.0, "cut": 11.0, "away": 8.0}
-"""What befalls the API server, and for how many wall seconds from when the agents have their orders: longer than a call
-may take, after which it is tried again; of calls that are refused at once, until there are 5 s between two tries."""
+"""What befalls the API server, and for how many wall seconds from when the agents are at their orders: longer than a
+call may take, after which it is tried again; of calls that are refused at once, until there are 5 s between two."""
 
 FOR_ONE = ("cut", "away")
-"""Of these, what befalls one agent alone: nothing comes through, or every connection is refused."""
+"""Of these, what befalls one agent alone: nothing comes through, or every connection is refused. One has a start to
+make then, the other one a stop."""
+
+ORDERED = "small-text"
+"""The model of these orders: it has little to finish before it goes, and leaves room for no other one."""
 
 LOOK_S = 0.3
 """Wall seconds between two looks."""
@@ -118,34 +124,50 @@ class Trial:
     since_s: float
     """Domain instant."""
     run: dict[Where, Process]
-    """Of pods that start or serve."""
+    """Of pods that start or serve, and are not ordered to stop."""
     serving: dict[Where, str]
     finished: int
-    wanted: tuple[Where, ...]
-    """Models on nodes where they are not, each on a node of its own."""
+    starts: frozenset[Where]
+    """Models where they are not, and are banned."""
+    stops: frozenset[Where]
+    """Models where they serve, and are pinned."""
+
+    @property
+    def orders(self) -> frozenset[Where]:
+        """What is to come true."""
+        return self.starts | self.stops
 
     @property
     def limit_s(self) -> float:
-        """Wall seconds of the slots within which what was ordered comes true."""
+        """Wall seconds of the slots within which it comes true."""
         return SLOTS * self.settings.controller.slot_s / self.settings.speed
 
-    def order(self) -> tuple[str, ...]:
-        """Order every start, and return the ids of the overrides."""
-        return tuple(fix(self.system, where, "pin") for where in self.wanted)
+    def order(self) -> None:
+        """Pin what is banned, and ban what is pinned."""
+        for where in sorted(self.starts):
+            unfix(self.system, name_of(where, "ban"))
+            fix(self.system, where, "pin")
+        for where in sorted(self.stops):
+            unfix(self.system, name_of(where, "pin"))
+            fix(self.system, where, "ban")
 
-    def known(self) -> bool:
-        """Whether the agents are at the orders: they start the model, or stop another one that leaves it no room."""
+    def heard(self) -> bool:
+        """Whether the agents are at the orders: pods start, and those that are to go have no requests any more."""
         seen = views(snapshot(self.system))
-        at_work = {node for (node, _), pod in seen.items() if pod.phase in ("starting", "stopping")}
-        return all(where in seen or where[0] in at_work for where in self.wanted)
+        stay = {where for where in self.stops if where in seen and seen[where].phase != "stopping"}
+        return self.starts <= seen.keys() and not stay
 
-    def made(self, wanted: Sequence[Where]) -> bool:
-        """Whether the API server has the pods."""
-        return set(wanted) <= objects(self.settings, self.cluster.kubeconfig).keys()
+    def taken(self) -> frozenset[Where]:
+        """Return the orders of which the API server knows."""
+        there = objects(self.settings, self.cluster.kubeconfig)
+        going = {where for where, pod in there.items() if "deletionTimestamp" in pod["metadata"]}
+        return (self.starts & there.keys()) | (self.stops - there.keys()) | (self.stops & going)
 
-    def true(self, wanted: Sequence[Where]) -> bool:
-        """Whether the models serve there."""
-        return set(wanted) <= ready(self.system, self.settings, self.cluster).keys()
+    def true(self) -> frozenset[Where]:
+        """Return the orders that have come true: models that serve, or of which nothing is left."""
+        serving = ready(self.system, self.settings, self.cluster).keys()
+        left = processes(self.system, self.settings).keys() | objects(self.settings, self.cluster.kubeconfig).keys()
+        return (self.starts & serving) | (self.stops - left)
 
     def outlived(self, trouble: str) -> None:
         """Hold that no process was ended or replaced but of pods that were let go, and that requests were finished."""
@@ -155,30 +177,56 @@ class Trial:
         hold(self.system.finished() > self.finished, f"no request was finished while {trouble}")
 
     def comes_true(self) -> tuple[float, float]:
-        """Wait until every order is true, and the others serve still; return wall seconds to pods and to readiness."""
-        back_s = time.monotonic()
-        until(lambda: self.made(self.wanted), "the pods are made", self.limit_s, self.system.alive, LOOK_S)
-        made_s = time.monotonic() - back_s
+        """Wait until every order is true and the others serve still; return wall seconds to taken, and to true."""
+        back_s, alive = time.monotonic(), self.system.alive
+        until(lambda: self.taken() == self.orders, "the API server knows of all orders", self.limit_s, alive, LOOK_S)
+        taken_s = time.monotonic() - back_s
         came_true = "what was ordered meanwhile has come true"
-        until(lambda: self.true(self.wanted), came_true, self.limit_s - made_s, self.system.alive, LOOK_S)
+        until(lambda: self.true() == self.orders, came_true, self.limit_s - taken_s, alive, LOOK_S)
         took_s = time.monotonic() - back_s
         after, ordered = ready(self.system, self.settings, self.cluster), let_go(self.system, self.since_s)
-        lost = {where for where, was in self.serving.items() if after.get(where) != was} - ordered
+        lost = {where for where, was in self.serving.items() if after.get(where) != was} - ordered - self.stops
         hold(not lost, f"pods that no placement lets go and that are gone, or others: {lost}")
-        return made_s, took_s
+        return taken_s, took_s
 
 
-def _trial(system: Up, one: Lab, orders: int = 1, after: str = "") -> Trial:
-    """Choose what to order: on nodes that come after one, with something on them that might be stopped by mistake."""
+def _trial(system: Up, one: Lab, starts: frozenset[Where], stops: frozenset[Where]) -> Trial:
     settings = settings_of(system)
-    since_s, serving, every = now_s(settings), ready(system, settings, one), processes(system, settings)
-    kept = {where for where, pod in views(snapshot(system)).items() if pod.phase in ("starting", "ready")}
-    run = {where: process for where, process in every.items() if where in kept}
-    names = sorted({node for node, _ in serving}, key=lambda node: (node <= after, node))
-    absent = ([(node, model) for model in PAIRS[0] if (node, model) not in every] for node in names)
-    wanted = tuple(itertools.islice((some[0] for some in absent if some), orders))
-    hold(len(wanted) == orders, f"nothing is left to order: {sorted(every)}")
-    return Trial(system, settings, one, since_s, run, serving, system.finished(), wanted)
+    since_s, serving = now_s(settings), ready(system, settings, one)
+    seen = views(snapshot(system)).items()
+    kept = {where for where, pod in seen if pod.phase in ("starting", "ready")} - stops
+    run = {where: process for where, process in processes(system, settings).items() if where in kept}
+    return Trial(system, settings, one, since_s, run, serving, system.finished(), starts, stops)
+
+
+def _roles_fixed(system: Up, one: Lab) -> tuple[frozenset[Where], frozenset[Where]]:
+    """Fix what four nodes have, for nothing to have to make room there; return where `ORDERED` is not, and where it is.
+
+    Nodes are taken first whose room without it is none for another model.
+    """
+    settings = settings_of(system)
+    assert isinstance(settings.cluster, Cluster)
+    claims = {model.id: model.memory_bytes for model in settings.cluster.models}
+    serving = ready(system, settings, one)
+    here = {node.id: {m for n, m in serving if n == node.id} for node in settings.cluster.nodes}
+
+    def room_for_others(node: NodeSpec) -> bool:
+        left = node.memory_bytes - sum(claims[model] for model in here[node.id] - {ORDERED})
+        return any(claims[model] <= left for model in claims.keys() - here[node.id])
+
+    chosen = [node.id for node in sorted(settings.cluster.nodes, key=room_for_others)][:4]
+    bare, full = (frozenset((node, ORDERED) for node in some) for some in (chosen[:2], chosen[2:]))
+    for where in sorted({w for w in serving if w[0] in chosen and w[1] != ORDERED} | full):
+        fix(system, where, "pin")
+    for where in sorted(bare):
+        fix(system, where, "ban")
+
+    def so() -> bool:
+        there = objects(settings, one.kubeconfig).keys() | processes(system, settings).keys()
+        return not bare & there and full <= ready(system, settings, one).keys()
+
+    until(so, "four nodes have what they shall", ROUND_S, system.alive, LOOK_S)
+    return bare, full
 
 
 @contextmanager
@@ -194,35 +242,35 @@ def _slowed(one: Lab) -> Iterator[Up]:
 
 def _outage() -> str:
     with lab() as one, _slowed(one) as system:
-        trial = _trial(system, one)
-        overrides = _away(trial)
+        trial = _trial(system, one, *_roles_fixed(system, one))
+        _away(trial)
         one.run("up.sh")
-        made_s, took_s = trial.comes_true()
-        unfix(system, *overrides)
+        taken_s, took_s = trial.comes_true()
         report = accounted(system, system.end(limit_s=60.0))
         return (
-            f"{trial.wanted} made {made_s:.1f} s and ready {took_s:.1f} s after the API server was back "
+            f"{len(trial.orders)} orders taken {taken_s:.1f} s and true {took_s:.1f} s after the API server was back "
             f"(≤ {trial.limit_s:.0f}), {len(trial.serving)} pods served on: {report['requests']}"
         )
 
 
 def _quick_to_start(folder: Path) -> str:
     """Write settings with `city7` on free ports, its models quick to start; return the file."""
-    shape = cluster("city7", lambda _: free_port())
+    ports = Ports()
+    shape = cluster("city7", lambda _: ports.take())
+    ports.release()
     models = tuple(model.model_copy(update={"start_delay_s": OUTAGE_START_S}) for model in shape.models)
     file = folder / "fairlead.yaml"
     file.write_text(yaml.safe_dump({"cluster": shape.model_copy(update={"models": models}).to_document()}), "utf-8")
     return str(file)
 
 
-def _away(trial: Trial) -> tuple[str, ...]:
-    """End the API server, order what is wanted, and wait until it has been away long enough; return the overrides."""
+def _away(trial: Trial) -> None:
+    """End the API server, order, and wait until it has been away long enough."""
     trial.cluster.run("down.sh", "kube-apiserver")
     began_s = time.monotonic()
-    overrides = trial.order()
+    trial.order()
     until(lambda: time.monotonic() - began_s > AWAY_S, "the outage is over", AWAY_S + 5, trial.system.alive)
     trial.outlived("the API server was away")
-    return overrides
 
 
 def _faults() -> str:
@@ -230,51 +278,62 @@ def _faults() -> str:
 
     So a slow or busy API server is that for kubelets too; one that is away from an agent is away from it alone.
     """
-    found, after = [], ""
+    found = []
     with lab() as one, _proxied(one) as (proxy, behind), _slowed(behind) as system:
+        bare, full = _roles_fixed(system, one)
         for mood in MOODS:
-            trial = _trial(system, one, 2, after)
-            after = trial.wanted[-1][0]
+            trial = _trial(system, one, bare, full)
             found.append(f"{mood} {_endured(trial, proxy, mood)}")
             print(f"       {found[-1]}", flush=True)
+            bare, full = full, bare
         report = accounted(system, system.end(limit_s=60.0))
         return f"{'; '.join(found)} (≤ {trial.limit_s:.0f}): {report['requests']}"
 
 
 def _endured(trial: Trial, proxy: Apart, mood: Mood) -> str:
-    """Have the API server be in a mood, order two starts, and hold what comes of them; return how long it took."""
-    system, (cut, *others) = trial.system, trial.wanted
-    during = trial.wanted if mood == "slow" else others if mood in FOR_ONE else ()
-    late = set(trial.wanted) - set(during)
-    proxy.become(mood, _of_process(system.named()[f"node-agent-{cut[0]}"]) if mood in FOR_ONE else None)
+    """Have the API server be in a mood, order, and hold what comes of it; return how long that took."""
+    system, late = trial.system, _late(trial, mood)
+    meanwhile = trial.orders - late
+    whom = _agents_of(system, {node for node, _ in late}) if mood in FOR_ONE else None
+    proxy.become(mood, whom)
     ordered_s = time.monotonic()
-    overrides = trial.order()
-    until(trial.known, "the agents are at the orders", trial.limit_s, system.alive, LOOK_S)
-    known_s = time.monotonic()
-    until(lambda: trial.true(during), f"{during} is ready meanwhile", trial.limit_s, system.alive, LOOK_S)
+    trial.order()
+    until(trial.heard, "the agents are at the orders", trial.limit_s, system.alive, LOOK_S)
+    heard_s = time.monotonic()
+    until(lambda: meanwhile <= trial.true(), f"{meanwhile} are true meanwhile", trial.limit_s, system.alive, LOOK_S)
     true_s = time.monotonic()
 
     def over() -> bool:
         processes(system, trial.settings)  # of which there are no two for one pod
-        there = late & objects(trial.settings, trial.cluster.kubeconfig).keys()
-        hold(not there, f"made although the API server was {mood}: {there}")
-        return time.monotonic() - known_s > MOODS[mood]
+        hold(not (taken := late & trial.taken()), f"taken although the API server was {mood}: {taken}")
+        return time.monotonic() - heard_s > MOODS[mood]
 
     until(over, f"it has been {mood} long enough", MOODS[mood] + 5.0, system.alive, LOOK_S)
     trial.outlived(f"the API server was {mood}")
     lasted_s = time.monotonic() - ordered_s
     proxy.become("well")
-    made_s, took_s = trial.comes_true()
-    unfix(system, *overrides)
-    meanwhile = f", {len(during)} ready after {true_s - ordered_s:.1f} s of it" if during else ""
-    afterwards = f", {len(late)} made {made_s:.1f} s and ready {took_s:.1f} s after it" if late else ""
-    return f"for {lasted_s:.0f} s{meanwhile}{afterwards}"
+    taken_s, took_s = trial.comes_true()
+    said = f", {len(meanwhile)} orders true after {true_s - ordered_s:.1f} s of it" if meanwhile else ""
+    said += f", {len(late)} taken {taken_s:.1f} s and true {took_s:.1f} s after it" if late else ""
+    return f"for {lasted_s:.0f} s{said}"
 
 
-def _of_process(pid: int) -> Whom:
-    """Return what knows the connections of a process: all agents ask with the same credentials."""
-    process = psutil.Process(pid)
-    return lambda port: any(one.laddr.port == port for one in process.net_connections("tcp"))
+def _late(trial: Trial, mood: Mood) -> frozenset[Where]:
+    """Return the orders that cannot come true before the API server is well."""
+    match mood:
+        case "slow":
+            return frozenset()
+        case "cut":
+            return frozenset(sorted(trial.starts)[:1])
+        case "away":
+            return frozenset(sorted(trial.stops)[:1])
+    return trial.orders
+
+
+def _agents_of(system: Up, some: Collection[str]) -> Whom:
+    """Return what knows the connections of the agents of some nodes: all agents ask with the same credentials."""
+    agents = [psutil.Process(system.named()[f"node-agent-{node}"]) for node in some]
+    return lambda port: any(one.laddr.port == port for agent in agents for one in agent.net_connections("tcp"))
 
 
 @contextmanager

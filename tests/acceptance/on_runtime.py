@@ -161,10 +161,14 @@ def ready(system: Up, settings: Settings, cluster: Lab | None) -> dict[Where, st
     return {where: signs[where] for where in serving if signs.get(where) == run[where].instance}
 
 
+def name_of(where: Where, action: Literal["pin", "ban"]) -> str:
+    """Return the id of the override that fixes a model on a node."""
+    return f"{action}-{where[0]}-{where[1]}"
+
+
 def fix(system: Up, where: Where, action: Literal["pin", "ban"]) -> str:
     """Fix a model on a node, and return the override's id."""
-    node, model = where
-    name = f"{action}-{node}-{model}"
+    (node, model), name = where, name_of(where, action)
     override = Override(
         id=name, node=node, model=model, action=action, created_at_s=0.0, expires_at_s=None, by="tests", why="a role"
     )
