@@ -109,7 +109,7 @@ def _turned(system: Up, one: Lab, names: list[str], pair: tuple[str, str]) -> di
         there = objects(settings, one.kubeconfig).keys()
         return not banned & there and wanted <= ready(system, settings, one).keys()
 
-    until(came_true, "a round of roles came true", ROUND_S, system.alive, every_s=0.3)
+    until(came_true, "a round of roles came true", ROUND_S, system.alive, LOOK_S)
     unfix(system, *fixed)
     return ready(system, settings, one)
 
