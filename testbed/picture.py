@@ -163,8 +163,7 @@ def line(picture: Picture) -> str:
         f"{picture.wall_s:.0f} s ({picture.at_s / 60:.1f} min simulated): {clients.arrived} arrived, "
         f"{clients.finished} finished, {clients.failed} failed, {clients.open} open, {picture.held} held; "
         f"last 10 min: mean {mean}, fairness {clients.x1:.3f}; {ready} of {len(pods)} pods ready; "
-        f"last decision {decided}"
-        + "".join(f"; {words_of(agent)}" for agent in picture.agents)
+        f"last decision {decided}" + "".join(f"; {words_of(agent)}" for agent in picture.agents)
     )
 
 

@@ -61,8 +61,8 @@ class GatewaySettings(Message):
     open_limit: Annotated[int, Field(ge=1)] = 10_000
     """Requests open at once at an ingress; more are answered with 429. A waiting one takes some 10 KB and its body."""
     drain_s: Annotated[float, Field(ge=0)] = 10.0
-    """Wall seconds that open requests have to end once a gateway is told to stop; it takes no new connections then. What
-    ends a process by force waits longer than that."""
+    """Wall seconds that open requests have to end once a gateway is told to stop; it takes no new connections then.
+    What ends a process by force waits longer than that."""
     network_s: Annotated[float, Field(ge=0)] = 0.0
     """τ: expected network delay to a node of another site, domain seconds."""
 

@@ -38,8 +38,8 @@ class Case:
     run: Callable[[], str]
     """Returns the figures found; raises `Broken`, or anything else, where it does not hold."""
     pace: Literal["alone", "offline", "slow"] = "alone"
-    """Whether others may run meanwhile: an `offline` case holds whatever else the machine does, a `slow` one does little
-    for long; these two run side by side."""
+    """Whether others may run meanwhile: an `offline` case holds whatever else the machine does, a `slow` one does
+    little for long; these two run side by side."""
 
 
 @functools.cache
