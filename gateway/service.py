@@ -170,8 +170,9 @@ class Gateway:
         try:
             await asyncio.shield(working)
         except asyncio.CancelledError:
-            if not working.done():
-                await self._drain()
+            await self._drain()
+            if working.done():
+                working.result()  # raises what ended it meanwhile
             raise
         finally:
             working.cancel()
@@ -180,9 +181,8 @@ class Gateway:
     async def _drain(self) -> None:
         """Return when no request is open any more, or after `drain_s`: first those of the ingress, then the keeper's.
 
-        The ingress takes no new connections, and closes those that are open after their next answer.
-
-        The pods of this node serve the ingress's own to the end. Then waiting tickets of others are given back.
+        The ingress takes no new connections, and closes those that are open after their next answer. The pods of this
+        node serve its requests to the end; only then are waiting tickets of others given back.
         """
         self.draining = True
         self._door.shut()

@@ -97,5 +97,6 @@ async def run(settings: Settings, machine: Machine) -> None:
         log.info("edge is up", node=machine.node, site=machine.site, processes=sorted(supervisor.running()))
         await stop.wait()
     finally:
-        await supervisor.stop(["gateway"], grace_s=settings.gateway.drain_s + STOP_GRACE_S)
+        for name in await supervisor.stop(["gateway"], grace_s=settings.gateway.drain_s + STOP_GRACE_S):
+            log.warning("it did not end by itself and was killed", process=name)
         await supervisor.close(grace_s=STOP_GRACE_S)

@@ -154,9 +154,8 @@ def _laid_out(order: Order, now_s: float, ports: Ports) -> Layout:
             "control": given.control.model_copy(update={"port": control, "url": f"http://127.0.0.1:{control}"}),
             "mongodb": given.mongodb.model_copy(update={"uri": uri}),
             "node_agent": given.node_agent.model_copy(update={"warm_parent": str(socket)}),
-            "gateway": given.gateway.model_copy(
-                update={"drain_s": 0.0}
-            ),  # a run has had its grace before they are told
+            # requests have had their grace before gateways are told to stop
+            "gateway": given.gateway.model_copy(update={"drain_s": 0.0}),
         }
     )
     if given.node_agent.runtime == "kubernetes":

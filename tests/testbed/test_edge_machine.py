@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 
@@ -86,3 +87,26 @@ async def test_an_edge_mends_what_dies_and_ends_with_all_its_pods(edge: Edge) ->
     edge.process.send_signal(signal.SIGTERM)
     assert await edge.process.wait() == 0
     assert not [one for one in below if one.is_running()]
+
+
+async def test_an_edge_that_is_told_to_stop_ends_its_requests_before_its_pods(edge: Edge) -> None:
+    """The client has its whole answer, which takes longer than anything here is given to end without that."""
+    edge.control.publish(placement(1, "a", expires_at_s=1e12))
+    await until(edge.serves, "the keeper has the pod")
+    words = {"model": "a", "messages": [{"role": "user", "content": "hello"}], "metadata": {"work_s": f"{6.0 * SPEED}"}}
+    url = f"{(await edge.control.cluster()).sites[0].url}/v1/chat/completions"
+
+    def runs() -> bool:
+        keeper = edge.control.gateway_reports[-1].keeper
+        return keeper is not None and any(pod.running for pod in keeper.pods)
+
+    async def ask() -> int:
+        async with aiohttp.ClientSession() as client, client.post(url, json=words) as answer:
+            await answer.read()
+            return answer.status
+
+    asked = asyncio.create_task(ask())
+    await until(runs, "the pod has the request")
+    edge.process.send_signal(signal.SIGTERM)
+    assert await asked == 200
+    assert await edge.process.wait() == 0
