@@ -149,7 +149,7 @@ async def play(kubeconfig: str, nodes: int) -> None:
     deciders = []
     for node in cluster.nodes:
         runtime = KubernetesRuntime(Place(settings.namespace, node, None), api, feed, clock, settings.stuck_s)
-        deciders.append(Decider(Books(node, models, f"{node.id}-bench", limits), runtime, limits))
+        deciders.append(Decider(Books(node, models, f"{node.id}-bench", limits, told_for_s=60.0), runtime, limits))
     tasks = [asyncio.create_task(one.run()) for one in deciders]
     try:
         await reach(api, deciders, placed(cluster, 0), f"the first {nodes * PODS_A_NODE} starts")

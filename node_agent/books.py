@@ -10,9 +10,6 @@ from fairlead.contracts.readings import NodeReport, PodReading
 from fairlead.contracts.tickets import PodEndpoint, PodSet
 from fairlead.policy.reconcile import Limits, Pod, claimed_bytes, crashed, reading_of, turned
 
-TOLD_FOR_S = 60.0
-"""Domain seconds for which it is told what others did to a pod: two slots of 30 s, so that a slot's decision has it."""
-
 
 @dataclass(slots=True)
 class Books:
@@ -23,7 +20,7 @@ class Books:
     instance: str
     """Of the agent's process."""
     limits: Limits
-    told_for_s: float = TOLD_FOR_S
+    told_for_s: float
     """For how long it is told what others did to a pod, domain seconds."""
     placement: Placement | None = None
     pods: dict[str, Pod] = field(default_factory=dict)

@@ -74,7 +74,7 @@ async def running(ground: Playground, one: System, directory: Path) -> AsyncIter
         await SlotAgent(one.store, clock, Case(SETTINGS, (), "0.0"), decide_slot, advisor, metrics).run()
 
     runtime = runtime_of(ground)
-    books = Books(node(), {"a": contained("a")}, "n1-first", Limits(600.0, 1.0, 5.0))
+    books = Books(node(), {"a": contained("a")}, "n1-first", Limits(600.0, 1.0, 5.0), told_for_s=60.0)
     ports = Ports(runtime, control, keeper, clock, Outbox(spool, deliver, 1))
     agent = NodeAgent(books, ports, Rhythm(REPORT_S, 0.1, 1.0), directory, "tests")
     tasks = [asyncio.create_task(agent.run()), asyncio.create_task(heard())]

@@ -105,7 +105,7 @@ class NotedImages:
 
 def test_what_a_runtime_says_of_a_pod_is_reported() -> None:
     """Why a start takes so long, and who else stops a pod."""
-    books = Books(node(gb=4), {m.id: m for m in MODELS}, "n1-first", Limits(600.0, 5.0, 300.0))
+    books = Books(node(gb=4), {m.id: m for m in MODELS}, "n1-first", Limits(600.0, 5.0, 300.0), told_for_s=60.0)
     books.begin(MODELS[0], "a-1", 0.0)
     status = PodStatus("a", "a-1", "starting", "spawn", None, 0.0, 1, "Unschedulable: no node takes it")
     assert books.seen(status, 1.0)

@@ -96,7 +96,7 @@ async def test_a_start_that_is_given_up_is_a_crash_and_backs_off(scene: Scene) -
     gone = await scene.reached("gone")
     assert gone.reason == "ImagePullBackOff: no such image"
     assert scene.states() == ["starting", "gone"]
-    books = Books(node(), {"a": contained("a")}, "n1-first", LIMITS)
+    books = Books(node(), {"a": contained("a")}, "n1-first", LIMITS, told_for_s=60.0)
     books.begin(contained("a"), "a-1", 0.0)
     for status in scene.said:
         books.seen(status, 10.0)
@@ -299,10 +299,10 @@ async def test_a_pod_that_does_not_say_what_it_claims_claims_what_its_model_does
     second = stub_runtime(scene.api)
     (status,) = await second.adopt()
     await second.close()
-    known = Books(node(), {"a": contained("a")}, "n1-first", LIMITS)
+    known = Books(node(), {"a": contained("a")}, "n1-first", LIMITS, told_for_s=60.0)
     known.seen(status, 0.0)
     assert known.pods["a"].memory_bytes == 1_000_000_000
-    ignorant = Books(node(), {}, "n1-first", LIMITS)
+    ignorant = Books(node(), {}, "n1-first", LIMITS, told_for_s=60.0)
     ignorant.seen(status, 0.0)
     ignorant.learn(Cluster(nodes=(node(),), models=(contained("a"),), sites=()))
     assert ignorant.pods["a"].memory_bytes == 1_000_000_000

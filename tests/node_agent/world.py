@@ -69,7 +69,7 @@ def begun(
     """Start an agent on a machine, whose runtime it reaches by `port`."""
     clock = ScaledClock(SPEED, time.time())
     runtime = MemoryRuntime(machine, clock)
-    books = Books(node(gb=4), {m.id: m for m in MODELS}, instance, Limits(600.0, 5.0, 300.0))
+    books = Books(node(gb=4), {m.id: m for m in MODELS}, instance, Limits(600.0, 5.0, 300.0), told_for_s=60.0)
     books.placement = kept(directory / "placement.json", Placement)
 
     async def deliver(message: str) -> None:
