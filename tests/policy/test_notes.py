@@ -3,7 +3,7 @@
 from datetime import datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fairlead.contracts.decisions import EpochInput
@@ -189,11 +189,12 @@ def test_without_notes_the_prompt_says_none() -> None:
 
 
 @given(st.text(max_size=280))
+@example("LANGUAGE model image")
 @settings(max_examples=200, deadline=None)
 def test_words_cannot_leave_their_quotes(text: str) -> None:
     """Whatever an operator pastes: one line of ASCII, no quote, no brace, nothing like an alias that is not ours."""
-    aliases = asked(note("x", 0.0, 1e12))[1].aliases
-    shown = quoted(f"c1 o1 {text} m99", CITY, aliases)
+    given_epoch, question = asked(note("x", 0.0, 1e12))
+    shown = quoted(f"c1 o1 {text} m99", given_epoch.cluster, question.aliases)
     assert shown.isascii()
     assert shown.isprintable()
     assert not set(shown) & set('"`{}<>|\\')
